@@ -1,0 +1,129 @@
+//! The application: a deterministic state machine that the log drives.
+//!
+//! Its invariant is the only one that it must keep: the same state, event and context give the same state and the same
+//! response, on every replica, for ever. It never reads a clock, never draws randomness from outside, and never iterates
+//! in an order that is not a function of the state; [`ApplyContext`] has the only time and the only seed there are.
+//!
+//! What this deliberately lacks: effects, snapshots and restoring, which need the outbox and the checkpoint grid. A
+//! replica rebuilds its state from the log, so [`Application::apply`] is all that recovery takes.
+
+use alloc::vec::Vec;
+
+use crate::types::{Checksum, Op, Timestamp};
+
+/// A deterministic application. The value itself is configuration: the same on every replica, and never changed.
+pub trait Application: Clone + Send + 'static {
+    /// What the log's events build up. Mutated in place.
+    type State: Clone + Send + 'static;
+
+    /// The state before the first event.
+    fn genesis(&self) -> Self::State;
+
+    /// Applies one committed event: changes `state`, and leaves what the client is to be told in `outcome`.
+    ///
+    /// # Errors
+    /// A [`Rejection`] is a decision, not a failure: the client is told of it and the log goes on. It must leave `state`
+    /// exactly as it was (the simulator checks that it did); what `outcome` holds by then is dropped.
+    ///
+    /// # Panics
+    /// A panic is a poison pill: no replica can go past this event with this application.
+    fn apply(
+        &self,
+        state: &mut Self::State,
+        event: Event<'_>,
+        context: &ApplyContext,
+        outcome: &mut Outcome,
+    ) -> Result<(), Rejection>;
+
+    /// Answers a question about `state` into the empty `response`. Changes nothing and is no part of the log.
+    ///
+    /// # Errors
+    /// A [`Rejection`] if the question cannot be answered.
+    fn query(&self, state: &Self::State, request: &[u8], response: &mut Vec<u8>) -> Result<(), Rejection>;
+
+    /// The longest response, and the longest detail of a rejection, in bytes. Replies are kept for every session, so this
+    /// bounds a replica's memory; a longer one is a bug of the application, which stops it.
+    fn response_size_max(&self) -> u32;
+}
+
+/// What the log tells an application.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Event<'a> {
+    /// A client asked for something.
+    Request {
+        /// The client's bytes, as hostile as they came: whatever they are, decoding them must end in an answer or a
+        /// rejection.
+        payload: &'a [u8],
+    },
+}
+
+/// Where in the log an event stands. The same on every replica.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ApplyContext {
+    /// The op that the event is part of. Several events of one batch share it.
+    pub op: Op,
+    /// The time of the op as the cluster agreed on it: the only time there is. Strictly increases from op to op.
+    pub timestamp: Timestamp,
+    prepare: Checksum,
+    position: u32,
+}
+
+impl ApplyContext {
+    /// The context of the event at `position` within the batch of the prepare whose checksum is `prepare`.
+    pub const fn new(op: Op, timestamp: Timestamp, prepare: Checksum, position: u32) -> Self {
+        Self { op, timestamp, prepare, position }
+    }
+
+    /// A seed for the application's own pseudo-random choices, its own for every event.
+    ///
+    /// It follows from the log alone: the prepare's checksum covers its batch and, by the parents' checksums, the whole
+    /// log before it. Which view or replica applies the event, and how often, does not change it. Computed when asked
+    /// for. Whoever can choose requests can try for a seed: it is no secret and no lottery.
+    pub fn seed(&self) -> u64 {
+        let mut bytes = [0; 28];
+        bytes[..8].copy_from_slice(b"app seed");
+        bytes[8..24].copy_from_slice(&self.prepare.0.to_le_bytes());
+        bytes[24..].copy_from_slice(&self.position.to_le_bytes());
+        Checksum::of(&bytes).0 as u64
+    }
+}
+
+/// What applying an event brought about, besides the change of the state. One value serves many events, so that its
+/// buffers are allocated once.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Outcome {
+    /// What the client is told. Empty when [`Application::apply`] is called, and empty is a valid response.
+    pub response: Vec<u8>,
+}
+
+/// The application's refusal of a request. The client is told, and can tell it from a response.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Rejection {
+    /// Why, for programs.
+    pub code: u32,
+    /// Anything more, for whom it concerns. Part of the replicated reply, so deterministic as well.
+    pub detail: Vec<u8>,
+}
+
+impl Rejection {
+    /// A rejection that needs no detail.
+    pub const fn new(code: u32) -> Self {
+        Self { code, detail: Vec::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seed(op: u64, timestamp: u64, prepare: u128, position: u32) -> u64 {
+        ApplyContext::new(Op(op), Timestamp(timestamp), Checksum(prepare), position).seed()
+    }
+
+    #[test]
+    fn the_seed_follows_from_the_prepare_and_the_position_and_never_changes_between_builds() {
+        assert_eq!(seed(1, 2, 3, 4), 0x0be3e677a697b9bd);
+        assert_ne!(seed(1, 2, 3, 4), seed(1, 2, 3, 5), "two events of one batch");
+        assert_ne!(seed(1, 2, 3, 4), seed(1, 2, 4, 4), "two prepares");
+    }
+}

@@ -1,0 +1,141 @@
+//! The one generic driver: binds a process to a clock, a network and a disk.
+//!
+//! The simulator and the production runner both drive this and nothing else; it is the only code that is generic over the
+//! three traits. It decides nothing: events in, actions out, in order.
+
+use alloc::{string::String, vec::Vec};
+
+use crate::{
+    env::{Clock, DiskOperation, Network, VirtualDisk},
+    process::{Action, Actions, Event, Now, ProbeId, Process},
+    types::Instant,
+};
+
+/// What a poll did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Polled {
+    /// There was no event to take.
+    Idle,
+    /// One event was taken and its actions were performed.
+    Stepped(Now),
+    /// One event was taken and the process asked to be stopped: see [`Node::halted`].
+    Halted(Now),
+}
+
+/// One process, bound to the world by [`Node::poll`].
+#[derive(Clone)]
+pub struct Node<P> {
+    process: P,
+    actions: Actions,
+    probes: Vec<ProbeId>,
+    started: bool,
+    halted: Option<String>,
+}
+
+impl<P: Process> Node<P> {
+    /// A node that has not started.
+    pub fn new(process: P) -> Self {
+        Self { process, actions: Actions::new(), probes: Vec::new(), started: false, halted: None }
+    }
+
+    /// Takes one event (the start, else a disk completion, else a frame, else a deadline that has passed), steps the
+    /// process once, and performs its actions in order.
+    ///
+    /// A halted node takes no event.
+    pub fn poll<C: Clock, N: Network, D: VirtualDisk>(
+        &mut self,
+        clock: &mut C,
+        network: &mut N,
+        disk: &mut D,
+    ) -> Polled {
+        let Some(now) = self.take(clock, network, disk) else { return Polled::Idle };
+        self.perform(usize::MAX, network, disk);
+        if self.halted.is_some() { Polled::Halted(now) } else { Polled::Stepped(now) }
+    }
+
+    /// The first half of [`Node::poll`], for a host that looks at the actions or crashes between two of them: takes one
+    /// event and steps the process. The actions wait for [`Node::perform`].
+    ///
+    /// # Panics
+    /// If the actions of the event before still wait.
+    #[inline(always)]
+    pub fn take<C: Clock, N: Network, D: VirtualDisk>(
+        &mut self,
+        clock: &mut C,
+        network: &mut N,
+        disk: &mut D,
+    ) -> Option<Now> {
+        if self.halted.is_some() {
+            return None;
+        }
+        assert!(self.actions.list.is_empty(), "every action is performed before the next event is taken");
+        self.probes.clear();
+        let now = Now { monotonic: clock.monotonic(), realtime: clock.realtime() };
+        if !self.started {
+            self.started = true;
+            self.process.step(now, Event::Start, &mut self.actions);
+        } else if let Some(completion) = disk.poll() {
+            self.process.step(now, Event::DiskCompletion(&completion), &mut self.actions);
+            if let Ok(frame) = completion.result {
+                self.actions.recycle(frame);
+            }
+        } else if let Some((from, frame)) = network.receive() {
+            self.process.step(now, Event::Message { from, frame: &frame }, &mut self.actions);
+            self.actions.recycle(frame);
+        } else if self.process.deadline().is_some_and(|deadline| deadline <= now.monotonic) {
+            self.process.step(now, Event::Deadline, &mut self.actions);
+        } else {
+            return None;
+        }
+        Some(now)
+    }
+
+    /// The actions that wait to be performed, in order.
+    pub fn actions(&self) -> &[Action] {
+        &self.actions.list
+    }
+
+    /// The second half of [`Node::poll`]: performs the first `count` of the actions that wait, in order, and drops the rest.
+    #[inline(always)]
+    pub fn perform<N: Network, D: VirtualDisk>(&mut self, count: usize, network: &mut N, disk: &mut D) {
+        let list = &mut self.actions.list;
+        list.truncate(count);
+        // Taken from the end, which leaves nothing to close up; most lists are short.
+        list.reverse();
+        while let Some(action) = list.pop() {
+            match action {
+                Action::Send { to, frame } => network.send(to, frame),
+                Action::Read { token, offset, length } => disk.submit(token, DiskOperation::Read { offset, length }),
+                Action::Write { token, offset, data, durable } => {
+                    disk.submit(token, DiskOperation::Write { offset, data, durable });
+                }
+                Action::Barrier { token } => disk.submit(token, DiskOperation::Barrier),
+                Action::Probe(probe) => self.probes.push(probe),
+                Action::Halt { reason } => {
+                    self.halted = Some(reason);
+                    list.clear();
+                }
+            }
+        }
+    }
+
+    /// When the process next wants to be polled although nothing arrived.
+    pub fn deadline(&self) -> Option<Instant> {
+        if self.halted.is_some() { None } else { self.process.deadline() }
+    }
+
+    /// The rare paths that the last poll took.
+    pub fn probes(&self) -> &[ProbeId] {
+        &self.probes
+    }
+
+    /// Why the process asked to be stopped, if it did.
+    pub fn halted(&self) -> Option<&str> {
+        self.halted.as_deref()
+    }
+
+    /// The process.
+    pub fn process(&self) -> &P {
+        &self.process
+    }
+}

@@ -1,0 +1,152 @@
+//! The journal's two rings: what a slot's bytes say, each ring for itself.
+//!
+//! Invariant: `Valid` means whole, undamaged, of this cluster and in its own slot, and nothing less. What the two rings
+//! say *together* is decided in recovery.rs. Which replica wrote an entry cannot be told: a prepare is the same bytes on
+//! every replica, and a file taken from another is caught by its superblock.
+
+use alloc::vec::Vec;
+
+use crate::{
+    frame::SECTOR_SIZE,
+    storage::{is_zero, layout::Layout},
+    types::ClusterId,
+    wire::{HEADER_SIZE, Header, WireError, open},
+};
+
+pub use crate::storage::layout::HEADERS_PER_SECTOR;
+
+/// What an entry of the header ring says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum HeaderRead {
+    /// Never written: zeros.
+    Empty,
+    /// Not a header of a log, or unreadable.
+    Corrupt,
+    /// A sound header of another slot or cluster.
+    Misdirected,
+    /// The header of a prepare of this slot.
+    Valid(Header),
+}
+
+/// What a slot of the prepare ring says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PrepareRead {
+    /// Never written: its first sector is zeros.
+    Empty,
+    /// Not a whole prepare, or unreadable.
+    Corrupt,
+    /// A sound header of another slot or cluster, whatever its body.
+    Misdirected,
+    /// A whole prepare of this slot.
+    Valid(Header),
+}
+
+/// What an entry of the header ring is to say.
+///
+/// Entries that share a sector are written together. One that could not be read is written as [`RingEntry::Unreadable`]
+/// until its slot is rewritten whole: were it written empty, the next recovery would take "unknown" for "never had".
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RingEntry {
+    /// Never written.
+    Empty,
+    /// The header of the prepare that is durable in the slot.
+    Header(Header),
+    /// Damaged, and to be found damaged again.
+    Unreadable,
+}
+
+impl From<HeaderRead> for RingEntry {
+    fn from(read: HeaderRead) -> Self {
+        match read {
+            HeaderRead::Empty => Self::Empty,
+            HeaderRead::Corrupt | HeaderRead::Misdirected => Self::Unreadable,
+            HeaderRead::Valid(header) => Self::Header(header),
+        }
+    }
+}
+
+/// Reads the header ring's entry of `slot`. Call what could not be read [`HeaderRead::Corrupt`].
+///
+/// # Panics
+/// If `bytes` is not exactly an entry.
+pub fn parse_header_entry(bytes: &[u8], slot: u32, layout: &Layout, cluster: ClusterId) -> HeaderRead {
+    assert!(bytes.len() == HEADER_SIZE, "an entry of the header ring is a header");
+    if is_zero(bytes) {
+        return HeaderRead::Empty;
+    }
+    match Header::decode(bytes) {
+        Ok(header) => match place(&header, slot, layout, cluster) {
+            Place::Nowhere => HeaderRead::Corrupt,
+            Place::Elsewhere => HeaderRead::Misdirected,
+            Place::Here => HeaderRead::Valid(header),
+        },
+        Err(_) => HeaderRead::Corrupt,
+    }
+}
+
+/// Reads the prepare ring's `slot`, of which `bytes` are a beginning: at least the whole prepare, or it is corrupt. Call
+/// what could not be read [`PrepareRead::Corrupt`].
+///
+/// # Panics
+/// If `bytes` is less than a sector.
+pub fn parse_prepare(bytes: &[u8], slot: u32, layout: &Layout, cluster: ClusterId) -> PrepareRead {
+    assert!(bytes.len() >= SECTOR_SIZE, "a slot of the prepare ring is read by sectors");
+    if is_zero(&bytes[..SECTOR_SIZE]) {
+        return PrepareRead::Empty;
+    }
+    let Ok(header) = Header::decode(bytes) else { return PrepareRead::Corrupt };
+    match place(&header, slot, layout, cluster) {
+        Place::Nowhere => return PrepareRead::Corrupt,
+        Place::Elsewhere => return PrepareRead::Misdirected,
+        Place::Here => {}
+    }
+    // What lies behind the prepare, in its last sector or beyond, is no part of it.
+    let whole: Result<_, WireError> = bytes.get(..header.size as usize).ok_or(WireError::Size);
+    match whole.and_then(|frame| open(frame, cluster)) {
+        Ok((header, _)) => PrepareRead::Valid(header),
+        Err(_) => PrepareRead::Corrupt,
+    }
+}
+
+/// Appends a sector of the header ring.
+///
+/// # Panics
+/// If the entries are not a sector's, or a header is not of its slot.
+pub fn encode_header_sector(entries: &[RingEntry], bytes: &mut Vec<u8>) {
+    assert!(entries.len() == HEADERS_PER_SECTOR as usize, "headers are written by the sector");
+    for (index, entry) in (0..).zip(entries) {
+        match entry {
+            RingEntry::Empty => bytes.extend_from_slice(&[0; HEADER_SIZE]),
+            RingEntry::Header(header) => {
+                // A ring has whole sectors, so that the place in the sector follows from the op alone.
+                let place = header.op.0 % u64::from(HEADERS_PER_SECTOR);
+                assert!(place == index, "a header is written to its own slot");
+                bytes.extend_from_slice(&header.encode());
+            }
+            RingEntry::Unreadable => bytes.extend_from_slice(&UNREADABLE),
+        }
+    }
+}
+
+/// An entry that no header has: its checksum is wrong.
+const UNREADABLE: [u8; HEADER_SIZE] = [0xff; HEADER_SIZE];
+
+/// Where a sound header belongs.
+enum Place {
+    Nowhere,
+    Elsewhere,
+    Here,
+}
+
+fn place(header: &Header, slot: u32, layout: &Layout, cluster: ClusterId) -> Place {
+    if header.cluster != cluster {
+        return Place::Elsewhere;
+    }
+    if !header.is_log_entry() || header.size > layout.message_size_max {
+        return Place::Nowhere;
+    }
+    if layout.slot(header.op) == slot { Place::Here } else { Place::Elsewhere }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,20 @@
+//! Storage: the data file's format, and what recovery may conclude from it.
+//!
+//! Pure: bytes in, values out. Nothing here reads, writes, waits or knows the protocol. Nothing read is trusted without a
+//! checksum and an identity (cluster, replica, slot, op): a sound block in the wrong place is as corrupt as noise.
+
+pub mod journal;
+pub mod layout;
+pub mod recovery;
+pub mod superblock;
+
+pub use journal::{HeaderRead, PrepareRead, RingEntry};
+pub use layout::{Layout, LayoutError};
+pub use recovery::{Decision, SlotState, decide};
+pub use superblock::{OpenError, Superblock, SuperblockError};
+
+/// Whether every byte is zero. By blocks: it runs over whole sectors, most of which are.
+fn is_zero(bytes: &[u8]) -> bool {
+    let (blocks, rest) = bytes.as_chunks::<64>();
+    blocks.iter().all(|block| *block == [0; 64]) && rest.iter().all(|byte| *byte == 0)
+}

@@ -1,0 +1,54 @@
+//! What `format` writes: the superblock of a replica that has seen nothing, and the root of the log.
+
+use alloc::{vec, vec::Vec};
+
+use super::Superblock;
+use crate::{
+    frame::SECTOR_SIZE,
+    storage::{
+        journal::{RingEntry, encode_header_sector},
+        layout::{HEADERS_PER_SECTOR, Layout, SUPERBLOCK_COPIES},
+    },
+    types::{Checksum, ClusterId, CommitIndex, Epoch, Op, ReplicaId, View},
+    wire::Header,
+};
+
+/// The writes, by offset, that make a data file of zeros a replica's. To be made durable before the replica starts.
+///
+/// # Panics
+/// If the layout or the replica is none.
+pub fn format(
+    cluster: ClusterId,
+    replica: ReplicaId,
+    replica_count: u8,
+    incarnation: u128,
+    layout: Layout,
+) -> Vec<(u64, Vec<u8>)> {
+    let root = Header::root(cluster);
+    let superblock = Superblock {
+        sequence: 1,
+        parent: Checksum(0),
+        cluster,
+        replica,
+        replica_count,
+        incarnation,
+        epoch: Epoch(0),
+        view: View(0),
+        log_view: View(0),
+        commit: CommitIndex::ROOT,
+        head: Op::ROOT,
+        suffix: vec![root],
+        layout,
+    };
+    let mut writes: Vec<_> =
+        (0..SUPERBLOCK_COPIES).map(|copy| (layout.superblock_offset(copy), superblock.encode(copy))).collect();
+    let mut entries = [RingEntry::Empty; HEADERS_PER_SECTOR as usize];
+    entries[0] = RingEntry::Header(root);
+    let mut headers = Vec::with_capacity(SECTOR_SIZE);
+    encode_header_sector(&entries, &mut headers);
+    writes.push((layout.header_sector_offset(0), headers));
+    let mut prepare = root.encode().to_vec();
+    prepare.resize(SECTOR_SIZE, 0);
+    writes.push((layout.prepare_offset(0), prepare));
+    writes
+}

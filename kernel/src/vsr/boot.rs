@@ -1,0 +1,418 @@
+//! Recovery: a replica's state from its data file alone.
+//!
+//! The superblock says what the log of its log view *is*; the two rings say, by the decision table, what the slots *hold*. Before
+//! the replica speaks, the superblock and every prepare that it will vouch for are written again and made durable: what can be
+//! read after a crash need not be what lasts (design rule 6).
+
+use alloc::{collections::BTreeMap, format, vec::Vec};
+
+use crate::{
+    frame::{Frame, SECTOR_SIZE},
+    process::Actions,
+    storage::{
+        HeaderRead, PrepareRead, RingEntry, SlotState, decide,
+        journal::{parse_header_entry, parse_prepare},
+        layout::{HEADERS_PER_SECTOR, SUPERBLOCK_COPIES, SUPERBLOCK_COPY_SIZE},
+        superblock::{self, Superblock},
+    },
+    types::Op,
+    vsr::{
+        Held, ReadResult, Status, Vsr, durable::Durable, journal::WRITE_WINDOW, probe::Probe, timer::Timer, token::Kind,
+    },
+    wire::header::{HEADER_SIZE, Header},
+};
+
+/// Slots read at once.
+const READS_MAX: usize = 32;
+
+/// How many sectors of the header ring are read at once.
+const RING_PART: u32 = 16;
+
+/// How far recovery has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    Superblock,
+    Ring,
+    Prepares,
+    Rewrite,
+}
+
+/// Recovery in progress.
+#[derive(Clone)]
+pub(super) struct Boot {
+    stage: Stage,
+    /// Reads in flight, and how often each was tried, by token.
+    attempts: BTreeMap<u64, u32>,
+    copies: [Option<Frame>; SUPERBLOCK_COPIES as usize],
+    ring: Vec<HeaderRead>,
+    /// What each slot's prepare turned out to be; slots that were not read are beyond what can have been written.
+    prepares: BTreeMap<u32, PrepareRead>,
+    /// Slots still to be read.
+    to_read: Vec<u32>,
+    /// Whole prepares that were read, to be written again.
+    whole: BTreeMap<u32, Frame>,
+    /// Their headers, the lowest op last.
+    to_rewrite: Vec<Header>,
+}
+
+impl Vsr {
+    /// Begins with the superblock's copies.
+    pub(super) fn start_boot(&mut self, actions: &mut Actions) {
+        self.boot = Some(Boot {
+            stage: Stage::Superblock,
+            attempts: BTreeMap::new(),
+            copies: Default::default(),
+            ring: Vec::new(),
+            prepares: BTreeMap::new(),
+            to_read: Vec::new(),
+            whole: BTreeMap::new(),
+            to_rewrite: Vec::new(),
+        });
+        for copy in 0..SUPERBLOCK_COPIES {
+            self.boot_read(Kind::BootSuperblock, u64::from(copy), actions);
+        }
+    }
+
+    fn booting(&mut self) -> &mut Boot {
+        self.boot.as_mut().expect("recovery is in progress")
+    }
+
+    fn boot_read(&mut self, kind: Kind, value: u64, actions: &mut Actions) {
+        let layout = self.config.layout;
+        let token = kind.token(value);
+        *self.booting().attempts.entry(token.0).or_default() += 1;
+        let (offset, length) = match kind {
+            Kind::BootSuperblock => (layout.superblock_offset(value as u8), SUPERBLOCK_COPY_SIZE),
+            Kind::BootRing => {
+                let (first, count) = ring_part(value);
+                (layout.header_sector_offset(first * HEADERS_PER_SECTOR), count * SECTOR_SIZE as u32)
+            }
+            _ => (layout.prepare_offset(value as u32), self.boot_length(value as u32)),
+        };
+        actions.read(token, offset, length);
+    }
+
+    /// How much of a slot is read: what its header says, or its beginning; all of it when that did not make sense of it.
+    fn boot_length(&mut self, slot: u32) -> u32 {
+        let whole_slot = self.config.layout.message_size_max;
+        let boot = self.booting();
+        match &boot.ring[slot as usize] {
+            _ if boot.prepares.contains_key(&slot) => whole_slot,
+            HeaderRead::Valid(header) => header.size.next_multiple_of(SECTOR_SIZE as u32).min(whole_slot),
+            _ => SECTOR_SIZE as u32,
+        }
+    }
+
+    /// What a read gave, or none when it failed for good. Tries a failed read again first: then `Err`.
+    fn boot_result(
+        &mut self,
+        kind: Kind,
+        value: u64,
+        result: ReadResult<'_>,
+        actions: &mut Actions,
+    ) -> Result<Option<Frame>, ()> {
+        let token = kind.token(value).0;
+        match result {
+            Ok(frame) => {
+                self.booting().attempts.remove(&token);
+                Ok(Some(frame.clone()))
+            }
+            Err(_) if self.booting().attempts[&token] < Self::READ_ATTEMPTS_MAX => {
+                actions.probe(Probe::ReadRetried.into());
+                self.boot_read(kind, value, actions);
+                Err(())
+            }
+            Err(_) => {
+                self.booting().attempts.remove(&token);
+                Ok(None)
+            }
+        }
+    }
+
+    pub(super) fn on_boot_superblock(&mut self, copy: u8, result: ReadResult<'_>, actions: &mut Actions) {
+        let Ok(bytes) = self.boot_result(Kind::BootSuperblock, u64::from(copy), result, actions) else { return };
+        self.booting().copies[copy as usize] = bytes;
+        if self.booting().attempts.is_empty() {
+            self.open_superblock(actions);
+        }
+    }
+
+    fn open_superblock(&mut self, actions: &mut Actions) {
+        let copies = self.booting().copies.clone();
+        let restoration = match superblock::recover(copies.each_ref().map(|copy| copy.as_deref())) {
+            Ok(restoration) => restoration,
+            Err(error) => return actions.halt(format!("{error}")),
+        };
+        let found = &restoration.superblock;
+        // A copy's own first bytes differ by its number alone.
+        let content =
+            |copy: &Option<Frame>| copy.as_ref().map(|bytes| bytes.slice(superblock::CONTENT_START, bytes.len()));
+        if copies[1..].iter().any(|copy| content(copy) != content(&copies[0])) {
+            actions.probe(Probe::SuperblockTorn.into());
+        }
+        if let Err(error) = found.expect(self.config.cluster, self.config.replica, self.config.replica_count) {
+            return actions.halt(format!("{error}"));
+        }
+        if found.layout != self.config.layout {
+            return actions.halt(format!(
+                "the data file was formatted with {:?}, the configuration says {:?}: use the former",
+                found.layout, self.config.layout
+            ));
+        }
+        self.view = found.view;
+        self.log_view = found.log_view;
+        self.commit_max = found.commit;
+        self.durable = Some(Durable::restore(restoration, actions));
+        let slots = self.config.layout.slot_count;
+        let boot = self.booting();
+        boot.copies = Default::default();
+        boot.stage = Stage::Ring;
+        boot.ring = alloc::vec![HeaderRead::Empty; slots as usize];
+        let sectors = slots / HEADERS_PER_SECTOR;
+        for first in (0..sectors).step_by(RING_PART as usize) {
+            self.boot_read(Kind::BootRing, ring_part_value(first, RING_PART.min(sectors - first)), actions);
+        }
+    }
+
+    pub(super) fn on_boot_ring(&mut self, value: u64, result: ReadResult<'_>, actions: &mut Actions) {
+        let Ok(bytes) = self.boot_result(Kind::BootRing, value, result, actions) else { return };
+        let (first, count) = ring_part(value);
+        if bytes.is_none() && count > 1 {
+            // One sector that cannot be read shall not take its neighbours with it.
+            for sector in first..first + count {
+                self.boot_read(Kind::BootRing, ring_part_value(sector, 1), actions);
+            }
+            return;
+        }
+        let (layout, cluster) = (self.config.layout, self.config.cluster);
+        let slots = first * HEADERS_PER_SECTOR..(first + count) * HEADERS_PER_SECTOR;
+        let ring = &mut self.booting().ring;
+        for (slot, index) in slots.zip(0usize..) {
+            ring[slot as usize] = match &bytes {
+                Some(bytes) => {
+                    parse_header_entry(&bytes[index * HEADER_SIZE..(index + 1) * HEADER_SIZE], slot, &layout, cluster)
+                }
+                None => HeaderRead::Corrupt,
+            };
+        }
+        if self.booting().attempts.is_empty() {
+            self.booting().stage = Stage::Prepares;
+            self.look_further(actions);
+        }
+    }
+
+    /// Sends for every slot that can have been written: all up to the write window above whatever names an op.
+    fn look_further(&mut self, actions: &mut Actions) {
+        let layout = self.config.layout;
+        let named = self.promised().head;
+        let boot = self.booting();
+        let mut highest = named;
+        for (slot, header) in (0u64..).zip(&boot.ring) {
+            match header {
+                HeaderRead::Empty => {}
+                HeaderRead::Valid(header) => highest = highest.max(header.op),
+                HeaderRead::Corrupt | HeaderRead::Misdirected => highest = highest.max(Op(slot)),
+            }
+        }
+        for prepare in boot.prepares.values() {
+            if let PrepareRead::Valid(header) = prepare {
+                highest = highest.max(header.op);
+            }
+        }
+        let end = (highest.0 + WRITE_WINDOW + 1).min(u64::from(layout.slot_count)) as u32;
+        boot.to_read = (0..end).rev().filter(|slot| !boot.prepares.contains_key(slot)).collect();
+        if boot.to_read.is_empty() {
+            return self.decide_slots(actions);
+        }
+        self.read_slots(actions);
+    }
+
+    fn read_slots(&mut self, actions: &mut Actions) {
+        while self.booting().attempts.len() < READS_MAX {
+            let Some(slot) = self.booting().to_read.pop() else { return };
+            self.boot_read(Kind::BootPrepare, u64::from(slot), actions);
+        }
+    }
+
+    pub(super) fn on_boot_prepare(&mut self, slot: u32, result: ReadResult<'_>, actions: &mut Actions) {
+        let Ok(bytes) = self.boot_result(Kind::BootPrepare, u64::from(slot), result, actions) else { return };
+        let (layout, cluster) = (self.config.layout, self.config.cluster);
+        let read = bytes.as_ref().map_or(PrepareRead::Corrupt, |bytes| parse_prepare(bytes, slot, &layout, cluster));
+        let partial = bytes.as_ref().is_some_and(|bytes| bytes.len() < layout.message_size_max as usize);
+        let boot = self.booting();
+        let again = partial && read == PrepareRead::Corrupt;
+        if let (PrepareRead::Valid(header), Some(bytes)) = (&read, &bytes) {
+            boot.whole.insert(slot, bytes.slice(0, header.size as usize));
+        }
+        boot.prepares.insert(slot, read);
+        if again {
+            // The prepare may be longer than what was read.
+            return self.boot_read(Kind::BootPrepare, u64::from(slot), actions);
+        }
+        self.read_slots(actions);
+        if self.booting().attempts.is_empty() && self.booting().to_read.is_empty() {
+            self.look_further(actions);
+        }
+    }
+
+    /// Everything is read: what the slots hold, what the log is, and what must be written again.
+    fn decide_slots(&mut self, actions: &mut Actions) {
+        let superblock = self.promised().clone();
+        let mut boot = self.boot.take().expect("recovery is in progress");
+        let mut states = BTreeMap::new();
+        for (slot, prepare) in &boot.prepares {
+            let header = &boot.ring[*slot as usize];
+            let decision = decide(header, prepare, is_superseded(header, &superblock));
+            match decision.slot {
+                SlotState::Torn => actions.probe(Probe::TornTail.into()),
+                SlotState::Present(_) => actions.probe(Probe::HeaderMissing.into()),
+                SlotState::Unknown(_) => actions.probe(Probe::Corrupt.into()),
+                SlotState::Empty | SlotState::Clean(_) => {}
+            }
+            states.insert(*slot, decision.slot);
+        }
+        self.recover_log(&superblock, &states, actions);
+        for (slot, state) in &states {
+            let op = self.op_of(state, *slot);
+            let wanted = self.log.get(op).map(|header| header.checksum);
+            let held = match state {
+                SlotState::Empty | SlotState::Torn => Held::Nothing,
+                SlotState::Clean(header) => Held::Prepare(header.checksum),
+                // Vouched for only once its header is written too.
+                SlotState::Present(_) | SlotState::Unknown(_) => Held::Unknown,
+            };
+            match state {
+                _ if op == Op::ROOT => {}
+                // Whether or not the log wants it: from now on it counts as held, and may be wanted later.
+                SlotState::Clean(header) => boot.to_rewrite.push(*header),
+                SlotState::Present(header) if wanted == Some(header.checksum) => boot.to_rewrite.push(*header),
+                SlotState::Present(_) | SlotState::Unknown(_) | SlotState::Empty | SlotState::Torn => {}
+            }
+            let entry = match (&boot.ring[*slot as usize], state) {
+                (_, SlotState::Torn) | (HeaderRead::Empty, _) => RingEntry::Empty,
+                (HeaderRead::Valid(header), _) => RingEntry::Header(*header),
+                (HeaderRead::Corrupt | HeaderRead::Misdirected, _) => RingEntry::Unreadable,
+            };
+            self.journal.restore(*slot, held, entry);
+        }
+        boot.to_rewrite.sort_unstable_by_key(|header| core::cmp::Reverse(header.op));
+        boot.stage = Stage::Rewrite;
+        self.boot = Some(boot);
+        self.boot_step(actions);
+    }
+
+    fn op_of(&self, state: &SlotState, slot: u32) -> Op {
+        match state {
+            SlotState::Clean(header) | SlotState::Present(header) | SlotState::Unknown(Some(header)) => header.op,
+            SlotState::Empty | SlotState::Torn | SlotState::Unknown(None) => Op(u64::from(slot)),
+        }
+    }
+
+    /// The log of the superblock's log view: its suffix, then what the journal adds to it in that view, in an unbroken chain.
+    fn recover_log(&mut self, superblock: &Superblock, states: &BTreeMap<u32, SlotState>, actions: &mut Actions) {
+        let layout = self.config.layout;
+        let header_in = |op: Op| match states.get(&layout.slot(op)) {
+            Some(SlotState::Clean(header) | SlotState::Present(header) | SlotState::Unknown(Some(header))) => {
+                Some(*header).filter(|header| header.op == op)
+            }
+            _ => None,
+        };
+        for header in (0..superblock.suffix[0].op.0).filter_map(|op| header_in(Op(op))) {
+            self.log.leave(header);
+        }
+        self.log.install(&superblock.suffix);
+        if superblock.view == superblock.log_view {
+            while let Some(header) = header_in(self.log.head().next()) {
+                if header.view != superblock.log_view || header.parent() != self.log.head_header().checksum {
+                    break;
+                }
+                self.commit_max = self.commit_max.max(header.commit);
+                self.log.append(header);
+            }
+        }
+        self.head_certain = superblock.view > superblock.log_view || !self.may_go_further(superblock, states);
+        if !self.head_certain {
+            actions.probe(Probe::HeadUncertain.into());
+        }
+        let leftover = |state: &SlotState| matches!(state, SlotState::Clean(header) if header.op > self.log.head());
+        if states.values().any(leftover) {
+            actions.probe(Probe::Leftover.into());
+        }
+    }
+
+    /// Whether a slot that cannot be read may have held an acknowledged op above the head (design rule 4). The next slot alone
+    /// answers that: `prepare_ok` is sent in the order of ops, so where one was certainly never acknowledged none above was.
+    fn may_go_further(&self, superblock: &Superblock, states: &BTreeMap<u32, SlotState>) -> bool {
+        let next = self.log.head().next();
+        match states.get(&self.config.layout.slot(next)) {
+            None | Some(SlotState::Empty | SlotState::Torn) => false,
+            Some(SlotState::Unknown(None)) => true,
+            // Of an earlier view: a leftover, over which nothing of this log was made durable.
+            Some(SlotState::Unknown(Some(header)) | SlotState::Clean(header) | SlotState::Present(header)) => {
+                header.view >= superblock.log_view && header.op == next
+            }
+        }
+    }
+
+    /// Writes again what is vouched for, a window at a time; when all is durable, the replica speaks.
+    pub(super) fn boot_step(&mut self, actions: &mut Actions) {
+        let Some(mut boot) = self.boot.take() else { return };
+        if boot.stage == Stage::Rewrite {
+            while self.journal.writes_in_flight() < READS_MAX {
+                let Some(header) = boot.to_rewrite.pop() else { break };
+                let slot = self.config.layout.slot(header.op);
+                let frame = boot.whole.remove(&slot).expect("what is vouched for was read");
+                self.journal.rewrite(&header, &frame, actions);
+            }
+            let done =
+                boot.to_rewrite.is_empty() && self.journal.writes_in_flight() == 0 && self.durable_mut().is_idle();
+            if done {
+                return self.finish_boot(actions);
+            }
+        }
+        self.boot = Some(boot);
+    }
+
+    fn finish_boot(&mut self, actions: &mut Actions) {
+        self.durable_op = self.promised().head;
+        self.timers.set(Timer::Ping, self.now.monotonic);
+        for heard in &mut self.heard {
+            *heard = self.now.monotonic;
+        }
+        self.status = Status::ViewChange;
+        let primary = self.primary_of_view() == self.config.replica;
+        if self.view == self.log_view && self.head_certain && !primary {
+            self.enter_normal();
+            self.acknowledge_afresh(actions);
+            return self.repair(actions);
+        }
+        self.arm_election();
+        if self.view == self.log_view && primary {
+            // Rule 2: what it had promised as primary, and told nobody but its memory, is gone. A later view settles it.
+            actions.probe(Probe::PrimaryRestarted.into());
+            return self.propose(actions);
+        }
+        self.on_view_message_timer(actions);
+        self.choose_log(actions);
+    }
+}
+
+/// Names sectors of the header ring in a token.
+fn ring_part_value(first: u32, count: u32) -> u64 {
+    u64::from(count) << 32 | u64::from(first)
+}
+
+/// The first sector and how many, of a token's value.
+fn ring_part(value: u64) -> (u32, u32) {
+    (value as u32, (value >> 32) as u32)
+}
+
+/// Whether a header of the ring names nothing that can be wanted: another view's leftover, where the superblock knows better.
+fn is_superseded(header: &HeaderRead, superblock: &Superblock) -> bool {
+    let HeaderRead::Valid(header) = header else { return false };
+    if header.op > superblock.head {
+        return superblock.view > superblock.log_view || header.view < superblock.log_view;
+    }
+    let known = superblock.suffix.iter().find(|known| known.op == header.op);
+    known.is_some_and(|known| known.checksum != header.checksum)
+}

@@ -1,0 +1,95 @@
+//! Execution: committed ops, in order, once each, and the replies that follow.
+
+use crate::{
+    frame::Frame,
+    process::Actions,
+    types::Op,
+    vsr::{
+        Vsr,
+        probe::Probe,
+        requests::send_reply,
+        sessions::{Reply, Verdict},
+    },
+    wire::{
+        batch::Batch,
+        header::{Command, HEADER_SIZE, Header},
+    },
+};
+
+/// What committed ops are handed to.
+pub trait StateMachine {
+    /// Executes the request at `position` of the prepare of `header`, and returns the body of its reply. A function of the
+    /// requests before it and of its arguments, and of nothing else.
+    fn execute(&mut self, header: &Header, position: u32, payload: &[u8]) -> &[u8];
+}
+
+impl Vsr {
+    /// Executes what is committed, here, and tied to the current view's log (design rule 8).
+    pub fn commit<M: StateMachine>(&mut self, machine: &mut M, actions: &mut Actions) {
+        while let Some((header, frame)) = self.next_committed(actions) {
+            self.execute(machine, &header, &frame, actions);
+            self.applied = header.op;
+            self.primary.progress_at = self.now.monotonic;
+            actions.probe(Probe::Applied.into());
+            self.executed.push((header, frame));
+        }
+        self.take_early_requests(actions);
+        self.pump(actions);
+    }
+
+    /// The next op to execute, if it is committed and its prepare is in memory; else it is sent for.
+    fn next_committed(&mut self, actions: &mut Actions) -> Option<(Header, Frame)> {
+        let op = self.applied.next();
+        if self.status != super::Status::Normal || !self.commit_max.covers(op) {
+            return None;
+        }
+        let header = *self.log.get_tied(op)?;
+        if let Some((checksum, frame)) = self.repair.ready.remove(&op)
+            && checksum == header.checksum
+        {
+            return Some((header, frame));
+        }
+        if let Some(frame) = self.journal.cached(op, header.checksum) {
+            return Some((header, frame.clone()));
+        }
+        self.read_ahead(op, actions);
+        None
+    }
+
+    fn execute<M: StateMachine>(&mut self, machine: &mut M, header: &Header, frame: &Frame, actions: &mut Actions) {
+        assert_eq!(header.op, self.applied.next(), "ops are executed in order");
+        assert!(self.commit_max.covers(header.op), "only committed ops are executed");
+        let batch = Batch::parse(&frame[HEADER_SIZE..]).expect("a primary logs whole batches");
+        let answering = self.is_primary();
+        let reply_header = self.header(Command::Reply);
+        for (position, entry) in batch.iter().enumerate() {
+            // Judged again, now that everything before it is executed: a request may have been logged twice.
+            let verdict = self.sessions.check(entry.client, entry.session, entry.request);
+            if matches!(verdict, Verdict::New) {
+                if entry.request.0 == 0 {
+                    self.sessions.register(entry.client, header.op, header.timestamp);
+                } else {
+                    let body = machine.execute(header, position as u32, entry.payload);
+                    self.sessions.record(entry.client, entry.request, header.op, header.timestamp, body);
+                }
+            }
+            if !answering {
+                continue;
+            }
+            let Some((request, node)) = self.primary.in_flight.get(&entry.client).copied() else { continue };
+            if request != entry.request {
+                continue;
+            }
+            self.primary.in_flight.remove(&entry.client);
+            let reply: Option<Reply<'_>> = self.sessions.lookup(entry.client).filter(|reply| reply.request == request);
+            if let Some(reply) = reply {
+                send_reply(&reply_header, node, entry.client, &reply, actions);
+            }
+        }
+    }
+
+    /// The head of what is committed and known here.
+    pub(super) fn commit_target(&self) -> Op {
+        self.commit_max.op().min(self.log.head())
+    }
+}

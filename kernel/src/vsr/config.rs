@@ -1,0 +1,98 @@
+//! What a replica is told before it starts. Every limit is here, and everything that a replica holds is under one of them.
+
+use crate::{
+    storage::layout::Layout,
+    types::{ClusterId, ReplicaId},
+    vsr::quorum::REPLICAS_MAX,
+    wire::{batch, header::HEADER_SIZE},
+};
+
+/// The most prepares that may be in flight: what a superblock's suffix has room for, with the header that anchors it.
+pub const PIPELINE_MAX: u32 = 16;
+
+/// A replica's configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The cluster. Frames of another one are dropped.
+    pub cluster: ClusterId,
+    /// This replica.
+    pub replica: ReplicaId,
+    /// How many replicas the cluster has: 1 to 6.
+    pub replica_count: u8,
+    /// Where things lie in the data file; also the largest message.
+    pub layout: Layout,
+    /// Prepares in flight at once: 1 to [`PIPELINE_MAX`]. A smaller pipeline batches more.
+    pub pipeline: u32,
+    /// Requests that a primary has in flight or waiting; past it clients are told "busy".
+    pub requests_max: u32,
+    /// Sessions; past it the least recently used one is evicted.
+    pub clients_max: u32,
+    /// Time-outs.
+    pub timeouts: Timeouts,
+    /// Spreads the time-outs of the replicas. Any number.
+    pub jitter_seed: u64,
+}
+
+/// Time-outs, in nanoseconds of the monotonic clock.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Timeouts {
+    /// Between a primary's heartbeats.
+    pub heartbeat_ns: u64,
+    /// After which a silent primary is given up; spread up to twice this. Also how long a primary goes on that hears no majority.
+    pub election_ns: u64,
+    /// After which a view that did not start is given up; spread up to twice this, and backed off.
+    pub view_change_ns: u64,
+    /// Between repetitions of an unanswered message.
+    pub resend_ns: u64,
+    /// Between pings.
+    pub ping_ns: u64,
+    /// Between rounds of repair requests.
+    pub repair_ns: u64,
+    /// How long a primary's own disk may block commits before it stands down.
+    pub disk_stall_ns: u64,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            heartbeat_ns: 50_000_000,
+            election_ns: 250_000_000,
+            view_change_ns: 300_000_000,
+            resend_ns: 60_000_000,
+            ping_ns: 200_000_000,
+            repair_ns: 40_000_000,
+            disk_stall_ns: 3_000_000_000,
+        }
+    }
+}
+
+impl Config {
+    /// A configuration with default limits.
+    pub fn new(cluster: ClusterId, replica: ReplicaId, replica_count: u8, layout: Layout) -> Self {
+        Self {
+            cluster,
+            replica,
+            replica_count,
+            layout,
+            pipeline: 4,
+            requests_max: 1024,
+            clients_max: 64,
+            timeouts: Timeouts::default(),
+            jitter_seed: cluster.0 ^ u64::from(replica.0).rotate_left(32),
+        }
+    }
+
+    /// The largest payload of a request: a prepare that carries it alone is one message.
+    pub fn payload_size_max(&self) -> u32 {
+        self.layout.message_size_max - HEADER_SIZE as u32 - batch::entry_size(0) as u32
+    }
+
+    /// # Panics
+    /// If a limit is out of its range.
+    pub(crate) fn check(&self) {
+        assert!((1..=REPLICAS_MAX).contains(&self.replica_count), "a cluster has 1 to {REPLICAS_MAX} replicas");
+        assert!(self.replica.0 < self.replica_count, "a replica's number is below the number of replicas");
+        assert!((1..=PIPELINE_MAX).contains(&self.pipeline), "a pipeline has 1 to {PIPELINE_MAX} prepares");
+        assert!(self.clients_max >= 1 && self.requests_max >= 1, "a replica serves at least one client");
+    }
+}

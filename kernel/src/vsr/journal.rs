@@ -1,0 +1,228 @@
+//! What the disk *holds* of the log, and the writes that change it.
+//!
+//! A prepare's slot is written first; when that is durable, its entry in the header ring (design rule 3). Only when both are
+//! does the slot *hold* the prepare. Header entries that share a sector share a write.
+//!
+//! Invariants: at most one write is in flight to a slot and to a sector of the ring; an entry of the ring that recovery could
+//! not read stays unreadable on the disk until its slot is rewritten whole, so that "unknown" never turns into "never had".
+
+use alloc::{collections::BTreeMap, vec::Vec};
+
+use crate::{
+    frame::Frame,
+    process::Actions,
+    storage::{
+        journal::{HEADERS_PER_SECTOR, RingEntry, encode_header_sector},
+        layout::Layout,
+    },
+    types::{Checksum, Op},
+    vsr::token::Kind,
+    wire::header::Header,
+};
+
+/// How far above the durable part of the log a write may start. Recovery looks this far beyond what the ring names.
+pub(super) const WRITE_WINDOW: u64 = 32;
+
+/// How many prepares are kept in memory.
+const CACHE_MAX: usize = 96;
+
+/// What a slot is known to hold durably.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Held {
+    /// Nothing that was ever acknowledged.
+    Nothing,
+    /// The prepare with this checksum; both rings agree.
+    Prepare(Checksum),
+    /// Damage, or rings that disagree: an acknowledged prepare may have been here.
+    Unknown,
+}
+
+#[derive(Clone)]
+struct SlotWrite {
+    header: Header,
+    /// The next prepare for this slot, waiting until this one is durable.
+    next: Option<(Header, Frame)>,
+}
+
+#[derive(Clone, Default)]
+struct SectorWrite {
+    in_flight: bool,
+    /// Slots whose entries the write in flight carries.
+    carried: Vec<u32>,
+    /// Slots whose entries the next write will carry.
+    waiting: Vec<u32>,
+}
+
+/// The journal of one replica.
+#[derive(Clone)]
+pub struct Journal {
+    layout: Layout,
+    held: Vec<Held>,
+    ring: Vec<RingEntry>,
+    ring_max: Op,
+    writes: BTreeMap<u32, SlotWrite>,
+    sectors: BTreeMap<u32, SectorWrite>,
+    cache: BTreeMap<Op, (Checksum, Frame)>,
+}
+
+impl Journal {
+    pub(super) fn new(layout: Layout) -> Self {
+        Self {
+            layout,
+            held: Vec::new(),
+            ring: Vec::new(),
+            ring_max: Op::ROOT,
+            writes: BTreeMap::new(),
+            sectors: BTreeMap::new(),
+            cache: BTreeMap::new(),
+        }
+    }
+
+    /// What the slot of `op` holds durably.
+    pub fn held(&self, op: Op) -> Held {
+        self.held.get(self.layout.slot(op) as usize).copied().unwrap_or(Held::Nothing)
+    }
+
+    /// Whether the prepare of `header` is durable here.
+    pub fn holds(&self, header: &Header) -> bool {
+        self.held(header.op) == Held::Prepare(header.checksum)
+    }
+
+    /// Whether a write of this very prepare is on its way.
+    pub(super) fn is_writing(&self, header: &Header) -> bool {
+        self.writes.get(&self.layout.slot(header.op)).is_some_and(|write| match &write.next {
+            Some((next, _)) => next.checksum == header.checksum,
+            None => write.header.checksum == header.checksum,
+        })
+    }
+
+    /// How many slots are being written.
+    pub fn writes_in_flight(&self) -> usize {
+        self.writes.len()
+    }
+
+    /// Whether recovery would look far enough to find `op` if it were written now.
+    pub(super) fn window_allows(&self, op: Op, durable_head: Op) -> bool {
+        op.0 <= durable_head.max(self.ring_max).0 + WRITE_WINDOW
+    }
+
+    /// Sets what recovery found in a slot.
+    pub(super) fn restore(&mut self, slot: u32, held: Held, entry: RingEntry) {
+        self.reach(slot);
+        self.held[slot as usize] = held;
+        if let RingEntry::Header(header) = &entry {
+            self.ring_max = self.ring_max.max(header.op);
+        }
+        self.ring[slot as usize] = entry;
+    }
+
+    fn reach(&mut self, slot: u32) {
+        let slots = (slot as usize + 1).next_multiple_of(HEADERS_PER_SECTOR as usize);
+        if self.held.len() < slots {
+            self.held.resize(slots, Held::Nothing);
+            self.ring.resize(slots, RingEntry::Empty);
+        }
+    }
+
+    /// Writes a prepare to its slot, then its header. `frame` is kept in memory too.
+    pub(super) fn write(&mut self, header: &Header, frame: &Frame, actions: &mut Actions) {
+        self.remember(header, frame);
+        self.rewrite(header, frame, actions);
+    }
+
+    /// Like [`Journal::write`], without keeping the prepare in memory.
+    pub(super) fn rewrite(&mut self, header: &Header, frame: &Frame, actions: &mut Actions) {
+        assert_eq!(frame.len(), header.size as usize, "a prepare is written whole and alone");
+        let slot = self.layout.slot(header.op);
+        if let Some(write) = self.writes.get_mut(&slot) {
+            write.next = Some((*header, frame.clone()));
+            return;
+        }
+        self.start(slot, *header, frame, actions);
+    }
+
+    fn start(&mut self, slot: u32, header: Header, frame: &Frame, actions: &mut Actions) {
+        self.reach(slot);
+        if self.held[slot as usize] != Held::Unknown {
+            self.held[slot as usize] = Held::Nothing;
+        }
+        self.writes.insert(slot, SlotWrite { header, next: None });
+        let token = Kind::PrepareWrite.token(u64::from(slot));
+        actions.write(token, self.layout.prepare_offset(slot), frame.to_sectors(), true);
+    }
+
+    /// A prepare is durable in its slot: now its header may be written.
+    pub(super) fn on_prepare_written(&mut self, slot: u32, actions: &mut Actions) {
+        let header = self.writes.get(&slot).expect("a completion belongs to a write in flight").header;
+        self.ring[slot as usize] = RingEntry::Header(header);
+        let number = slot / HEADERS_PER_SECTOR;
+        let sector = self.sectors.entry(number).or_default();
+        sector.waiting.push(slot);
+        if !sector.in_flight {
+            self.start_sector(number, actions);
+        }
+    }
+
+    fn start_sector(&mut self, number: u32, actions: &mut Actions) {
+        let first = number * HEADERS_PER_SECTOR;
+        let entries = &self.ring[first as usize..(first + HEADERS_PER_SECTOR) as usize];
+        let mut builder = actions.frame();
+        encode_header_sector(entries, builder.bytes());
+        let data = builder.finish();
+        let sector = self.sectors.get_mut(&number).expect("the sector has entries to write");
+        sector.in_flight = true;
+        core::mem::swap(&mut sector.carried, &mut sector.waiting);
+        let token = Kind::RingWrite.token(u64::from(number));
+        actions.write(token, self.layout.header_sector_offset(first), data, true);
+    }
+
+    /// A sector of the ring is durable. Adds the headers of the prepares that are now held to `durable`.
+    pub(super) fn on_ring_written(&mut self, number: u32, durable: &mut Vec<Header>, actions: &mut Actions) {
+        let sector = self.sectors.get_mut(&number).expect("a completion belongs to a write in flight");
+        sector.in_flight = false;
+        let mut carried = core::mem::take(&mut sector.carried);
+        let more = !sector.waiting.is_empty();
+        for slot in carried.drain(..) {
+            let write = self.writes.remove(&slot).expect("an entry is carried for a write in flight");
+            self.held[slot as usize] = Held::Prepare(write.header.checksum);
+            self.ring_max = self.ring_max.max(write.header.op);
+            durable.push(write.header);
+            if let Some((header, frame)) = write.next {
+                self.start(slot, header, &frame, actions);
+            }
+        }
+        if let Some(sector) = self.sectors.get_mut(&number) {
+            sector.carried = carried;
+        }
+        if more {
+            self.start_sector(number, actions);
+        }
+    }
+
+    /// A read showed that a slot does not hold what it should.
+    pub(super) fn lose(&mut self, op: Op) {
+        let slot = self.layout.slot(op);
+        self.reach(slot);
+        self.held[slot as usize] = Held::Unknown;
+    }
+
+    /// Keeps a prepare in memory, and lets the oldest go.
+    pub(super) fn remember(&mut self, header: &Header, frame: &Frame) {
+        self.cache.insert(header.op, (header.checksum, frame.clone()));
+        while self.cache.len() > CACHE_MAX {
+            self.cache.pop_first();
+        }
+    }
+
+    /// The prepare of `op` with this checksum, if it is in memory.
+    pub fn cached(&self, op: Op, checksum: Checksum) -> Option<&Frame> {
+        self.cache.get(&op).filter(|(cached, _)| *cached == checksum).map(|(_, frame)| frame)
+    }
+
+    /// Asks for the prepare of `header` from the disk.
+    pub(super) fn read(&self, header: &Header, actions: &mut Actions) {
+        let slot = self.layout.slot(header.op);
+        let length = header.size.next_multiple_of(crate::frame::SECTOR_SIZE as u32);
+        actions.read(Kind::PrepareRead.token(header.op.0), self.layout.prepare_offset(slot), length);
+    }
+}

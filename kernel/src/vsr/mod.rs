@@ -1,0 +1,240 @@
+//! The protocol: Viewstamped Replication, in the terms of its papers (Oki and Liskov 1988; Liskov and Cowling 2012) and of
+//! protocol-aware recovery (Alagappan et al. 2018).
+//!
+//! This file only routes an event to the module that owns it. `state.rs` holds the data. Nothing here knows an application:
+//! a committed op is handed to a [`StateMachine`]. Nothing here knows how sectors fail: that is the decision table's
+//! (`storage::recovery`).
+
+mod boot;
+pub mod clock_sync;
+mod commit;
+pub mod config;
+pub mod durable;
+pub mod journal;
+pub mod log;
+mod normal;
+pub mod probe;
+pub mod quorum;
+mod repair;
+mod requests;
+pub mod sessions;
+mod state;
+pub mod timer;
+mod token;
+mod view_change;
+
+use alloc::{format, vec::Vec};
+
+pub use commit::StateMachine;
+pub use config::{Config, Timeouts};
+pub use journal::Held;
+pub use probe::Probe;
+pub use state::{Status, Vsr};
+
+use crate::{
+    frame::Frame,
+    process::{Actions, Completion, DiskError, Event, Now},
+    storage::superblock::Superblock,
+    types::{Instant, NodeId, ReplicaId},
+    vsr::{timer::Timer, token::Kind},
+    wire::{
+        self,
+        header::{Command, Header},
+        seal::seal,
+    },
+};
+
+impl Vsr {
+    /// Takes one event. What it commits is executed by [`Vsr::commit`], which the caller calls next.
+    pub fn step(&mut self, now: Now, event: Event<'_>, actions: &mut Actions) {
+        self.now = now;
+        self.executed.clear();
+        match event {
+            Event::Start => self.start_boot(actions),
+            Event::Message { from, frame } => self.on_message(from, frame, actions),
+            Event::DiskCompletion(completion) => self.on_completion(completion, actions),
+            Event::Deadline => {
+                while let Some(timer) = self.timers.take_due(now.monotonic) {
+                    self.on_timer(timer, actions);
+                }
+            }
+        }
+    }
+
+    /// When the next timer is due.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    fn on_message(&mut self, from: NodeId, frame: &Frame, actions: &mut Actions) {
+        let Ok((header, body)) = wire::seal::open(frame, self.config.cluster) else {
+            return actions.probe(Probe::BadFrame.into());
+        };
+        if self.status == Status::Booting {
+            return;
+        }
+        if header.command == Command::Request {
+            return self.on_request(from, &header, frame, actions);
+        }
+        let Some(peer) = self.peers().find(|peer| peer.node() == from) else {
+            return actions.probe(Probe::BadFrame.into());
+        };
+        // A prepare is handed on as it was made: its header names who made it, not who sends it.
+        if header.sender != peer.0 && header.command != Command::Prepare {
+            return actions.probe(Probe::BadFrame.into());
+        }
+        self.heard[peer.0 as usize] = self.now.monotonic;
+        match header.command {
+            Command::Prepare => self.on_prepare(&header, frame, actions),
+            Command::PrepareOk => self.on_prepare_ok(peer, &header, actions),
+            Command::Commit => self.on_heartbeat(&header, actions),
+            Command::StartViewChange => self.on_start_view_change(peer, &header, actions),
+            Command::DoViewChange => self.on_do_view_change(peer, &header, body, actions),
+            Command::StartView => self.on_start_view(peer, &header, body, actions),
+            Command::RequestStartView => self.on_request_start_view(peer, &header, actions),
+            Command::RequestHeaders => self.on_request_headers(peer, &header, actions),
+            Command::Headers => self.on_headers(body, actions),
+            Command::RequestPrepare => self.on_request_prepare(peer, &header, actions),
+            Command::Ping => self.on_ping(peer, &header, actions),
+            Command::Pong => self.on_pong(peer, &header, actions),
+            Command::Request | Command::Reply | Command::Reject => actions.probe(Probe::BadFrame.into()),
+        }
+    }
+
+    fn on_completion(&mut self, completion: &Completion, actions: &mut Actions) {
+        let (kind, value) = Kind::parse(completion.token);
+        let result = match (&completion.result, kind) {
+            (Err(error), Kind::PrepareRead | Kind::BootSuperblock | Kind::BootRing | Kind::BootPrepare) => Err(*error),
+            // A failed write or barrier leaves the disk indeterminate for ever: the only truth left is what a restart reads.
+            (Err(error), _) => return actions.halt(format!("the disk failed ({error:?}); recover by restarting")),
+            (Ok(frame), _) => Ok(frame),
+        };
+        match kind {
+            Kind::SuperblockWrite => self.durable_mut().on_write(actions),
+            Kind::SuperblockBarrier => {
+                if self.durable_mut().on_barrier(actions) {
+                    self.on_superblock_durable(actions);
+                }
+            }
+            Kind::PrepareWrite => self.journal.on_prepare_written(value as u32, actions),
+            Kind::RingWrite => {
+                let mut durable = Vec::new();
+                self.journal.on_ring_written(value as u32, &mut durable, actions);
+                for header in durable {
+                    self.on_prepare_durable(&header, actions);
+                }
+            }
+            Kind::PrepareRead => self.on_prepare_read(crate::types::Op(value), result, actions),
+            Kind::BootSuperblock => self.on_boot_superblock(value as u8, result, actions),
+            Kind::BootRing => self.on_boot_ring(value, result, actions),
+            Kind::BootPrepare => self.on_boot_prepare(value as u32, result, actions),
+        }
+    }
+
+    fn on_superblock_durable(&mut self, actions: &mut Actions) {
+        match self.status {
+            Status::Booting => self.boot_step(actions),
+            Status::ViewChange => self.on_view_durable(actions),
+            Status::Normal => {}
+        }
+    }
+
+    fn on_timer(&mut self, timer: Timer, actions: &mut Actions) {
+        match timer {
+            Timer::Heartbeat => self.on_heartbeat_timer(actions),
+            Timer::Resend => self.on_resend_timer(actions),
+            Timer::Election => self.on_election_timer(actions),
+            Timer::ViewMessage => self.on_view_message_timer(actions),
+            Timer::Ping => self.on_ping_timer(actions),
+            Timer::Repair => self.repair(actions),
+        }
+    }
+
+    /// The superblock writer; there is one as soon as recovery has opened the superblock.
+    fn durable_mut(&mut self) -> &mut durable::Durable {
+        self.durable.as_mut().expect("the superblock is open")
+    }
+
+    /// What is durable: what may be spoken of.
+    fn promised(&self) -> &Superblock {
+        self.durable.as_ref().expect("the superblock is open").superblock()
+    }
+
+    /// A header of ours, in our view.
+    fn header(&self, command: Command) -> Header {
+        Header::new(self.config.cluster, command, self.config.replica.0, self.view)
+    }
+
+    /// The other replicas.
+    fn peers(&self) -> impl Iterator<Item = ReplicaId> + use<> {
+        let own = self.config.replica;
+        (0..self.config.replica_count).map(ReplicaId).filter(move |peer| *peer != own)
+    }
+
+    fn send(&self, to: ReplicaId, header: Header, body: &[u8], actions: &mut Actions) {
+        assert!(to != self.config.replica, "a replica sends nothing to itself");
+        let (_, frame) = seal(header, body, actions);
+        actions.send(to.node(), frame);
+    }
+
+    fn broadcast(&self, header: Header, body: &[u8], actions: &mut Actions) {
+        let (_, frame) = seal(header, body, actions);
+        for peer in self.peers() {
+            actions.send(peer.node(), frame.clone());
+        }
+    }
+
+    fn after(&self, duration_ns: u64) -> Instant {
+        self.now.monotonic.after(duration_ns)
+    }
+
+    /// Once to twice `base_ns`, from now.
+    fn after_jittered(&mut self, base_ns: u64) -> Instant {
+        let jitter_ns = self.jitter.below(base_ns);
+        self.after(base_ns + jitter_ns)
+    }
+
+    fn on_ping_timer(&mut self, actions: &mut Actions) {
+        self.timers.set(Timer::Ping, self.after(self.config.timeouts.ping_ns));
+        if self.status == Status::Booting || self.config.replica_count == 1 {
+            return;
+        }
+        let mut header = self.greeting(Command::Ping);
+        header.timestamp = crate::types::Timestamp(self.now.monotonic.0);
+        self.broadcast(header, &[], actions);
+    }
+
+    /// A ping or pong names the view that is durable here, and whether we are in it: nothing else may be spoken of.
+    fn greeting(&self, command: Command) -> Header {
+        let mut header = self.header(command);
+        header.view = self.promised().view;
+        header.request.0 = u64::from(self.status == Status::Normal && header.view == self.view);
+        header
+    }
+
+    fn on_ping(&mut self, peer: ReplicaId, ping: &Header, actions: &mut Actions) {
+        let mut pong = self.greeting(Command::Pong);
+        pong.timestamp = ping.timestamp;
+        pong.op.0 = self.now.realtime.0;
+        self.send(peer, pong, &[], actions);
+        self.on_greeting(ping, actions);
+    }
+
+    fn on_pong(&mut self, peer: ReplicaId, pong: &Header, actions: &mut Actions) {
+        let theirs = crate::types::Timestamp(pong.op.0);
+        self.clock.on_pong(peer, Instant(pong.timestamp.0), theirs, self.now);
+        self.on_greeting(pong, actions);
+    }
+
+    fn on_greeting(&mut self, greeting: &Header, actions: &mut Actions) {
+        if greeting.view > self.view {
+            self.on_later_view(greeting.view, actions);
+        }
+    }
+
+    /// A failed read may succeed when it is tried again: how often it is.
+    const READ_ATTEMPTS_MAX: u32 = 4;
+}
+
+/// What a disk read ended with.
+type ReadResult<'a> = Result<&'a Frame, DiskError>;

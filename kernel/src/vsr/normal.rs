@@ -1,0 +1,332 @@
+//! Normal operation: the primary's log is replicated in order, acknowledged when durable, committed by a majority.
+
+use alloc::collections::VecDeque;
+
+use crate::{
+    frame::Frame,
+    process::Actions,
+    types::{CommitIndex, Op, ReplicaId, View},
+    vsr::{
+        Status, Vsr,
+        config::PIPELINE_MAX,
+        probe::Probe,
+        quorum::{ReplicaSet, majority},
+        timer::Timer,
+    },
+    wire::header::{Command, Header},
+};
+
+impl Vsr {
+    /// The primary's own prepare: into the log, to the backups and to the disk at once. Its own acknowledgement comes like any
+    /// other, when it is durable.
+    pub(super) fn append_as_primary(&mut self, header: &Header, frame: &Frame, actions: &mut Actions) {
+        assert!(self.is_primary() && header.view == self.view);
+        if self.primary.acks.is_empty() {
+            self.primary.progress_at = self.now.monotonic;
+        }
+        self.log.append(*header);
+        self.primary.acks.push_back(ReplicaSet::default());
+        for peer in self.peers() {
+            actions.send(peer.node(), frame.clone());
+        }
+        self.journal.write(header, frame, actions);
+        let at = self.after(self.config.timeouts.resend_ns);
+        self.timers.ensure(Timer::Resend, at);
+    }
+
+    /// A prepare: the next one of this view's log, one that repair asked for, or neither. Durability is not implied:
+    /// `prepare_ok` leaves only when the journal reports it (see [`Vsr::on_prepare_durable`]).
+    pub(super) fn on_prepare(&mut self, header: &Header, frame: &Frame, actions: &mut Actions) {
+        if header.size > self.config.layout.message_size_max {
+            return actions.probe(Probe::BadFrame.into());
+        }
+        if header.view > self.view {
+            // Rule 8: the log of a later view is learned from its `start_view` first.
+            return self.on_later_view(header.view, actions);
+        }
+        let known = self.log.get_tied(header.op).is_some_and(|known| known.checksum == header.checksum);
+        if known {
+            self.on_known_prepare(header, frame, actions);
+        } else if header.view == self.view && self.is_backup() {
+            self.on_new_prepare(header, frame, actions);
+        } else {
+            actions.probe(Probe::PrepareOld.into());
+        }
+    }
+
+    /// A prepare whose header is in the log already: kept if it is missing here, acknowledged again if it is not.
+    fn on_known_prepare(&mut self, header: &Header, frame: &Frame, actions: &mut Actions) {
+        if self.journal.holds(header) {
+            actions.probe(Probe::PrepareRepeated.into());
+            if self.status == Status::Normal && header.op <= self.durable_op {
+                self.acknowledge(header, actions);
+            }
+            return;
+        }
+        let durable_head = self.promised().head;
+        if self.journal.is_writing(header) || !self.journal.window_allows(header.op, durable_head) {
+            return;
+        }
+        if self.repair.asked.remove(&header.op).is_some() {
+            actions.probe(Probe::PrepareRepaired.into());
+        }
+        self.journal.write(header, frame, actions);
+        self.repair(actions);
+    }
+
+    /// A prepare of this view that is not in the log yet: appended if it is the next, kept for a while if it came early.
+    fn on_new_prepare(&mut self, header: &Header, frame: &Frame, actions: &mut Actions) {
+        self.hear_primary();
+        if header.op <= self.log.head() {
+            return actions.probe(Probe::PrepareOld.into());
+        }
+        self.repair.primary_head = self.repair.primary_head.max(header.op);
+        if header.op > self.log.head().next() {
+            actions.probe(Probe::PrepareEarly.into());
+            self.keep_early(header.op, frame);
+            return self.repair(actions);
+        }
+        self.append_as_backup(header, frame, actions);
+        while let Some(frame) = self.repair.early.remove(&self.log.head().next()) {
+            let header = Header::decode(&frame).expect("the frame was opened when it arrived");
+            if header.view != self.view || !self.append_as_backup(&header, &frame, actions) {
+                break;
+            }
+        }
+        if !self.repair.asked.is_empty() || self.repair.primary_head > self.log.head() {
+            self.repair(actions);
+        }
+    }
+
+    /// Appends the next prepare of this view. Not if recovery would not look far enough to find it.
+    fn append_as_backup(&mut self, header: &Header, frame: &Frame, actions: &mut Actions) -> bool {
+        let durable_head = self.promised().head;
+        if !self.journal.window_allows(header.op, durable_head)
+            || header.op.0 >= u64::from(self.config.layout.slot_count)
+        {
+            return false;
+        }
+        assert_eq!(header.parent(), self.log.head_header().checksum, "one view has one log");
+        self.repair.asked.remove(&header.op);
+        self.log.append(*header);
+        self.hear_commit(header.commit);
+        self.journal.write(header, frame, actions);
+        true
+    }
+
+    /// A prepare and its header are durable: acknowledged in order, and only in the view whose log it is in (design rule 8).
+    pub(super) fn on_prepare_durable(&mut self, header: &Header, actions: &mut Actions) {
+        if self.status == Status::Booting {
+            return self.boot_step(actions);
+        }
+        if self.status != Status::Normal {
+            return actions.probe(Probe::WriteAfterLeaving.into());
+        }
+        let in_log = self.log.get_tied(header.op).is_some_and(|known| known.checksum == header.checksum);
+        // Another prepare may be on its way to the slot already.
+        if !in_log || !self.journal.holds(header) {
+            return;
+        }
+        let superblock_head = self.promised().head;
+        if header.op <= superblock_head {
+            self.acknowledge(header, actions);
+        }
+        self.advance_durable(actions);
+        if self.repair.primary_head > self.log.head() || !self.repair.asked.is_empty() {
+            self.repair(actions);
+        }
+    }
+
+    /// Acknowledges every op that has become durable together with all those before it.
+    fn advance_durable(&mut self, actions: &mut Actions) {
+        while let Some(header) = self.log.get_tied(self.durable_op.next()).copied() {
+            if !self.journal.holds(&header) {
+                return;
+            }
+            self.durable_op = header.op;
+            self.acknowledge(&header, actions);
+        }
+    }
+
+    /// Says that the prepare of `header` is durable here: to the primary, or to itself. Only of ops that may still need it.
+    fn acknowledge(&mut self, header: &Header, actions: &mut Actions) {
+        assert!(self.status == Status::Normal && self.journal.holds(header), "only what is durable is acknowledged");
+        if self.is_primary() {
+            return self.count_ack(self.config.replica, header.op, actions);
+        }
+        // That an op is committed is known to the primary of this view only when it says so.
+        if self.repair.primary_commit.covers(header.op) {
+            return;
+        }
+        let mut ok = self.header(Command::PrepareOk);
+        ok.op = header.op;
+        ok.context = header.checksum.0;
+        ok.commit = self.commit_max;
+        self.send(self.primary_of_view(), ok, &[], actions);
+    }
+
+    /// After a view's log was installed: every uncommitted op that is held is acknowledged afresh, under the new view.
+    pub(super) fn acknowledge_afresh(&mut self, actions: &mut Actions) {
+        self.durable_op = self.promised().head;
+        // No primary has more than a pipeline uncommitted.
+        let low = self.repair.primary_commit.0.max(self.durable_op.0.saturating_sub(u64::from(PIPELINE_MAX))) + 1;
+        for op in (low..=self.durable_op.0).map(Op) {
+            let header = self.log.get_tied(op).copied().filter(|header| self.journal.holds(header));
+            if let Some(header) = header {
+                self.acknowledge(&header, actions);
+            }
+        }
+        self.advance_durable(actions);
+    }
+
+    /// A backup's acknowledgement counts for the view that it names, for the very prepare that it names, once.
+    pub(super) fn on_prepare_ok(&mut self, peer: ReplicaId, ok: &Header, actions: &mut Actions) {
+        if ok.view != self.view || !self.is_primary() {
+            actions.probe(Probe::PrepareOkOld.into());
+            if ok.view > self.view {
+                self.on_later_view(ok.view, actions);
+            }
+            return;
+        }
+        if self.log.get_tied(ok.op).is_none_or(|header| header.checksum.0 != ok.context) {
+            return actions.probe(Probe::PrepareOkOld.into());
+        }
+        self.count_ack(peer, ok.op, actions);
+    }
+
+    fn count_ack(&mut self, replica: ReplicaId, op: Op, actions: &mut Actions) {
+        if self.commit_max.covers(op) {
+            return;
+        }
+        let index = (op.0 - self.commit_max.0 - 1) as usize;
+        if !self.primary.acks[index].insert(replica) {
+            actions.probe(Probe::PrepareOkRepeated.into());
+        }
+        let quorum = majority(self.config.replica_count);
+        while self.primary.acks.front().is_some_and(|acks| acks.count() >= quorum) {
+            self.primary.acks.pop_front();
+            self.commit_max.0 += 1;
+            self.primary.progress_at = self.now.monotonic;
+        }
+        if self.primary.acks.is_empty() {
+            self.timers.stop(Timer::Resend);
+        }
+    }
+
+    /// Begins to count acknowledgements for the uncommitted suffix of a view that starts.
+    pub(super) fn start_counting(&mut self) {
+        let uncommitted = self.log.head().0 - self.commit_max.0;
+        self.primary.acks = (0..uncommitted).map(|_| ReplicaSet::default()).collect::<VecDeque<_>>();
+    }
+
+    /// A heartbeat of this view: the primary is there, this much is committed, and its log goes this far.
+    pub(super) fn on_heartbeat(&mut self, header: &Header, actions: &mut Actions) {
+        if header.view > self.view {
+            return self.on_later_view(header.view, actions);
+        }
+        if header.view < self.view || !self.is_backup() {
+            return;
+        }
+        self.hear_primary();
+        self.repair.primary_head = self.repair.primary_head.max(header.op);
+        self.hear_commit(header.commit);
+        if self.repair.primary_head > self.log.head() {
+            self.repair(actions);
+        }
+    }
+
+    /// The primary of this view says what is committed.
+    pub(super) fn hear_commit(&mut self, commit: CommitIndex) {
+        self.commit_max = self.commit_max.max(commit);
+        self.repair.primary_commit = self.repair.primary_commit.max(commit);
+    }
+
+    fn hear_primary(&mut self) {
+        self.primary_heard = self.now.monotonic;
+        self.withdraw_proposal();
+    }
+
+    /// A primary that hears from a majority says that it is there. One that does not, or whose own disk blocks commits past a
+    /// bound, falls silent, so that the others choose another (design rule 15).
+    pub(super) fn on_heartbeat_timer(&mut self, actions: &mut Actions) {
+        if !self.is_primary() {
+            return;
+        }
+        self.timers.set(Timer::Heartbeat, self.after(self.config.timeouts.heartbeat_ns));
+        if self.is_isolated() {
+            return self.stand_down(Probe::PrimaryIsolated, actions);
+        }
+        if self.is_blocked() {
+            return self.stand_down(Probe::PrimaryDiskBlocked, actions);
+        }
+        self.withdraw_proposal();
+        self.send_heartbeat(actions);
+    }
+
+    /// No heartbeat this time; and its own voice for another view, without which there may be no majority.
+    fn stand_down(&mut self, why: Probe, actions: &mut Actions) {
+        actions.probe(why.into());
+        if !self.proposes() {
+            self.propose(actions);
+        }
+    }
+
+    pub(super) fn send_heartbeat(&mut self, actions: &mut Actions) {
+        let mut header = self.header(Command::Commit);
+        header.commit = self.commit_max;
+        header.op = self.log.head();
+        self.broadcast(header, &[], actions);
+    }
+
+    fn is_isolated(&self) -> bool {
+        let silence = self.config.timeouts.election_ns;
+        let heard = |peer: &ReplicaId| self.now.monotonic.since(self.heard[peer.0 as usize]) < silence;
+        1 + self.peers().filter(heard).count() < majority(self.config.replica_count) as usize
+    }
+
+    fn is_blocked(&self) -> bool {
+        let next = Op(self.commit_max.0 + 1);
+        let own_missing = self.log.get_tied(next).is_some_and(|header| !self.journal.holds(header));
+        let serving_late = self.applied < self.primary.start_head;
+        // The others have committed all there is, and nothing more can be proposed before the own disk has caught up.
+        let behind = !self.primary.waiting.is_empty()
+            && !self.journal.window_allows(self.log.head().next(), self.promised().head);
+        (own_missing || serving_late || behind)
+            && self.now.monotonic.since(self.primary.progress_at) > self.config.timeouts.disk_stall_ns
+    }
+
+    /// Sends again what was not acknowledged, to those that have not and that are heard of.
+    pub(super) fn on_resend_timer(&mut self, actions: &mut Actions) {
+        if !self.is_primary() || self.primary.acks.is_empty() {
+            return;
+        }
+        let at = self.after_jittered(self.config.timeouts.resend_ns);
+        self.timers.set(Timer::Resend, at);
+        let silence = self.config.timeouts.election_ns.max(2 * self.config.timeouts.ping_ns);
+        for index in 0..self.primary.acks.len() {
+            let op = Op(self.commit_max.0 + 1 + index as u64);
+            let header = *self.log.get_tied(op).expect("the uncommitted suffix is tied");
+            for peer in self.peers() {
+                let silent = self.now.monotonic.since(self.heard[peer.0 as usize]) > silence;
+                if !silent && !self.primary.acks[index].contains(peer) {
+                    self.send_prepare(&header, peer, actions);
+                }
+            }
+        }
+    }
+
+    /// Forgets what belonged to a view that is over.
+    pub(super) fn forget_view(&mut self, view: View) {
+        assert!(view >= self.view);
+        self.primary = super::state::Primary::default();
+        self.repair.asked.clear();
+        self.repair.headers_asked = None;
+        self.repair.early.clear();
+        self.repair.primary_head = Op::ROOT;
+        self.repair.primary_commit = CommitIndex::ROOT;
+        self.repair.ready.clear();
+        for timer in [Timer::Heartbeat, Timer::Resend, Timer::Repair] {
+            self.timers.stop(timer);
+        }
+    }
+}

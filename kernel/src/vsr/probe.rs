@@ -1,0 +1,99 @@
+//! The rare paths of a replica. A campaign that never takes one of them has not tested it.
+
+use crate::process::ProbeId;
+
+/// Defines the enum and the table of names from one list.
+macro_rules! probes {
+    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+        /// A rare path of a replica.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+        #[repr(u16)]
+        pub enum Probe { $($(#[$doc])* $name,)* }
+
+        impl Probe {
+            /// The names, by [`ProbeId`].
+            pub const NAMES: &'static [&'static str] = &[$($text,)*];
+        }
+    };
+}
+
+probes! {
+    /// A replica executed a committed op.
+    Applied = "op_applied",
+    /// A replica left its view.
+    ViewLeft = "view_left",
+    /// A new primary started its view.
+    ViewStarted = "view_started",
+    /// A backup installed a later view's log.
+    ViewJoined = "view_joined",
+    /// A replica proposed another view.
+    ViewProposed = "view_proposed",
+    /// A replica left its view on the word of one that is ahead, not on a majority of proposals.
+    LaterViewSeen = "later_view_seen",
+    /// A primary stood down after it heard from no majority.
+    PrimaryIsolated = "primary_isolated",
+    /// A primary stood down because its own disk blocked commits.
+    PrimaryDiskBlocked = "primary_disk_blocked",
+    /// A new primary dropped an op that a drop quorum never had.
+    OpDropped = "op_dropped",
+    /// A new primary had to collect beyond its quorum: an op was neither available nor droppable.
+    OpUndecided = "op_undecided",
+    /// A new primary took over a log that was longer than its own.
+    LogAdopted = "log_adopted",
+    /// A backup's uncommitted op was replaced by another one.
+    LogTruncated = "log_truncated",
+    /// A prepare arrived ahead of its predecessors.
+    PrepareEarly = "prepare_ahead_of_its_predecessors",
+    /// A prepare arrived again.
+    PrepareRepeated = "prepare_repeated",
+    /// A prepare of an earlier view arrived that nobody wants.
+    PrepareOld = "prepare_from_an_old_view",
+    /// A missing prepare was repaired.
+    PrepareRepaired = "prepare_repaired",
+    /// A missing header was repaired along the hash chain.
+    HeaderRepaired = "header_repaired",
+    /// A `prepare_ok` of another view arrived.
+    PrepareOkOld = "prepare_ok_from_another_view",
+    /// The same replica acknowledged an op twice.
+    PrepareOkRepeated = "prepare_ok_repeated",
+    /// Requests waited for room in the pipeline and went out as one prepare.
+    Batched = "requests_batched",
+    /// A request was answered from the session's stored reply.
+    ReplyRepeated = "reply_repeated",
+    /// A request arrived again while it was in the log.
+    RequestInFlight = "request_repeated_in_flight",
+    /// A request was refused because the queue or the journal is full.
+    Busy = "request_refused_busy",
+    /// A client was told that its session was evicted.
+    SessionEvicted = "session_evicted",
+    /// A backup sent a client on to the primary.
+    Redirected = "client_redirected",
+    /// A frame failed its checks.
+    BadFrame = "bad_frame",
+    /// A superblock was opened although some of its copies differ.
+    SuperblockTorn = "superblock_copies_differ",
+    /// Recovery cut a torn prepare that was never acknowledged.
+    TornTail = "recovery_torn_tail",
+    /// Recovery found a whole prepare whose header was not written.
+    HeaderMissing = "recovery_header_missing",
+    /// Recovery found damage that an acknowledged op may be under.
+    Corrupt = "recovery_possibly_acknowledged_damage",
+    /// Recovery cannot tell how far its log went.
+    HeadUncertain = "recovery_uncertain_head",
+    /// Recovery left out prepares of a log that a later view replaced.
+    Leftover = "recovery_leftover_of_an_older_view",
+    /// A primary restarted and called for a later view.
+    PrimaryRestarted = "primary_restarted",
+    /// A read during recovery failed and was tried again.
+    ReadRetried = "read_retried",
+    /// An old write completed after its view had been left.
+    WriteAfterLeaving = "write_completed_after_leaving_its_view",
+    /// The realtime clock lay outside what a majority agrees on, and a timestamp was clamped.
+    TimestampClamped = "timestamp_clamped",
+}
+
+impl From<Probe> for ProbeId {
+    fn from(probe: Probe) -> Self {
+        Self(probe as u16)
+    }
+}

@@ -1,0 +1,266 @@
+//! Repair: what is missing here is asked of others, and others are served. Headers come downward along the hash chain, prepares by
+//! their checksum, and nothing is believed that the chain does not vouch for.
+
+use alloc::vec::Vec;
+
+use crate::{
+    frame::Frame,
+    process::Actions,
+    storage::journal::{PrepareRead, parse_prepare},
+    types::{Checksum, NodeId, Op, ReplicaId},
+    vsr::{ReadResult, Status, Vsr, probe::Probe, state::Wanted, timer::Timer},
+    wire::{
+        header::{Command, Header},
+        message::{self, HEADERS_MAX},
+    },
+};
+
+/// Prepares kept that arrived ahead of their predecessors.
+pub(super) const EARLY_MAX: u64 = 64;
+
+/// Prepares being read from the disk at once.
+pub(super) const READS_MAX: u64 = 32;
+
+/// Missing prepares asked for at once.
+const BUDGET: usize = 16;
+
+/// Prepares read ahead of execution.
+const READ_AHEAD: u64 = 16;
+
+impl Vsr {
+    pub(super) fn keep_early(&mut self, op: Op, frame: &Frame) {
+        if op.0 <= self.log.head().0 + EARLY_MAX && (self.repair.early.len() as u64) < EARLY_MAX {
+            self.repair.early.insert(op, frame.clone());
+        }
+    }
+
+    /// Asks for what is missing, within the budget; comes back until nothing is.
+    pub(super) fn repair(&mut self, actions: &mut Actions) {
+        if self.status != Status::Normal || self.config.replica_count == 1 {
+            return;
+        }
+        let overdue = self.config.timeouts.repair_ns;
+        let now = self.now.monotonic;
+        self.repair.asked.retain(|_, at| now.since(*at) < overdue);
+        self.ask_for_headers(actions);
+        self.ask_for_prepares(actions);
+        if self.is_backup() {
+            self.ask_beyond_the_head(actions);
+        }
+        let missing = !self.repair.asked.is_empty() || self.held_through < self.log.head();
+        if missing || self.repair.headers_asked.is_some() {
+            let at = self.after(overdue);
+            self.timers.ensure(Timer::Repair, at);
+        }
+    }
+
+    /// Headers below the part of the log that the chain reaches.
+    fn ask_for_headers(&mut self, actions: &mut Actions) {
+        let Some((op, _)) = self.log.wanted().filter(|(op, _)| *op > self.applied) else {
+            self.repair.headers_asked = None;
+            return;
+        };
+        let overdue = self.config.timeouts.repair_ns;
+        if self.repair.headers_asked.is_some_and(|at| self.now.monotonic.since(at) < overdue) {
+            return;
+        }
+        self.repair.headers_asked = Some(self.now.monotonic);
+        let mut header = self.header(Command::RequestHeaders);
+        header.op = op;
+        header.request.0 = (op.0 - self.applied.0).min(HEADERS_MAX as u64);
+        let peer = self.next_peer();
+        self.send(peer, header, &[], actions);
+    }
+
+    /// Prepares of the log that are neither held nor on their way to the disk.
+    fn ask_for_prepares(&mut self, actions: &mut Actions) {
+        while self.log.get_tied(self.held_through.next()).is_some_and(|header| self.journal.holds(header)) {
+            self.held_through = self.held_through.next();
+        }
+        let durable_head = self.promised().head;
+        let first = self.held_through.next().max(self.log.tied());
+        let mut looked_at = 0;
+        for op in (first.0..=self.log.head().0).map(Op) {
+            looked_at += 1;
+            if self.repair.asked.len() >= BUDGET || looked_at > 1024 || !self.journal.window_allows(op, durable_head) {
+                return;
+            }
+            let header = *self.log.get_tied(op).expect("the tied part has headers");
+            if op == Op::ROOT
+                || self.journal.holds(&header)
+                || self.journal.is_writing(&header)
+                || self.repair.asked.contains_key(&op)
+            {
+                continue;
+            }
+            // What is in memory needs nobody's help to be written again.
+            if let Some(frame) = self.journal.cached(op, header.checksum).cloned() {
+                self.journal.write(&header, &frame, actions);
+                continue;
+            }
+            self.ask_for_prepare(op, header.checksum, None, actions);
+        }
+    }
+
+    /// Prepares that the primary has and the log here has not reached.
+    fn ask_beyond_the_head(&mut self, actions: &mut Actions) {
+        let last = self.repair.primary_head.0.min(self.log.head().0 + EARLY_MAX);
+        for op in (self.log.head().0 + 1..=last).map(Op) {
+            if self.repair.asked.len() >= BUDGET {
+                return;
+            }
+            if !self.repair.asked.contains_key(&op) && !self.repair.early.contains_key(&op) {
+                self.ask_for_prepare(op, Checksum(0), Some(self.primary_of_view()), actions);
+            }
+        }
+    }
+
+    fn ask_for_prepare(&mut self, op: Op, checksum: Checksum, of: Option<ReplicaId>, actions: &mut Actions) {
+        self.repair.asked.insert(op, self.now.monotonic);
+        let mut header = self.header(Command::RequestPrepare);
+        header.op = op;
+        header.context = checksum.0;
+        let peer = of.unwrap_or_else(|| self.next_peer());
+        self.send(peer, header, &[], actions);
+    }
+
+    /// The others, in turn.
+    fn next_peer(&mut self) -> ReplicaId {
+        let count = self.config.replica_count;
+        self.repair.next_peer = (self.repair.next_peer + 1) % count;
+        if self.repair.next_peer == self.config.replica.0 {
+            self.repair.next_peer = (self.repair.next_peer + 1) % count;
+        }
+        ReplicaId(self.repair.next_peer)
+    }
+
+    /// Another replica misses headers, from `op` downward.
+    pub(super) fn on_request_headers(&mut self, peer: ReplicaId, request: &Header, actions: &mut Actions) {
+        let count = request.request.0.min(128);
+        let mut headers = Vec::new();
+        let mut op = request.op.min(self.log.head());
+        while (headers.len() as u64) < count {
+            let Some(header) = self.log.get_tied(op) else { break };
+            headers.push(*header);
+            if op == Op::ROOT {
+                break;
+            }
+            op = op.previous();
+        }
+        if headers.is_empty() {
+            return;
+        }
+        let mut body = Vec::new();
+        message::encode_headers(&headers, &mut body);
+        // Between views too, when the view on the way to which we are need not be durable yet.
+        let mut header = self.header(Command::Headers);
+        header.view = self.promised().view;
+        self.send(peer, header, &body, actions);
+    }
+
+    /// Headers: each is taken if the chain names its checksum.
+    pub(super) fn on_headers(&mut self, body: &[u8], actions: &mut Actions) {
+        let Ok(message::Headers { mut headers }) = message::decode_headers(body) else {
+            return actions.probe(Probe::BadFrame.into());
+        };
+        headers.sort_unstable_by_key(|header| core::cmp::Reverse(header.op));
+        let mut learned = false;
+        for header in &headers {
+            if self.log.learn(header) {
+                learned = true;
+                actions.probe(Probe::HeaderRepaired.into());
+            }
+        }
+        if learned {
+            self.repair.headers_asked = None;
+            self.repair(actions);
+        }
+    }
+
+    /// Another replica misses a prepare: the one with this checksum, or whatever this view's log has there.
+    pub(super) fn on_request_prepare(&mut self, peer: ReplicaId, request: &Header, actions: &mut Actions) {
+        let op = request.op;
+        let Some(header) = self.log.get_tied(op).copied().filter(|header| header.op != Op::ROOT) else { return };
+        let any = request.context == 0 && request.view == self.view && self.status == Status::Normal;
+        if any || header.checksum.0 == request.context {
+            self.send_prepare(&header, peer, actions);
+        }
+    }
+
+    /// Sends a prepare of the log from memory, or as soon as it is read from the disk; not if it is not here.
+    pub(super) fn send_prepare(&mut self, header: &Header, peer: ReplicaId, actions: &mut Actions) {
+        if let Some(frame) = self.journal.cached(header.op, header.checksum) {
+            actions.send(peer.node(), frame.clone());
+        } else if self.journal.holds(header) {
+            self.read_prepare(header, Some(peer.node()), actions);
+        }
+    }
+
+    /// Sends for the next ops to execute, from the disk.
+    pub(super) fn read_ahead(&mut self, from: Op, actions: &mut Actions) {
+        let last = self.commit_target().0.min(from.0 + READ_AHEAD);
+        for op in (from.0..=last).map(Op) {
+            let Some(header) = self.log.get_tied(op).copied() else { return };
+            let here = self.repair.ready.contains_key(&op) || self.journal.cached(op, header.checksum).is_some();
+            let reading = self.repair.reads.get(&op).is_some_and(|wanted| wanted.execute);
+            if !here && !reading && self.journal.holds(&header) {
+                self.read_prepare(&header, None, actions);
+            }
+        }
+    }
+
+    /// Reads a prepare to send it to `to`, or else to execute it.
+    fn read_prepare(&mut self, header: &Header, to: Option<NodeId>, actions: &mut Actions) {
+        let in_flight = self.repair.reads.contains_key(&header.op);
+        if !in_flight && self.repair.reads.len() as u64 >= READS_MAX {
+            return;
+        }
+        let wanted = self.repair.reads.entry(header.op).or_default();
+        match to {
+            Some(node) if !wanted.send_to.contains(&node) => wanted.send_to.push(node),
+            Some(_) => {}
+            None => wanted.execute = true,
+        }
+        if !in_flight {
+            self.journal.read(header, actions);
+        }
+    }
+
+    /// A prepare was read: used only if it is the one that the log names.
+    pub(super) fn on_prepare_read(&mut self, op: Op, result: ReadResult<'_>, actions: &mut Actions) {
+        let Some(mut wanted) = self.repair.reads.remove(&op) else { return };
+        let Some(header) = self.log.get_tied(op).copied() else { return };
+        let slot = self.config.layout.slot(op);
+        let read = result.map(|bytes| (bytes, parse_prepare(bytes, slot, &self.config.layout, self.config.cluster)));
+        match read {
+            Ok((bytes, PrepareRead::Valid(found))) if found.checksum == header.checksum => {
+                self.use_prepare(&found, &bytes.slice(0, found.size as usize), wanted, actions);
+            }
+            // It was replaced while it was being read, or is being replaced.
+            _ if !self.journal.holds(&header) => {}
+            Err(_) if wanted.attempts < Self::READ_ATTEMPTS_MAX => {
+                actions.probe(Probe::ReadRetried.into());
+                wanted.attempts += 1;
+                self.repair.reads.insert(op, wanted);
+                self.journal.read(&header, actions);
+            }
+            // Nobody else has it: all that can be done is to read again, when it is next wanted.
+            Err(_) if self.config.replica_count == 1 => {}
+            _ => {
+                actions.probe(Probe::Corrupt.into());
+                self.journal.lose(op);
+                self.held_through = self.held_through.min(op.previous());
+                self.repair(actions);
+            }
+        }
+    }
+
+    fn use_prepare(&mut self, header: &Header, frame: &Frame, wanted: Wanted, actions: &mut Actions) {
+        if wanted.execute && header.op > self.applied {
+            self.repair.ready.insert(header.op, (header.checksum, frame.clone()));
+        }
+        for node in wanted.send_to {
+            actions.send(node, frame.clone());
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Clients at the primary: which request is new, which is a repetition, which must wait, and what it is told.
+
+use crate::{
+    frame::Frame,
+    process::Actions,
+    types::{ClientId, NodeId},
+    vsr::{
+        Status, Vsr,
+        probe::Probe,
+        sessions::{Reply, Verdict},
+        state::Request,
+    },
+    wire::{
+        batch,
+        header::{Command, HEADER_SIZE, Header},
+        message::RejectReason,
+        seal::{seal, seal_with},
+    },
+};
+
+/// The most requests in one prepare.
+const BATCH_LENGTH_MAX: usize = 1024;
+
+impl Vsr {
+    /// A client's request. A backup sends the client on; a replica between views is silent.
+    pub(super) fn on_request(&mut self, from: NodeId, header: &Header, frame: &Frame, actions: &mut Actions) {
+        if !self.is_primary() {
+            if self.status == Status::Normal {
+                actions.probe(Probe::Redirected.into());
+                self.reject(from, header, RejectReason::NotPrimary, actions);
+            }
+            return;
+        }
+        if !self.is_serving() {
+            // What was in the starting log may answer or refuse this: judged when that is executed.
+            if self.primary.early.len() < self.config.requests_max as usize {
+                self.primary.early.push_back((from, frame.clone()));
+            }
+            return;
+        }
+        if header.size - HEADER_SIZE as u32 > self.config.payload_size_max() {
+            return self.reject(from, header, RejectReason::TooLarge, actions);
+        }
+        match self.sessions.check(header.client, header.session(), header.request) {
+            Verdict::New => self.accept(from, header, frame, actions),
+            Verdict::Retry(reply) => {
+                actions.probe(Probe::ReplyRepeated.into());
+                send_reply(&self.header(Command::Reply), from, header.client, &reply, actions);
+            }
+            Verdict::Stale | Verdict::Gap => {}
+            // The client knows of a later view, in which its session may have been registered: not to be judged here.
+            Verdict::Evicted if header.view > self.view => {}
+            Verdict::Evicted => {
+                actions.probe(Probe::SessionEvicted.into());
+                self.reject(from, header, RejectReason::Evicted, actions);
+            }
+        }
+    }
+
+    /// Whether the log with which this view began is executed, so that sessions are what they must be (design rule 16).
+    pub(super) fn is_serving(&self) -> bool {
+        self.is_primary() && self.applied >= self.primary.start_head
+    }
+
+    fn accept(&mut self, from: NodeId, header: &Header, frame: &Frame, actions: &mut Actions) {
+        if let Some((request, node)) = self.primary.in_flight.get_mut(&header.client) {
+            if *request == header.request {
+                *node = from;
+                actions.probe(Probe::RequestInFlight.into());
+            }
+            return;
+        }
+        let full = self.primary.in_flight.len() >= self.config.requests_max as usize;
+        if full || self.journal_is_full() {
+            actions.probe(Probe::Busy.into());
+            return self.reject(from, header, RejectReason::Busy, actions);
+        }
+        self.primary.in_flight.insert(header.client, (header.request, from));
+        self.primary.waiting.push_back(Request { header: *header, frame: frame.clone() });
+        self.pump(actions);
+    }
+
+    /// Whether every slot has an op that no checkpoint covers.
+    fn journal_is_full(&self) -> bool {
+        self.log.head().0 + 1 >= u64::from(self.config.layout.slot_count)
+    }
+
+    /// Turns waiting requests into prepares while the pipeline has room; those that waited together go together.
+    pub(super) fn pump(&mut self, actions: &mut Actions) {
+        while self.is_serving() && !self.primary.waiting.is_empty() {
+            let in_flight = self.log.head().0 - self.commit_max.0;
+            let durable_head = self.promised().head;
+            let next = self.log.head().next();
+            if self.journal_is_full() {
+                return self.refuse_waiting(actions);
+            }
+            if in_flight >= u64::from(self.config.pipeline) || !self.journal.window_allows(next, durable_head) {
+                return;
+            }
+            self.prepare(actions);
+        }
+    }
+
+    /// The journal filled up before these requests were logged: their numbers are not used up.
+    fn refuse_waiting(&mut self, actions: &mut Actions) {
+        while let Some(Request { header, .. }) = self.primary.waiting.pop_front() {
+            let known = self.primary.in_flight.remove(&header.client);
+            let (_, node) = known.expect("a request that waits is in flight");
+            actions.probe(Probe::Busy.into());
+            self.reject(node, &header, RejectReason::Busy, actions);
+        }
+    }
+
+    /// One prepare of as many waiting requests as fit.
+    fn prepare(&mut self, actions: &mut Actions) {
+        let (timestamp, clamped) = self.clock.timestamp(self.log.head_header().timestamp, self.now);
+        if clamped {
+            actions.probe(Probe::TimestampClamped.into());
+        }
+        let mut header = self.header(Command::Prepare);
+        header.op = self.log.head().next();
+        header.commit = self.commit_max;
+        header.timestamp = timestamp;
+        header.context = self.log.head_header().checksum.0;
+        let room = self.config.layout.message_size_max as usize;
+        let waiting = &mut self.primary.waiting;
+        let mut count = 0;
+        let (header, frame) = seal_with(header, actions, |bytes| {
+            while let Some(request) = waiting.front() {
+                let payload = &request.frame[HEADER_SIZE..];
+                if count == BATCH_LENGTH_MAX || bytes.len() + batch::entry_size(payload.len()) > room {
+                    break;
+                }
+                let Header { client, request: number, .. } = request.header;
+                batch::push(bytes, client, request.header.session(), number, payload);
+                waiting.pop_front();
+                count += 1;
+            }
+        });
+        assert!(count > 0, "a request that was accepted fits a prepare");
+        if count > 1 {
+            actions.probe(Probe::Batched.into());
+        }
+        self.append_as_primary(&header, &frame, actions);
+    }
+
+    /// Judges the requests that came before the view served.
+    pub(super) fn take_early_requests(&mut self, actions: &mut Actions) {
+        if self.primary.early.is_empty() || !self.is_serving() {
+            return;
+        }
+        for (from, frame) in core::mem::take(&mut self.primary.early) {
+            let header = Header::decode(&frame).expect("the frame was opened when it arrived");
+            self.on_request(from, &header, &frame, actions);
+        }
+    }
+
+    fn reject(&self, to: NodeId, request: &Header, reason: RejectReason, actions: &mut Actions) {
+        let mut header = self.header(Command::Reject);
+        header.client = request.client;
+        header.request = request.request;
+        header.context = reason.context();
+        let (_, frame) = seal(header, &[], actions);
+        actions.send(to, frame);
+    }
+}
+
+/// Sends a session's reply to its client. `header` is a reply's header in the current view.
+pub(super) fn send_reply(header: &Header, to: NodeId, client: ClientId, reply: &Reply<'_>, actions: &mut Actions) {
+    let mut header = *header;
+    header.client = client;
+    header.context = u128::from(reply.session.0);
+    header.request = reply.request;
+    header.op = reply.op;
+    header.timestamp = reply.timestamp;
+    let (_, frame) = seal(header, reply.body, actions);
+    actions.send(to, frame);
+}
