@@ -1,0 +1,272 @@
+//! Workloads that measure the engine itself: the world, the queue, the network, the trace and its digest, with a process so
+//! small that little else is left.
+//!
+//! Each node pings a random other with a message of 128 bytes, answers what it gets, keeps a fixed number of pings in flight
+//! and replaces one that stays unanswered for 50 ms, by its deadline. Latency is 1 to 10 ms, uniform, and one frame in a
+//! hundred is lost. Payload bytes are in the trace and the digest is on. Deliberately absent: a clock. Whoever wants a rate
+//! divides by the CPU time that it measured.
+
+use chronon::{
+    process::{Actions, Event, Now, Process},
+    types::{Instant, NodeId},
+};
+
+use crate::{
+    network::LinkSettings,
+    rng::Stream,
+    trace::TraceBodies,
+    world::{World, WorldSettings},
+};
+
+/// The length of every ping and pong.
+const MESSAGE_LENGTH: usize = 128;
+
+/// How long a ping may stay unanswered.
+const PATIENCE_NS: u64 = 50_000_000;
+
+/// What one run of an engine workload did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EngineRun {
+    /// Messages that reached a process.
+    pub delivered: u64,
+    /// Events that processes took: messages, starts and deadlines.
+    pub events: u64,
+    /// Messages that were lost on the way.
+    pub lost: u64,
+    /// Pings that were answered.
+    pub answered: u64,
+    /// Pings that were given up.
+    pub replaced: u64,
+    /// The virtual time that passed.
+    pub virtual_ns: u64,
+    /// The trace's digest.
+    pub digest: [u8; 32],
+}
+
+/// Five processes with 16 pings in flight each, until 1,000,000 messages are delivered.
+pub fn engine_messages(seed: u64) -> EngineRun {
+    run(&mut pinging_world(seed, 5, 16), 1_000_000)
+}
+
+/// Three processes with one ping in flight each, until 100 messages are delivered: mostly the building of a world.
+pub fn engine_startup(seed: u64) -> EngineRun {
+    run(&mut pinging_world(seed, 3, 1), 100)
+}
+
+/// A world of `nodes` processes that ping each other, with `in_flight` pings each.
+fn pinging_world(seed: u64, nodes: u32, in_flight: u32) -> World {
+    let link = LinkSettings {
+        latency_min_ns: 1_000_000,
+        latency_max_ns: 10_000_000,
+        loss_ppm: 10_000,
+        ..LinkSettings::default()
+    };
+    let mut world =
+        World::with_settings(seed, WorldSettings { link, bodies: TraceBodies::Bytes, ..WorldSettings::default() });
+    for node in 0..nodes {
+        world.add_node(["p0", "p1", "p2", "p3", "p4"][node as usize], Pinger::new(seed, node, nodes, in_flight));
+    }
+    world
+}
+
+fn run(world: &mut World, delivered: u64) -> EngineRun {
+    world.run_until(u64::MAX, |world| world.network_counts().delivered >= delivered);
+    world.finish();
+    let pingers = || world.nodes().filter_map(|node| world.process::<Pinger>(node));
+    let counts = world.network_counts();
+    EngineRun {
+        delivered: counts.delivered,
+        events: world.steps(),
+        lost: counts.lost,
+        answered: pingers().map(|pinger| pinger.answered).sum(),
+        replaced: pingers().map(|pinger| pinger.replaced).sum(),
+        virtual_ns: world.now_ns(),
+        digest: world.digest(),
+    }
+}
+
+/// A process that pings.
+#[derive(Clone)]
+struct Pinger {
+    node: u32,
+    nodes: u32,
+    in_flight: u32,
+    stream: Stream,
+    /// When each ping is given up, by the low bits of its number; the number of those that are answered.
+    until: Vec<Instant>,
+    /// The number of the oldest ping that is neither answered nor given up; if there is none, that of the next.
+    oldest: u64,
+    /// The number of the next ping.
+    next: u64,
+    answered: u64,
+    replaced: u64,
+}
+
+/// No deadline: the ping is answered.
+const ANSWERED: Instant = Instant(0);
+
+/// What a message is filled with, but for its number.
+const PING: [u8; MESSAGE_LENGTH] = [1; MESSAGE_LENGTH];
+const PONG: [u8; MESSAGE_LENGTH] = [2; MESSAGE_LENGTH];
+
+impl Pinger {
+    fn new(seed: u64, node: u32, nodes: u32, in_flight: u32) -> Self {
+        let stream = Stream::new(seed, "bench pinger", node, 0);
+        let until = vec![ANSWERED; (in_flight as usize * 8).next_power_of_two()];
+        Self { node, nodes, in_flight, stream, until, oldest: 0, next: 0, answered: 0, replaced: 0 }
+    }
+
+    /// Sends a ping to a random other.
+    fn ping(&mut self, now: Now, actions: &mut Actions) {
+        let other = self.stream.below(u64::from(self.nodes) - 1) as u32;
+        let to = NodeId(if other >= self.node { other + 1 } else { other });
+        let number = self.next;
+        if self.next - self.oldest == self.until.len() as u64 {
+            self.make_room();
+        }
+        *self.until_mut(number) = now.monotonic.after(PATIENCE_NS);
+        self.next += 1;
+        send(actions, to, &PING, number);
+    }
+
+    /// A ping was answered or given up: the oldest may be another now.
+    fn settle(&mut self) {
+        while self.oldest < self.next && *self.until_mut(self.oldest) == ANSWERED {
+            self.oldest += 1;
+        }
+    }
+
+    fn until_mut(&mut self, number: u64) -> &mut Instant {
+        let place = number as usize & (self.until.len() - 1);
+        &mut self.until[place]
+    }
+
+    /// So many pings were sent since the oldest that their places are used up.
+    #[cold]
+    fn make_room(&mut self) {
+        let first = (self.oldest as usize) & (self.until.len() - 1);
+        self.until.rotate_left(first);
+        let length = self.until.len();
+        self.until.resize(2 * length, ANSWERED);
+        let first = (self.oldest as usize) & (self.until.len() - 1);
+        self.until.rotate_right(first);
+    }
+}
+
+impl Process for Pinger {
+    fn step(&mut self, now: Now, event: Event<'_>, actions: &mut Actions) {
+        match event {
+            Event::Message { from, frame } => {
+                let Some((kind, number)) = read(frame) else { return };
+                if kind == PING[0] {
+                    return send(actions, from, &PONG, number);
+                }
+                if number < self.oldest || number >= self.next || *self.until_mut(number) == ANSWERED {
+                    return;
+                }
+                *self.until_mut(number) = ANSWERED;
+                self.answered += 1;
+                self.settle();
+                self.ping(now, actions);
+            }
+            Event::Start => {
+                for _ in 0..self.in_flight {
+                    self.ping(now, actions);
+                }
+            }
+            Event::Deadline => {
+                while self.deadline().is_some_and(|deadline| deadline <= now.monotonic) {
+                    let oldest = self.oldest;
+                    *self.until_mut(oldest) = ANSWERED;
+                    self.replaced += 1;
+                    self.settle();
+                    self.ping(now, actions);
+                }
+            }
+            Event::DiskCompletion(_) => {}
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let place = self.oldest as usize & (self.until.len() - 1);
+        if self.oldest < self.next { Some(self.until[place]) } else { None }
+    }
+}
+
+fn send(actions: &mut Actions, to: NodeId, kind: &[u8; MESSAGE_LENGTH], number: u64) {
+    let mut builder = actions.frame();
+    let bytes = builder.bytes();
+    bytes.extend_from_slice(kind);
+    bytes[8..16].copy_from_slice(&number.to_le_bytes());
+    actions.send(to, builder.finish());
+}
+
+fn read(frame: &[u8]) -> Option<(u8, u64)> {
+    let message: &[u8; MESSAGE_LENGTH] = frame.try_into().ok()?;
+    let (number, _) = message[8..].split_first_chunk()?;
+    Some((message[0], u64::from_le_bytes(*number)))
+}
+
+#[cfg(test)]
+mod tests {
+    use chronon::types::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn the_message_workload_is_what_it_says() {
+        let mut world = pinging_world(1, 5, 16);
+        let run = run(&mut world, 50_000);
+        assert_eq!(run.delivered, 50_000);
+        // One frame in a hundred is lost, and a lost ping or pong is replaced.
+        let per_mille = run.lost * 1000 / (run.delivered + run.lost);
+        assert!((7..13).contains(&per_mille), "{run:?}");
+        assert!(run.replaced.abs_diff(run.lost) < run.lost / 5, "{run:?}");
+        // Every delivered message is one half of an exchange.
+        assert!(run.answered * 2 <= run.delivered && run.answered * 2 > run.delivered * 9 / 10, "{run:?}");
+        // Eighty exchanges at once, each of two ways of 5.5 ms on average.
+        let exchanges_ns = run.virtual_ns * 80 / run.answered;
+        assert!((10_500_000..12_500_000).contains(&exchanges_ns), "{run:?}");
+    }
+
+    #[test]
+    fn a_ping_that_stays_the_oldest_for_long_is_not_lost_sight_of() {
+        let mut pinger = Pinger::new(0, 0, 2, 1);
+        let (mut actions, now) = (Actions::new(), Now { monotonic: Instant(5), realtime: Timestamp(0) });
+        for _ in 0..5 {
+            pinger.ping(now, &mut actions);
+        }
+        for number in 0..5 {
+            *pinger.until_mut(number) = ANSWERED;
+        }
+        pinger.settle();
+        let late = Now { monotonic: Instant(7), ..now };
+        pinger.ping(now, &mut actions);
+        for _ in 0..100 {
+            pinger.ping(late, &mut actions);
+        }
+        assert_eq!((pinger.oldest, pinger.next, pinger.until.len()), (5, 106, 128));
+        assert_eq!(pinger.deadline(), Some(Instant(5 + PATIENCE_NS)));
+        *pinger.until_mut(5) = ANSWERED;
+        pinger.settle();
+        assert_eq!(pinger.deadline(), Some(Instant(7 + PATIENCE_NS)));
+    }
+
+    #[test]
+    fn the_start_up_workload_is_what_it_says() {
+        for seed in 0..20 {
+            let run = engine_startup(seed);
+            assert_eq!(run.delivered, 100);
+            assert!(run.answered >= 40, "{run:?}");
+        }
+    }
+
+    #[test]
+    fn the_digest_follows_from_the_seed_and_covers_the_payload() {
+        assert_eq!(engine_startup(7), engine_startup(7));
+        assert_ne!(engine_startup(7).digest, engine_startup(8).digest);
+        let mut checksums = pinging_world(7, 3, 1);
+        checksums.run_for(10_000_000);
+        assert_ne!(checksums.digest(), pinging_world(7, 3, 1).digest());
+    }
+}

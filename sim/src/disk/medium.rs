@@ -1,0 +1,190 @@
+//! The medium: what each sector holds for certain, apart from all that is still speculative.
+//!
+//! Sparse and copy-on-write: a sector that was never written costs nothing and reads as zeros, a written one is a reference
+//! into the frame that was written, and a clone shares everything until one side writes. Knows nothing of operations.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use chronon::frame::{Frame, SECTOR_SIZE};
+
+/// [`SECTOR_SIZE`], for arithmetic on offsets.
+pub(super) const SECTOR: u64 = SECTOR_SIZE as u64;
+
+/// The bytes of a sector that was never written.
+static ZEROS: [u8; SECTOR_SIZE] = [0; SECTOR_SIZE];
+
+/// Sectors in a leaf, and leaves in a branch: powers of two.
+const LEAF_SECTORS: u64 = 16;
+const BRANCH_LEAVES: u64 = 64;
+
+/// The bytes of one sector. All zeros are kept as nothing.
+#[derive(Clone, Default)]
+pub(super) struct Content(Option<Frame>);
+
+impl Content {
+    /// Sector `place` of `data`, sharing its buffer.
+    pub(super) fn of(data: &Frame, place: u64) -> Self {
+        let start = place as usize * SECTOR_SIZE;
+        let end = start + SECTOR_SIZE;
+        let bytes = &data[start..end];
+        // Most content shows in its first bytes that it is not zeros.
+        if bytes[0] == 0 && *bytes == ZEROS {
+            return Self(None);
+        }
+        Self(Some(if data.len() == SECTOR_SIZE { data.clone() } else { data.slice(start, end) }))
+    }
+
+    /// A sector of these bytes.
+    pub(super) fn new(bytes: Vec<u8>) -> Self {
+        Self::of(&Frame::new(bytes), 0)
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        match &self.0 {
+            Some(frame) => frame,
+            None => &ZEROS,
+        }
+    }
+
+    /// The bytes, unless they are all zeros.
+    pub(super) fn frame(&self) -> Option<&Frame> {
+        self.0.as_ref()
+    }
+}
+
+/// What became of a sector whose medium was damaged.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Damage {
+    /// It cannot be read.
+    Unreadable,
+    /// It holds something other than what was last written.
+    Altered,
+}
+
+/// A sector's certain content.
+#[derive(Clone, Default)]
+struct Entry {
+    content: Content,
+    /// The position of the write in the order of completions; 0 for what was there before.
+    completed: u64,
+}
+
+#[derive(Clone, Default)]
+struct Leaf {
+    sectors: [Entry; LEAF_SECTORS as usize],
+}
+
+#[derive(Clone)]
+struct Branch {
+    leaves: [Option<Arc<Leaf>>; BRANCH_LEAVES as usize],
+}
+
+/// All sectors of a disk.
+#[derive(Clone, Default)]
+pub(super) struct Medium {
+    branches: Vec<Option<Arc<Branch>>>,
+    damage: BTreeMap<u64, Damage>,
+}
+
+/// Where a sector's entry is: branch, leaf, place in the leaf.
+const fn place(sector: u64) -> (usize, usize, usize) {
+    let leaf = sector / LEAF_SECTORS;
+    ((leaf / BRANCH_LEAVES) as usize, (leaf % BRANCH_LEAVES) as usize, (sector % LEAF_SECTORS) as usize)
+}
+
+static NEVER_WRITTEN: Entry = Entry { content: Content(None), completed: 0 };
+
+impl Medium {
+    /// What `sector` holds, damaged or not.
+    pub(super) fn content(&self, sector: u64) -> &Content {
+        &self.entry(sector).content
+    }
+
+    /// When what `sector` holds was written, in the order of completions.
+    pub(super) fn completed(&self, sector: u64) -> u64 {
+        self.entry(sector).completed
+    }
+
+    /// Overwrites `sector`, which ends any damage to it.
+    pub(super) fn set(&mut self, sector: u64, content: Content, completed: u64) {
+        self.heal(sector);
+        *self.entry_mut(sector) = Entry { content, completed };
+    }
+
+    /// Changes what `sector` holds; its damage, if any, stays.
+    pub(super) fn alter(&mut self, sector: u64, content: Content) {
+        self.entry_mut(sector).content = content;
+    }
+
+    /// Damages `sector`. What cannot be read stays so.
+    pub(super) fn damage(&mut self, sector: u64, damage: Damage) {
+        let known = self.damage.entry(sector).or_insert(damage);
+        if damage == Damage::Unreadable {
+            *known = damage;
+        }
+    }
+
+    /// The damage to `sector`, if any.
+    pub(super) fn damaged(&self, sector: u64) -> Option<Damage> {
+        if self.damage.is_empty() { None } else { self.damage.get(&sector).copied() }
+    }
+
+    pub(super) fn damaged_count(&self) -> u64 {
+        self.damage.len() as u64
+    }
+
+    /// Every sector can be read again.
+    pub(super) fn make_readable(&mut self) {
+        self.damage.retain(|_, damage| *damage != Damage::Unreadable);
+    }
+
+    /// The first sector of `first..end` that does not hold zeros.
+    pub(super) fn next_written(&self, first: u64, end: u64) -> Option<u64> {
+        let end = end.min(self.branches.len() as u64 * BRANCH_LEAVES * LEAF_SECTORS);
+        let mut sector = first;
+        while sector < end {
+            let (branch, leaf, _) = place(sector);
+            let Some(branch) = &self.branches[branch] else {
+                sector = (sector / (BRANCH_LEAVES * LEAF_SECTORS) + 1) * BRANCH_LEAVES * LEAF_SECTORS;
+                continue;
+            };
+            if branch.leaves[leaf].is_none() {
+                sector = (sector / LEAF_SECTORS + 1) * LEAF_SECTORS;
+                continue;
+            }
+            if self.content(sector).frame().is_some() {
+                return Some(sector);
+            }
+            sector += 1;
+        }
+        None
+    }
+
+    fn heal(&mut self, sector: u64) {
+        if !self.damage.is_empty() {
+            self.damage.remove(&sector);
+        }
+    }
+
+    fn entry(&self, sector: u64) -> &Entry {
+        let (branch, leaf, place) = place(sector);
+        match self.branches.get(branch) {
+            Some(Some(branch)) => match &branch.leaves[leaf] {
+                Some(leaf) => &leaf.sectors[place],
+                None => &NEVER_WRITTEN,
+            },
+            _ => &NEVER_WRITTEN,
+        }
+    }
+
+    fn entry_mut(&mut self, sector: u64) -> &mut Entry {
+        let (branch, leaf, place) = place(sector);
+        if branch >= self.branches.len() {
+            self.branches.resize(branch + 1, None);
+        }
+        let branch = self.branches[branch]
+            .get_or_insert_with(|| Arc::new(Branch { leaves: [const { None }; BRANCH_LEAVES as usize] }));
+        let leaf = Arc::make_mut(branch).leaves[leaf].get_or_insert_with(Arc::default);
+        &mut Arc::make_mut(leaf).sectors[place]
+    }
+}

@@ -1,0 +1,363 @@
+//! The nemesis: draws a seed's schedule. Each seed has its own cluster, workload, surroundings and mix of fault families (swarm
+//! testing, Groce et al. 2012), so that what one fault hides another seed shows.
+//!
+//! Faults wait for work and phases, not for idle time. Storage damage stays within a budget that keeps the cluster recoverable:
+//! one replica of a run of three or more, never its superblock; and then no other replica is left behind for good.
+
+use crate::{
+    disk::{DiskSettings, ErrorRates, LatencyRange, OperationKind},
+    network::{Distribution, LinkSettings},
+    rng::Stream,
+    scenario::{FaultFamily, Kind, Scenario},
+    schedule::{ClockPlan, ClusterPlan, DamagePlace, FORMAT, Fault, Progress, Schedule, Step, Target, WorkloadPlan},
+    workload::{KvConfig, KvWeights},
+    world::DiskMoment,
+};
+
+const US: u64 = 1_000;
+const MS: u64 = 1_000_000;
+
+/// Longer than any run: down until the healing.
+const UNTIL_HEALED_NS: u64 = 1_000_000 * MS;
+
+/// What a campaign fixes of each seed's draw.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Options {
+    /// What to draw for.
+    pub scenario: &'static Scenario,
+    /// The size of every cluster; drawn if none.
+    pub replicas: Option<u8>,
+    /// The fault families that may be drawn from; the scenario's own if none.
+    pub faults: Option<Vec<FaultFamily>>,
+}
+
+impl Options {
+    /// Everything as the scenario has it.
+    pub const fn new(scenario: &'static Scenario) -> Self {
+        Self { scenario, replicas: None, faults: None }
+    }
+}
+
+/// The schedule of a seed. The same seed and options give the same schedule.
+pub fn draw(seed: u64, options: &Options) -> Schedule {
+    let mut random = Stream::new(seed, "nemesis.families", 0, 0);
+    let replicas = draw_replicas(&mut random, options);
+    let families = draw_families(&mut random, options, replicas);
+    let has = |family| families.contains(&family);
+    let mut steps = Vec::new();
+    let mut expected_commits = 0;
+    let mut nemesis = Nemesis {
+        random: Stream::new(seed, "nemesis.steps", 0, 0),
+        replicas,
+        clients: Stream::new(seed, "nemesis.clients", 0, 0).range(2, 8) as u8,
+        damaged: None,
+        families: &families,
+    };
+    nemesis.steps(&mut steps, &mut expected_commits);
+    let (clients, damaged) = (nemesis.clients, nemesis.damaged);
+    let mut schedule = Schedule {
+        format: FORMAT,
+        scenario: options.scenario.name.to_owned(),
+        seed,
+        cluster: draw_cluster(&mut Stream::new(seed, "nemesis.cluster", 0, 0), replicas, clients),
+        workload: draw_workload(&mut Stream::new(seed, "nemesis.workload", 0, 0), clients, expected_commits),
+        network: draw_network(&mut Stream::new(seed, "nemesis.network", 0, 0), &families),
+        disk: draw_disk(&mut Stream::new(seed, "nemesis.disk", 0, 0), &families),
+        clocks: Vec::new(),
+        core: draw_core(&mut Stream::new(seed, "nemesis.core", 0, 0), replicas, damaged),
+        downtime_ns: Stream::new(seed, "nemesis.downtime", 0, 0).range(10 * MS, 500 * MS),
+        steps,
+    };
+    if has(FaultFamily::Clock) {
+        let mut random = Stream::new(seed, "nemesis.clocks", 0, 0);
+        schedule.clocks = (0..replicas).map(|_| draw_clock(&mut random)).collect();
+    }
+    schedule
+}
+
+fn draw_replicas(random: &mut Stream, options: &Options) -> u8 {
+    let drawn = 1 + random.weighted(&[3, 5, 44, 6, 36, 6]) as u8;
+    match (options.replicas, options.scenario.kind) {
+        (Some(replicas), _) => replicas,
+        (None, Kind::Alone) => 1,
+        (None, _) => drawn,
+    }
+}
+
+fn draw_families(random: &mut Stream, options: &Options, replicas: u8) -> Vec<FaultFamily> {
+    use FaultFamily as F;
+    let of_scenario: &[F] = match options.scenario.kind {
+        Kind::Swarm => &F::ALL,
+        Kind::FaultFree => &[],
+        Kind::Crashes => &[F::Kill, F::KillMidway, F::PowerCut],
+        Kind::Network => &[F::Loss, F::Reorder, F::BitFlip, F::Partition, F::Pause],
+        Kind::Disk => &[F::KillMidway, F::DiskLatency, F::DiskError, F::Damage],
+        Kind::Alone => &[F::Kill, F::KillMidway, F::PowerCut, F::DiskLatency, F::DiskError, F::Clock],
+    };
+    let possible = options.faults.as_deref().unwrap_or(of_scenario);
+    let mut families: Vec<F> = possible.iter().copied().filter(|_| random.chance(550_000)).collect();
+    // A seed in which nothing dies shows little: most have a crash of one sort or another.
+    let crashes = [F::Kill, F::KillMidway, F::PowerCut];
+    let without = !families.iter().any(|family| crashes.contains(family));
+    let crash = *random.pick(&crashes);
+    if without && possible.contains(&crash) && random.chance(950_000) {
+        families.push(crash);
+    }
+    // A replica whose head is uncertain does not vote: without it the others must be a majority.
+    families.retain(|family| *family != F::Damage || replicas > 2);
+    families.sort_unstable();
+    families
+}
+
+fn draw_cluster(random: &mut Stream, replicas: u8, clients: u8) -> ClusterPlan {
+    // Rarely too few sessions or too short a queue: then clients are evicted, or told to wait.
+    let clients_max = if random.chance(60_000) { u32::from(clients / 2).max(1) } else { 64 };
+    let requests_max = if random.chance(60_000) { random.range(1, 3) as u32 } else { 256 };
+    ClusterPlan {
+        replicas,
+        pipeline: random.range(1, 8) as u32,
+        requests_max,
+        clients_max,
+        slot_count: 1024,
+        message_size_max: 20 * 1024,
+    }
+}
+
+fn draw_workload(random: &mut Stream, clients: u8, expected_commits: u64) -> WorkloadPlan {
+    let calls = expected_commits.max(230) * random.range(11, 14) / 10;
+    let weights = KvWeights { oversized: u32::from(random.chance(100_000)), ..KvWeights::default() };
+    let each = KvConfig {
+        calls: calls / u64::from(clients) + 1,
+        keys: random.range(2, 40) as u32,
+        value_size_max: if random.chance(50_000) { 8 * 1024 } else { random.range(16, 600) as u32 },
+        think_ns_max: if random.chance(300_000) { random.range(MS, 10 * MS) } else { 0 },
+        weights,
+        ..KvConfig::default()
+    };
+    WorkloadPlan { clients, each }
+}
+
+fn draw_network(random: &mut Stream, families: &[FaultFamily]) -> LinkSettings {
+    let latency_min_ns = random.range(50 * US, 800 * US);
+    let mut link = LinkSettings {
+        latency_min_ns,
+        latency_max_ns: latency_min_ns + random.range(50 * US, 4 * MS),
+        ..LinkSettings::default()
+    };
+    if random.chance(300_000) {
+        link.distribution = Distribution::HeavyTail { doublings: random.range(1, 5) as u8 };
+    }
+    let severe = if random.chance(150_000) { 5 } else { 1 };
+    let (loss_ppm, duplication_ppm) = (random.range(500, 30_000) as u32, random.range(500, 30_000) as u32);
+    let (reorder_ppm, corruption_ppm) = (random.range(1_000, 100_000) as u32, random.range(500, 8_000) as u32);
+    if families.contains(&FaultFamily::Loss) {
+        link.loss_ppm = loss_ppm * severe;
+    }
+    if families.contains(&FaultFamily::Reorder) {
+        link.duplication_ppm = duplication_ppm * severe;
+        link.reorder_ppm = reorder_ppm;
+        link.reorder_delay_max_ns = random.range(MS, 60 * MS);
+    }
+    if families.contains(&FaultFamily::BitFlip) {
+        link.corruption_ppm = corruption_ppm;
+        link.corruption_bits_max = random.range(1, 8) as u32;
+    }
+    link
+}
+
+fn draw_disk(random: &mut Stream, families: &[FaultFamily]) -> DiskSettings {
+    let range = |random: &mut Stream, low: u64, high: u64| {
+        let min_ns = random.range(low, 2 * low);
+        LatencyRange::new(min_ns, min_ns + random.range(low, high))
+    };
+    let mut disk = DiskSettings {
+        read: range(random, 20 * US, 200 * US),
+        write: range(random, 20 * US, 400 * US),
+        durable_write: range(random, 50 * US, 1_500 * US),
+        barrier: range(random, 100 * US, 2 * MS),
+        ..DiskSettings::default()
+    };
+    let (read_ppm, write_ppm, barrier_ppm) = (random.below(3_000), random.below(200), random.below(8_000));
+    if families.contains(&FaultFamily::DiskError) {
+        disk.errors = ErrorRates {
+            read_ppm: read_ppm as u32,
+            latent_ppm: 0,
+            write_ppm: write_ppm as u32,
+            barrier_ppm: barrier_ppm as u32,
+        };
+    }
+    disk
+}
+
+fn draw_clock(random: &mut Stream) -> ClockPlan {
+    let signed = |random: &mut Stream, most: u64| random.below(2 * most + 1) as i64 - most as i64;
+    let bound = if random.chance(200_000) { 60_000 * MS } else { 50 * MS };
+    ClockPlan { offset_ns: signed(random, bound), drift_ppb: signed(random, 300_000) as i32 }
+}
+
+/// Who is healed: everybody, or a bare majority. With a damaged replica everybody: what it lost may be what another, left behind,
+/// holds.
+fn draw_core(random: &mut Stream, replicas: u8, damaged: Option<u8>) -> Vec<u8> {
+    let mut all: Vec<u8> = (0..replicas).collect();
+    random.shuffle(&mut all);
+    let everybody = random.chance(500_000) || damaged.is_some();
+    if !everybody {
+        all.truncate(usize::from(replicas / 2 + 1));
+    }
+    all.sort_unstable();
+    all
+}
+
+/// The draw of a seed's steps.
+struct Nemesis<'a> {
+    random: Stream,
+    replicas: u8,
+    clients: u8,
+    damaged: Option<u8>,
+    families: &'a [FaultFamily],
+}
+
+impl Nemesis<'_> {
+    fn steps(&mut self, steps: &mut Vec<Step>, expected_commits: &mut u64) {
+        let striking: Vec<FaultFamily> = (self.families.iter().copied())
+            .filter(|family| !matches!(family, FaultFamily::Loss | FaultFamily::Reorder | FaultFamily::BitFlip))
+            .collect();
+        if striking.is_empty() {
+            return;
+        }
+        let count = self.random.range(4, 11);
+        for number in 0..count {
+            // The first step is a crash if any is: so that most seeds have one.
+            let crashes = [FaultFamily::Kill, FaultFamily::KillMidway, FaultFamily::PowerCut];
+            let crash = striking.iter().copied().find(|family| number == 0 && crashes.contains(family));
+            let family = crash.unwrap_or_else(|| *self.random.pick(&striking));
+            let after = self.progress(steps.last());
+            if let Progress::Commits { count } = after {
+                *expected_commits += count;
+            }
+            let patience_ns = self.random.range(200 * MS, 1_200 * MS);
+            let fault = self.fault(family);
+            steps.push(Step { after, patience_ns, fault });
+        }
+    }
+
+    /// What a step waits for. After something that may change the view, often the midst of that.
+    fn progress(&mut self, last: Option<&Step>) -> Progress {
+        const PHASES: [&str; 6] =
+            ["view_left", "view_started", "view_joined", "view_proposed", "log_adopted", "prepare_repaired"];
+        let unsettled = last.is_some_and(|step| {
+            !matches!(step.fault, Fault::StepClock { .. } | Fault::FailRead { .. } | Fault::SlowDisk { .. })
+        });
+        if unsettled && self.random.chance(350_000) {
+            let name = (*self.random.pick(&PHASES)).to_owned();
+            return Progress::Probe { name, count: self.random.range(1, 2) };
+        }
+        if self.random.chance(150_000) {
+            return Progress::Time { ns: self.random.range(0, 80 * MS) };
+        }
+        Progress::Commits { count: self.random.range(3, 30) }
+    }
+
+    fn fault(&mut self, family: FaultFamily) -> Fault {
+        match family {
+            FaultFamily::Kill => Fault::Kill { target: self.target(), down_ns: self.down_ns() },
+            FaultFamily::KillMidway => self.kill_midway(),
+            FaultFamily::PowerCut => {
+                Fault::KillAll { down_ns: (0..self.replicas).map(|_| self.random.range(MS, 300 * MS)).collect() }
+            }
+            FaultFamily::Pause => Fault::Pause { target: self.target(), for_ns: self.random.range(50 * MS, 900 * MS) },
+            FaultFamily::Clock => {
+                let bound = if self.random.chance(300_000) { 3_600_000 * MS } else { 200 * MS };
+                let delta_ns = self.random.below(2 * bound + 1) as i64 - bound as i64;
+                Fault::StepClock { target: self.target(), delta_ns }
+            }
+            FaultFamily::DiskLatency if self.random.chance(600_000) => {
+                Fault::StallDisk { target: self.target(), for_ns: self.random.range(20 * MS, 1_500 * MS) }
+            }
+            FaultFamily::DiskLatency => Fault::SlowDisk {
+                target: self.target(),
+                percent: self.random.range(300, 5_000) as u32,
+                for_ns: self.random.range(100 * MS, 1_500 * MS),
+            },
+            FaultFamily::DiskError => self.disk_error(),
+            FaultFamily::Damage => self.damage(),
+            FaultFamily::Partition | FaultFamily::Loss | FaultFamily::Reorder | FaultFamily::BitFlip => {
+                self.partition()
+            }
+        }
+    }
+
+    fn kill_midway(&mut self) -> Fault {
+        let (target, down_ns) = (self.target(), self.down_ns());
+        if self.random.chance(300_000) {
+            return Fault::KillInStep { target, actions: self.random.below(5) as u32, down_ns };
+        }
+        let operation = match self.random.weighted(&[30, 20, 40, 10]) {
+            0 => OperationKind::Barrier,
+            1 => OperationKind::Write,
+            2 => OperationKind::DurableWrite,
+            _ => OperationKind::Read,
+        };
+        let moment = *self.random.pick(&DiskMoment::ALL);
+        Fault::KillAtDisk { target, operation, moment, skip: self.random.below(6) as u32, down_ns }
+    }
+
+    fn disk_error(&mut self) -> Fault {
+        let target = self.target();
+        match self.random.weighted(&[3, 3, 2, 2]) {
+            0 => Fault::FailBarrier { target },
+            1 => Fault::FailWrite { target },
+            2 => Fault::FailRead { target },
+            _ => Fault::NoSpace { target, for_ns: self.random.range(20 * MS, 500 * MS) },
+        }
+    }
+
+    fn damage(&mut self) -> Fault {
+        let drawn = self.random.below(u64::from(self.replicas)) as u8;
+        let replica = *self.damaged.get_or_insert(drawn);
+        let place = match self.random.weighted(&[6, 2, 2]) {
+            0 => DamagePlace::Prepare,
+            1 => DamagePlace::Headers,
+            _ => DamagePlace::Both,
+        };
+        let nth = if self.random.chance(700_000) { self.random.below(4) } else { self.random.below(60) };
+        Fault::Damage { replica, place, nth: nth as u32, unreadable: self.random.chance(400_000) }
+    }
+
+    fn partition(&mut self) -> Fault {
+        let for_ns = self.random.range(30 * MS, 1_200 * MS);
+        match self.random.weighted(&[4, 3, 3, 3, 2, 2]) {
+            0 => Fault::Isolate { target: self.target(), for_ns },
+            1 => Fault::CutOneWay { from: self.target(), to: self.target(), for_ns },
+            2 => Fault::Deafen { target: self.target(), mute: self.random.chance(500_000), for_ns },
+            3 => {
+                let mut side: Vec<u8> = (0..self.replicas).collect();
+                self.random.shuffle(&mut side);
+                side.truncate(self.random.below(u64::from(self.replicas)) as usize);
+                side.sort_unstable();
+                Fault::Partition { side, for_ns }
+            }
+            4 => {
+                let client = self.random.below(u64::from(self.clients)) as u8;
+                Fault::CutClient { client, target: self.target(), for_ns }
+            }
+            _ => Fault::Clog { from: self.target(), to: self.target(), for_ns },
+        }
+    }
+
+    fn target(&mut self) -> Target {
+        match self.random.weighted(&[4, 2, 4]) {
+            0 => Target::Primary,
+            1 if self.replicas > 1 => Target::Backup(self.random.range(1, u64::from(self.replicas) - 1) as u8),
+            _ => Target::Replica(self.random.below(u64::from(self.replicas)) as u8),
+        }
+    }
+
+    fn down_ns(&mut self) -> u64 {
+        match self.random.weighted(&[3, 6, 1]) {
+            0 => self.random.range(MS, 50 * MS),
+            1 => self.random.range(50 * MS, 900 * MS),
+            _ => UNTIL_HEALED_NS,
+        }
+    }
+}

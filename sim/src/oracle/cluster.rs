@@ -1,0 +1,367 @@
+//! All promises of a cluster of key-value replicas, watched as one.
+//!
+//! Each promise has its file and its own memory; they share the facts: the model (the canonical log and what follows from
+//! it) and the prepares (what was proposed and acknowledged). This file only hands each step to those whom it concerns, in
+//! the order in which things happened: what the replica executed, then what it asks for. A violation names the promise.
+//!
+//! Invariant: a step in which nothing was executed, sent or made durable costs a few comparisons. Deliberately absent:
+//! liveness, which is for whoever heals the cluster to judge (see `convergence`).
+
+use std::collections::BTreeSet;
+
+use chronon::{
+    app::kv::Kv,
+    client::{Client, ClientProcess},
+    frame::Frame,
+    process::Action,
+    replica::Replica,
+    storage::layout::Layout,
+    types::{ClientId, NodeId, ReplicaId, RequestNumber, View},
+    vsr::{Config, Status, Vsr},
+    wire::{
+        header::{Command, Header},
+        message,
+    },
+};
+
+use super::{
+    EventView, Oracle, StepView, Violation, WorldView,
+    agreement::{self, Agreement},
+    bounds,
+    durability::{Durability, Holding},
+    model::Model,
+    monotonic::Monotonic,
+    prepares::{Prepare, Prepares},
+    promise::broken,
+    quorum::Quorum,
+    replies::Replies,
+    sessions,
+    speech::Speech,
+    state, timestamps,
+};
+use crate::{
+    disk::SimDisk,
+    workload::{KvWorkload, PutWorkload},
+};
+
+/// The promises of a cluster of `Replica<Kv>` at nodes 0 and up, and of the clients at the nodes above.
+///
+/// Clients are those that run a [`KvWorkload`] or a [`PutWorkload`]; other processes are let be. It must see a cluster from
+/// its first step on.
+#[derive(Clone)]
+pub struct ClusterOracle {
+    replica_count: u8,
+    layout: Layout,
+    model: Model,
+    prepares: Prepares,
+    agreement: Agreement,
+    replies: Replies,
+    durability: Durability,
+    quorum: Quorum,
+    monotonic: Monotonic,
+    callers: Vec<Caller>,
+    views_started: BTreeSet<View>,
+}
+
+/// A client as it was after its last step.
+#[derive(Clone, Copy, Default)]
+struct Caller {
+    id: ClientId,
+    outstanding: Option<RequestNumber>,
+    /// How many of its calls have ended.
+    ended: u64,
+}
+
+/// A replica that sends something, and what it rests on.
+#[derive(Clone, Copy)]
+struct Speaker<'a> {
+    replica: ReplicaId,
+    vsr: &'a Vsr,
+    disk: &'a SimDisk,
+}
+
+impl ClusterOracle {
+    /// The promises of the cluster that `config`, any replica's, is of.
+    pub fn new(config: &Config) -> Self {
+        let count = config.replica_count;
+        Self {
+            replica_count: count,
+            layout: config.layout,
+            model: Model::new(config.cluster, config.clients_max),
+            prepares: Prepares::default(),
+            agreement: Agreement::new(count),
+            replies: Replies::default(),
+            durability: Durability::new(count, config.layout),
+            quorum: Quorum::new(count, Header::root(config.cluster).checksum),
+            monotonic: Monotonic::new(count),
+            callers: Vec::new(),
+            views_started: BTreeSet::new(),
+        }
+    }
+
+    /// How many ops were committed and executed.
+    pub fn commits(&self) -> u64 {
+        self.model.head().0
+    }
+
+    /// How many requests clients have the answers of. Registers are not counted.
+    pub fn requests_acknowledged(&self) -> u64 {
+        self.replies.acknowledged()
+    }
+
+    /// How many views were started by a primary.
+    pub fn views_started(&self) -> u64 {
+        self.views_started.len() as u64
+    }
+
+    /// Whether these replicas have everything that was ever committed, and with it every request that was acknowledged. To
+    /// be asked when they must have converged.
+    ///
+    /// # Errors
+    /// What the first replica that has not lacks.
+    pub fn converged(&self, world: &WorldView<'_>, core: &[NodeId]) -> Result<(), Violation> {
+        for node in core {
+            let (replica, head) = (ReplicaId(node.0 as u8), self.model.head());
+            let Some(process) = world.process::<Replica<Kv>>(*node) else {
+                let sentence = format!("{replica} is down, and {head} is committed");
+                return Err(broken("replies", "lost after the cluster was healed", sentence));
+            };
+            let applied = process.vsr().applied();
+            if applied != head {
+                let sentence = format!("{replica} has executed {applied}, and {head} is committed");
+                return Err(broken("replies", "lost after the cluster was healed", sentence));
+            }
+            state::is_the_head_s(&self.model, replica, process.state(), process.vsr().sessions())?;
+        }
+        Ok(())
+    }
+
+    fn replica_step(&mut self, world: &WorldView<'_>, node: NodeId, step: &StepView<'_>) -> Result<(), Violation> {
+        let Some(process) = world.process::<Replica<Kv>>(node) else { return Ok(()) };
+        let speaker = Speaker { replica: ReplicaId(node.0 as u8), vsr: process.vsr(), disk: world.disk(node) };
+        // What grows without traffic is no queue; what grew is still there when the next message comes.
+        if let EventView::Message { .. } = step.event {
+            bounds::hold(speaker.replica, &speaker.vsr.queues())?;
+        }
+        self.relies_on_superblock(speaker)?;
+        if !speaker.vsr.executed().is_empty() {
+            self.executes(world, speaker.replica, process)?;
+        }
+        for action in step.actions {
+            match action {
+                Action::Send { frame, .. } => self.sends(speaker, frame)?,
+                Action::Write { offset, data, .. } => self.writes(speaker.replica, *offset, data),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Once it has recovered, and whenever it changes.
+    fn relies_on_superblock(&mut self, speaker: Speaker<'_>) -> Result<(), Violation> {
+        let Speaker { replica, vsr, disk } = speaker;
+        let Some(durable) = vsr.durable().filter(|_| vsr.status() != Status::Booting) else { return Ok(()) };
+        if self.durability.is_verified(replica, durable.superblock()) {
+            return Ok(());
+        }
+        self.monotonic.superblock(replica, durable.superblock())?;
+        self.durability.superblock(replica, durable.superblock(), disk)
+    }
+
+    fn executes(&mut self, world: &WorldView<'_>, replica: ReplicaId, process: &Replica<Kv>) -> Result<(), Violation> {
+        let vsr = process.vsr();
+        let before = self.model.head();
+        for (header, frame) in vsr.executed() {
+            if self.agreement.executed(&self.model, replica, header, frame)? {
+                timestamps::follows(&self.model, replica, header)?;
+                self.commits_by_quorum(world, replica, vsr.view(), header, frame)?;
+                self.replies.run(&mut self.model, replica, header, frame)?;
+                self.model.append(header, replica, vsr.view());
+            }
+        }
+        self.agreement.stands_at(replica, vsr.applied())?;
+        let sessions = vsr.sessions();
+        match (vsr.executed().last(), self.model.head().0 - before.0) {
+            (Some((header, frame)), 1) => state::recorded(&self.model, replica, header, frame, sessions)?,
+            (_, 0) => {}
+            _ => state::same_sessions(&self.model, replica, sessions)?,
+        }
+        state::agrees(&mut self.model, replica, vsr.applied(), process.state(), sessions)
+    }
+
+    fn commits_by_quorum(
+        &mut self,
+        world: &WorldView<'_>,
+        replica: ReplicaId,
+        view: View,
+        header: &Header,
+        frame: &Frame,
+    ) -> Result<(), Violation> {
+        let durability = &self.durability;
+        let holds =
+            |other: ReplicaId| durability.holding(world.disk(other.node()), header.op, frame) != Holding::Missing;
+        let prepare = self.prepares.get_mut(header.op, header.checksum);
+        let by_holding = self.quorum.committed(prepare.as_deref(), replica, header, view, holds)?;
+        if let Some((primary, view)) = by_holding {
+            self.durability.remember(primary, view, header.op);
+            if let Some(prepare) = prepare {
+                prepare.acknowledge(primary, view);
+            }
+        }
+        Ok(())
+    }
+
+    fn sends(&mut self, speaker: Speaker<'_>, frame: &Frame) -> Result<(), Violation> {
+        let Some(speech) = Speech::of(frame) else { return Ok(()) };
+        let Some(command) = speech.command() else { return Ok(()) };
+        let (Speaker { replica, vsr, .. }, view) = (speaker, speech.view());
+        match command {
+            Command::Prepare if self.prepares.get(speech.op(), speech.checksum()).is_none() => {
+                self.speaks_in(speaker, command, view)?;
+                self.quorum.proposes(&self.prepares, replica, speech)?;
+                agreement::proposed(&self.model, replica, speech)?;
+                self.prepares.add(speech.op(), Prepare::new(speech.checksum(), view, frame.clone()));
+            }
+            Command::PrepareOk => {
+                self.speaks_in(speaker, command, view)?;
+                self.durability.acknowledges(&mut self.prepares, replica, speech, speaker.disk)?;
+            }
+            Command::Commit | Command::StartView | Command::Reply => {
+                self.speaks_in(speaker, command, view)?;
+                self.quorum.serves(replica, command, view)?;
+                match command {
+                    Command::Reply => self.replies.answers(&self.model, replica, speech)?,
+                    Command::StartView => self.starts_view(replica, speech)?,
+                    _ => {}
+                }
+            }
+            // Without the 1 it is a proposal, which binds nobody.
+            Command::StartViewChange if speech.request().0 == 1 => self.speaks_of(speaker, command, view)?,
+            Command::Ping | Command::Pong => self.speaks_of(speaker, command, view)?,
+            Command::DoViewChange => {
+                self.speaks_of(speaker, command, view)?;
+                if let Some(durable) = vsr.durable() {
+                    let superblock = durable.superblock();
+                    self.durability.gives_log(&self.prepares, replica, speech, superblock, speaker.disk)?;
+                }
+            }
+            Command::Reject => sessions::refuses(&mut self.model, replica, speech)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn speaks_in(&mut self, speaker: Speaker<'_>, command: Command, view: View) -> Result<(), Violation> {
+        let Speaker { replica, vsr, .. } = speaker;
+        self.durability.speaks_in(replica, command, view, recovered(vsr))?;
+        self.monotonic.spoke(replica, command, view)
+    }
+
+    fn speaks_of(&mut self, speaker: Speaker<'_>, command: Command, view: View) -> Result<(), Violation> {
+        let Speaker { replica, vsr, .. } = speaker;
+        self.durability.speaks_of(replica, command, view, recovered(vsr))?;
+        self.monotonic.spoke(replica, command, view)
+    }
+
+    fn starts_view(&mut self, replica: ReplicaId, speech: Speech<'_>) -> Result<(), Violation> {
+        self.views_started.insert(speech.view());
+        let headers = message::decode_headers(speech.body()).map_or_else(|_| Vec::new(), |body| body.headers);
+        let (view, head) = (speech.view(), speech.op());
+        agreement::view_starts(&self.model, replica, view, head, &headers)?;
+        self.quorum.view_starts(&self.prepares, self.model.head(), view, head, &headers)
+    }
+
+    /// A write to the prepare ring takes what was there.
+    fn writes(&mut self, replica: ReplicaId, offset: u64, data: &Frame) {
+        if offset < self.layout.prepare_offset(0) {
+            return;
+        }
+        if let Some(speech) = Speech::of(data) {
+            self.prepares.overwrite(replica, speech.op(), speech.checksum());
+        }
+    }
+
+    fn client_step(&mut self, world: &WorldView<'_>, node: NodeId, step: &StepView<'_>) -> Result<(), Violation> {
+        let workload = world.process::<ClientProcess<KvWorkload>>(node);
+        let load = || world.process::<ClientProcess<PutWorkload>>(node).map(ClientProcess::client);
+        let Some(client) = workload.map(ClientProcess::client).or_else(load) else { return Ok(()) };
+        let index = node.0 as usize - self.replica_count as usize;
+        if self.callers.len() <= index {
+            self.callers.resize(index + 1, Caller::default());
+        }
+        let mut caller = self.callers[index];
+        self.hears(&caller, client)?;
+        if let Some(workload) = workload {
+            self.ends_calls(&mut caller, workload.driver())?;
+        }
+        for action in step.actions {
+            let Action::Send { frame, .. } = action else { continue };
+            if let Some(speech) = Speech::of(frame).filter(|speech| speech.command() == Some(Command::Request)) {
+                self.replies.asks(&mut self.model, speech);
+            }
+        }
+        self.callers[index] = Caller { id: client.id(), outstanding: client.outstanding(), ended: caller.ended };
+        Ok(())
+    }
+
+    /// What a client that keeps its identity no longer waits for was answered.
+    fn hears(&mut self, caller: &Caller, client: &Client) -> Result<(), Violation> {
+        match caller.outstanding {
+            Some(request) if caller.id == client.id() && client.outstanding() != caller.outstanding => {
+                self.replies.answered(&self.model, client, request)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn ends_calls(&mut self, caller: &mut Caller, workload: &KvWorkload) -> Result<(), Violation> {
+        while let Some(call) = workload.history().get(caller.ended as usize) {
+            let Some(end) = &call.end else { break };
+            Replies::ended(&self.model, caller.id, call)?;
+            sessions::gave_up(&mut self.model, caller.id, caller.outstanding, &end.outcome)?;
+            caller.ended += 1;
+        }
+        Ok(())
+    }
+
+    fn is_replica(&self, node: NodeId) -> bool {
+        node.0 < u32::from(self.replica_count)
+    }
+}
+
+/// What a replica that speaks must have recovered.
+fn recovered(vsr: &Vsr) -> Option<&chronon::storage::superblock::Superblock> {
+    vsr.durable().filter(|_| vsr.status() != Status::Booting).map(|durable| durable.superblock())
+}
+
+impl Oracle for ClusterOracle {
+    fn name(&self) -> &'static str {
+        "cluster"
+    }
+
+    fn after_step(&mut self, world: &WorldView<'_>, node: NodeId, step: &StepView<'_>) -> Result<(), Violation> {
+        if self.is_replica(node) { self.replica_step(world, node, step) } else { self.client_step(world, node, step) }
+    }
+
+    fn after_crash(&mut self, _world: &WorldView<'_>, node: NodeId) -> Result<(), Violation> {
+        if self.is_replica(node) {
+            let replica = ReplicaId(node.0 as u8);
+            self.agreement.crashed(replica);
+            self.durability.crashed(replica);
+            self.quorum.crashed(replica);
+        } else if let Some(caller) = self.callers.get_mut(node.0 as usize - self.replica_count as usize) {
+            *caller = Caller::default();
+        }
+        Ok(())
+    }
+
+    fn at_end(&mut self, world: &WorldView<'_>) -> Result<(), Violation> {
+        for replica in (0..self.replica_count).map(ReplicaId) {
+            let Some(process) = world.process::<Replica<Kv>>(replica.node()) else { continue };
+            if process.vsr().applied() == self.model.head() {
+                state::is_the_head_s(&self.model, replica, process.state(), process.vsr().sessions())?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,77 @@
+//! What a healed cluster must come to: one view, everything committed and executed, the same state everywhere.
+//!
+//! Not an oracle by itself: when a cluster must have come to it is for whoever healed it to say. Deliberately absent: the
+//! clients. That their requests were answered is theirs to tell.
+
+use chronon::{
+    app::kv::Kv,
+    replica::Replica,
+    types::{NodeId, Op},
+    vsr::Status,
+};
+
+use super::WorldView;
+
+/// Whether these replicas have converged; if not, what is missing.
+///
+/// # Errors
+/// One sentence about the first replica that is not where the others are.
+pub fn converged(world: &WorldView<'_>, core: &[NodeId]) -> Result<(), String> {
+    let mut reference: Option<(&str, &Replica<Kv>)> = None;
+    for node in core {
+        let name = world.name(*node);
+        let Some(replica) = world.process::<Replica<Kv>>(*node) else {
+            return Err(match world.halted(*node) {
+                Some(reason) => format!("{name} stopped: {reason}"),
+                None => format!("{name} is down"),
+            });
+        };
+        settled(name, replica)?;
+        let Some((other, first)) = reference else {
+            reference = Some((name, replica));
+            continue;
+        };
+        same(name, replica, other, first)?;
+    }
+    Ok(())
+}
+
+/// Whether a replica is in a view and has executed all of its log.
+fn settled(name: &str, replica: &Replica<Kv>) -> Result<(), String> {
+    let vsr = replica.vsr();
+    if vsr.status() != Status::Normal {
+        return Err(format!("{name} is not in a view: it is {:?} in {}", vsr.status(), vsr.view()));
+    }
+    let (head, commit, applied) = (vsr.log().head(), vsr.commit_max().op(), vsr.applied());
+    if head != commit {
+        return Err(format!("{name} has a log up to {head} and knows {commit} to be committed"));
+    }
+    if applied != commit {
+        return Err(format!("{name} has executed {applied} of {commit}"));
+    }
+    let held = |op: &Op| vsr.log().get_tied(*op).is_some_and(|header| vsr.journal().holds(header));
+    match (1..=head.0).map(Op).rev().take(HELD_MAX).find(|op| !held(op)) {
+        Some(op) => Err(format!("{name} does not hold {op} on its disk")),
+        None => Ok(()),
+    }
+}
+
+/// How many of the last ops are looked up on the disk: this may be asked often.
+const HELD_MAX: usize = 64;
+
+fn same(name: &str, replica: &Replica<Kv>, other: &str, first: &Replica<Kv>) -> Result<(), String> {
+    let (vsr, reference) = (replica.vsr(), first.vsr());
+    if vsr.view() != reference.view() {
+        return Err(format!("{name} is in {} and {other} in {}", vsr.view(), reference.view()));
+    }
+    if vsr.applied() != reference.applied() {
+        return Err(format!("{name} has executed {} and {other} {}", vsr.applied(), reference.applied()));
+    }
+    if replica.state().digest() != first.state().digest() {
+        return Err(format!("{name} and {other} have executed {} to different states", vsr.applied()));
+    }
+    if vsr.sessions().digest() != reference.sessions().digest() {
+        return Err(format!("{name} and {other} have executed {} to different sessions", vsr.applied()));
+    }
+    Ok(())
+}

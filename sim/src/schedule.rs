@@ -1,0 +1,496 @@
+//! A schedule: one simulation as explicit data, written and read as TOML.
+//!
+//! What a seed means is drawn once (see `nemesis.rs`) and written down here: the cluster, its surroundings, and the faults in
+//! order, each with what it waits for. A run is a function of its schedule and of the seed in it; the seed feeds what is too
+//! fine to be written down (each latency, each lost frame, what a crash leaves of a sector).
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    disk::{DiskSettings, OperationKind},
+    network::LinkSettings,
+    workload::KvConfig,
+    world::DiskMoment,
+};
+
+/// The version of the format.
+pub const FORMAT: u32 = 1;
+
+/// The highest seed: what a TOML integer holds.
+pub const SEED_MAX: u64 = i64::MAX as u64;
+
+/// One simulation, as data.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Schedule {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// The scenario that it was drawn for.
+    pub scenario: String,
+    /// Feeds every random stream of the run. At most [`SEED_MAX`].
+    pub seed: u64,
+    /// The replicas.
+    pub cluster: ClusterPlan,
+    /// The clients.
+    pub workload: WorkloadPlan,
+    /// Every link, until healing.
+    pub network: LinkSettings,
+    /// Every disk, until healing.
+    pub disk: DiskSettings,
+    /// Each replica's clock, by number; replicas beyond the list have perfect ones.
+    #[serde(default)]
+    pub clocks: Vec<ClockPlan>,
+    /// The replicas that are healed at the end and must converge.
+    pub core: Vec<u8>,
+    /// How long a replica stays down that stopped by itself, or in a crash that states no other time.
+    pub downtime_ns: u64,
+    /// The faults, in order. Each waits until the one before has struck.
+    #[serde(default)]
+    pub steps: Vec<Step>,
+}
+
+/// The replicas of a simulation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClusterPlan {
+    /// 1 to 6.
+    pub replicas: u8,
+    /// Prepares in flight.
+    pub pipeline: u32,
+    /// Requests that a primary takes on at once.
+    pub requests_max: u32,
+    /// Sessions.
+    pub clients_max: u32,
+    /// Slots of the journal: a multiple of 32.
+    pub slot_count: u32,
+    /// The largest message: a multiple of the sector.
+    pub message_size_max: u32,
+}
+
+/// The clients of a simulation.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorkloadPlan {
+    /// How many clients, each with one request in flight.
+    pub clients: u8,
+    /// What each of them asks.
+    pub each: KvConfig,
+}
+
+/// One replica's clock.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClockPlan {
+    /// How far its realtime is ahead.
+    pub offset_ns: i64,
+    /// How much faster it runs, in parts per billion.
+    pub drift_ppb: i32,
+}
+
+/// A fault, and what it waits for.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    /// What must happen first, counted from the step before.
+    pub after: Progress,
+    /// How long to wait for that at most, so that no step waits for what the steps before made impossible.
+    pub patience_ns: u64,
+    /// What strikes.
+    pub fault: Fault,
+}
+
+/// What a step waits for: work done or a phase reached, rather than idle time.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Progress {
+    /// So many ops more are committed.
+    Commits {
+        /// How many.
+        count: u64,
+    },
+    /// A rare path is taken so many times more, by whichever process.
+    Probe {
+        /// Its name.
+        name: String,
+        /// How often.
+        count: u64,
+    },
+    /// So much time passes.
+    Time {
+        /// How much, virtual.
+        ns: u64,
+    },
+}
+
+/// Whom a fault strikes; decided when it does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Target {
+    /// This replica.
+    Replica(u8),
+    /// The primary of the latest view that some replica is normal in.
+    Primary,
+    /// The replica that comes so many after that primary, from 1.
+    Backup(u8),
+}
+
+/// What befalls a cluster. Durations are virtual time.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Fault {
+    /// The process dies, now; its disk loses what was not durable.
+    Kill {
+        /// Whom.
+        target: Target,
+        /// How long it stays down.
+        down_ns: u64,
+    },
+    /// The process dies within its next step, after so many of the step's actions.
+    KillInStep {
+        /// Whom.
+        target: Target,
+        /// How many actions are still performed.
+        actions: u32,
+        /// How long it stays down.
+        down_ns: u64,
+    },
+    /// The process dies at a disk operation.
+    KillAtDisk {
+        /// Whom.
+        target: Target,
+        /// At which kind.
+        operation: OperationKind,
+        /// When in its life.
+        moment: DiskMoment,
+        /// How many of them pass first.
+        skip: u32,
+        /// How long it stays down.
+        down_ns: u64,
+    },
+    /// All processes die at once: a power cut of the whole cluster.
+    KillAll {
+        /// How long each stays down, by replica, repeating.
+        down_ns: Vec<u64>,
+    },
+    /// The process stands still; its clock does not.
+    Pause {
+        /// Whom.
+        target: Target,
+        /// For how long.
+        for_ns: u64,
+    },
+    /// No frame passes between one replica and anybody.
+    Isolate {
+        /// Whom.
+        target: Target,
+        /// For how long.
+        for_ns: u64,
+    },
+    /// No frame passes from one replica to another.
+    CutOneWay {
+        /// The sender.
+        from: Target,
+        /// The receiver.
+        to: Target,
+        /// For how long.
+        for_ns: u64,
+    },
+    /// One replica hears nobody, or nobody hears it.
+    Deafen {
+        /// Whom.
+        target: Target,
+        /// Whether it is the others that cannot hear it.
+        mute: bool,
+        /// For how long.
+        for_ns: u64,
+    },
+    /// The cluster falls in two; clients reach all.
+    Partition {
+        /// The replicas of one side.
+        side: Vec<u8>,
+        /// For how long.
+        for_ns: u64,
+    },
+    /// A client and a replica cannot reach each other.
+    CutClient {
+        /// The client, from 0.
+        client: u8,
+        /// The replica.
+        target: Target,
+        /// For how long.
+        for_ns: u64,
+    },
+    /// Frames from one replica to another are held, then all delivered.
+    Clog {
+        /// The sender.
+        from: Target,
+        /// The receiver.
+        to: Target,
+        /// For how long.
+        for_ns: u64,
+    },
+    /// The realtime clock jumps.
+    StepClock {
+        /// Whose.
+        target: Target,
+        /// By how much, either way.
+        delta_ns: i64,
+    },
+    /// Disk operations end only after a while.
+    StallDisk {
+        /// Whose.
+        target: Target,
+        /// How long.
+        for_ns: u64,
+    },
+    /// Disk operations take longer.
+    SlowDisk {
+        /// Whose.
+        target: Target,
+        /// How much of the ordinary time, in per cent.
+        percent: u32,
+        /// For how long.
+        for_ns: u64,
+    },
+    /// The next barrier fails.
+    FailBarrier {
+        /// Whose.
+        target: Target,
+    },
+    /// The next write fails.
+    FailWrite {
+        /// Whose.
+        target: Target,
+    },
+    /// The next read fails.
+    FailRead {
+        /// Whose.
+        target: Target,
+    },
+    /// There is no room on the disk.
+    NoSpace {
+        /// Whose.
+        target: Target,
+        /// For how long.
+        for_ns: u64,
+    },
+    /// Sectors of the journal go bad. Within the budget: one replica of a run, and never its superblock.
+    Damage {
+        /// Whose.
+        replica: u8,
+        /// What is struck.
+        place: DamagePlace,
+        /// Which of the written sectors there, counted from the newest op.
+        nth: u32,
+        /// Whether they cannot be read at all, or read as something else.
+        unreadable: bool,
+    },
+}
+
+/// A part of the journal.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DamagePlace {
+    /// A prepare.
+    Prepare,
+    /// A sector of the header ring.
+    Headers,
+    /// A prepare and the header that names it.
+    Both,
+}
+
+/// Why a text is not a schedule.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ScheduleError {
+    /// It is not the TOML of one. Says where and why.
+    Parse(String),
+    /// It is, but its values make no sense together. Says which and what would.
+    Invalid(String),
+}
+
+impl fmt::Display for ScheduleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Parse(why) => write!(f, "not a schedule: {why}"),
+            Self::Invalid(why) => write!(f, "a schedule that cannot be run: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for ScheduleError {}
+
+impl Schedule {
+    /// The schedule as TOML, one step a table.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("a schedule has no value that TOML lacks")
+    }
+
+    /// Reads what [`Schedule::to_toml`] wrote, or a person did.
+    pub fn from_toml(text: &str) -> Result<Self, ScheduleError> {
+        let schedule: Self = toml::from_str(text).map_err(|error| ScheduleError::Parse(error.to_string()))?;
+        schedule.check()?;
+        Ok(schedule)
+    }
+
+    /// Whether it can be run.
+    pub fn check(&self) -> Result<(), ScheduleError> {
+        let ClusterPlan { replicas, pipeline, slot_count, message_size_max, clients_max, requests_max } = self.cluster;
+        let rules = [
+            (self.format == FORMAT, "format must be 1"),
+            (self.seed <= SEED_MAX, "seed must be below 2^63"),
+            ((1..=6).contains(&replicas), "cluster.replicas must be 1 to 6"),
+            ((1..=16).contains(&pipeline), "cluster.pipeline must be 1 to 16"),
+            (slot_count > 0 && slot_count % 32 == 0, "cluster.slot_count must be a positive multiple of 32"),
+            (message_size_max >= 20 * 1024 && message_size_max % 4096 == 0, MESSAGE_SIZE_RULE),
+            (clients_max > 0 && requests_max > 0, "cluster.clients_max and cluster.requests_max must be positive"),
+            (self.workload.clients > 0, "workload.clients must be positive"),
+            (self.core.iter().all(|replica| *replica < replicas), "core must name replicas of the cluster"),
+            (self.core.len() as u64 > u64::from(replicas) / 2, "core must be a majority"),
+            (self.core.windows(2).all(|pair| pair[0] < pair[1]), "core must ascend"),
+        ];
+        match rules.iter().find(|(holds, _)| !holds) {
+            Some((_, rule)) => Err(ScheduleError::Invalid((*rule).to_owned())),
+            None => self.check_steps(),
+        }
+    }
+
+    fn check_steps(&self) -> Result<(), ScheduleError> {
+        for (number, step) in (1..).zip(&self.steps) {
+            let out_of_range = step.fault.replicas().into_iter().find(|replica| *replica >= self.cluster.replicas);
+            if let Some(replica) = out_of_range {
+                let why = format!("step {number} names replica {replica} of {}", self.cluster.replicas);
+                return Err(ScheduleError::Invalid(why));
+            }
+            if let Fault::CutClient { client, .. } = step.fault
+                && client >= self.workload.clients
+            {
+                let why = format!("step {number} names client {client} of {}", self.workload.clients);
+                return Err(ScheduleError::Invalid(why));
+            }
+        }
+        Ok(())
+    }
+}
+
+const MESSAGE_SIZE_RULE: &str = "cluster.message_size_max must be a multiple of 4096 and at least 20480";
+
+impl Fault {
+    /// The replicas that it names by number.
+    pub fn replicas(&self) -> Vec<u8> {
+        let targets = match self {
+            Self::CutOneWay { from, to, .. } | Self::Clog { from, to, .. } => vec![*from, *to],
+            Self::Partition { side, .. } => return side.clone(),
+            Self::Damage { replica, .. } => return vec![*replica],
+            Self::KillAll { .. } => Vec::new(),
+            Self::Kill { target, .. }
+            | Self::KillInStep { target, .. }
+            | Self::KillAtDisk { target, .. }
+            | Self::Pause { target, .. }
+            | Self::Isolate { target, .. }
+            | Self::Deafen { target, .. }
+            | Self::CutClient { target, .. }
+            | Self::StepClock { target, .. }
+            | Self::StallDisk { target, .. }
+            | Self::SlowDisk { target, .. }
+            | Self::FailBarrier { target }
+            | Self::FailWrite { target }
+            | Self::FailRead { target }
+            | Self::NoSpace { target, .. } => vec![*target],
+        };
+        let number = |target| match target {
+            Target::Replica(replica) => Some(replica),
+            Target::Primary | Target::Backup(_) => None,
+        };
+        targets.into_iter().filter_map(number).collect()
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Replica(replica) => write!(f, "r{replica}"),
+            Self::Primary => write!(f, "the primary"),
+            Self::Backup(which) => write!(f, "backup {which}"),
+        }
+    }
+}
+
+impl fmt::Display for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Commits { count } => write!(f, "after {count} commits"),
+            Self::Probe { name, count: 1 } => write!(f, "at {name}"),
+            Self::Probe { name, count } => write!(f, "at {name} for the {count}th time"),
+            Self::Time { ns } => write!(f, "after {} ms", ns / 1_000_000),
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.after, self.fault)
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ms = |ns: &u64| ns / 1_000_000;
+        match self {
+            Self::Kill { target, down_ns } => write!(f, "kill {target} for {} ms", ms(down_ns)),
+            Self::KillInStep { target, actions, down_ns } => {
+                write!(f, "kill {target} after {actions} actions of a step, for {} ms", ms(down_ns))
+            }
+            Self::KillAtDisk { target, operation, moment, skip, down_ns } => {
+                let operation = match operation {
+                    OperationKind::Read => "read",
+                    OperationKind::Write => "write",
+                    OperationKind::DurableWrite => "durable write",
+                    OperationKind::Barrier => "barrier",
+                };
+                let moment = match moment {
+                    DiskMoment::BeforeSubmission => "before the submission",
+                    DiskMoment::AfterSubmission => "after the submission",
+                    DiskMoment::BeforeCompletion => "before the completion",
+                    DiskMoment::AfterCompletion => "after the completion",
+                };
+                write!(f, "kill {target} {moment} of its {operation} after {skip} others, for {} ms", ms(down_ns))
+            }
+            Self::KillAll { .. } => write!(f, "kill every replica"),
+            Self::Pause { target, for_ns } => write!(f, "pause {target} for {} ms", ms(for_ns)),
+            Self::Isolate { target, for_ns } => write!(f, "cut {target} off for {} ms", ms(for_ns)),
+            Self::CutOneWay { from, to, for_ns } => write!(f, "cut {from} to {to} for {} ms", ms(for_ns)),
+            Self::Deafen { target, mute: false, for_ns } => write!(f, "deafen {target} for {} ms", ms(for_ns)),
+            Self::Deafen { target, mute: true, for_ns } => write!(f, "mute {target} for {} ms", ms(for_ns)),
+            Self::Partition { side, for_ns } => write!(f, "part {side:?} from the rest for {} ms", ms(for_ns)),
+            Self::CutClient { client, target, for_ns } => {
+                write!(f, "cut client {client} from {target} for {} ms", ms(for_ns))
+            }
+            Self::Clog { from, to, for_ns } => write!(f, "clog {from} to {to} for {} ms", ms(for_ns)),
+            Self::StepClock { target, delta_ns } => write!(f, "step the clock of {target} by {delta_ns} ns"),
+            Self::StallDisk { target, for_ns } => write!(f, "stall the disk of {target} for {} ms", ms(for_ns)),
+            Self::SlowDisk { target, percent, for_ns } => {
+                write!(f, "slow the disk of {target} to {percent} % of its time for {} ms", ms(for_ns))
+            }
+            Self::FailBarrier { target } => write!(f, "fail the next barrier of {target}"),
+            Self::FailWrite { target } => write!(f, "fail the next write of {target}"),
+            Self::FailRead { target } => write!(f, "fail the next read of {target}"),
+            Self::NoSpace { target, for_ns } => write!(f, "fill the disk of {target} for {} ms", ms(for_ns)),
+            Self::Damage { replica, place, nth, unreadable } => {
+                let how = if *unreadable { "unreadable" } else { "corrupt" };
+                write!(f, "make {place} {nth} from the newest of r{replica} {how}")
+            }
+        }
+    }
+}
+
+impl fmt::Display for DamagePlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Prepare => "the prepare",
+            Self::Headers => "the header sector",
+            Self::Both => "the prepare and its header,",
+        })
+    }
+}

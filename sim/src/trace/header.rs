@@ -1,0 +1,55 @@
+//! What a trace says of itself before the first record. The digest does not cover it.
+
+use super::{
+    decode::{Cursor, TraceError},
+    encode::Page,
+};
+
+/// The first bytes of every trace.
+const MAGIC: [u8; 8] = *b"CHRTRACE";
+
+/// The version of everything in a trace, header and records.
+const FORMAT_VERSION: u16 = 1;
+
+/// What was run.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TraceHeader {
+    /// The build that wrote the trace. Another build may truthfully differ.
+    pub code_version: String,
+    /// The scenario's name.
+    pub scenario: String,
+    /// The seed.
+    pub seed: u64,
+    /// The schedule of faults, as TOML; empty where there was none.
+    pub schedule: String,
+}
+
+impl TraceHeader {
+    /// The header's bytes: magic, version, then each field.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut page = Page::default();
+        page.bytes(&MAGIC);
+        page.bytes(&FORMAT_VERSION.to_le_bytes());
+        page.bytes(&self.seed.to_le_bytes());
+        for field in [&self.code_version, &self.scenario, &self.schedule] {
+            page.text(field);
+        }
+        page.written().to_vec()
+    }
+
+    pub(super) fn decode(cursor: &mut Cursor<'_>) -> Result<Self, TraceError> {
+        if cursor.rest().get(..MAGIC.len()).is_none_or(|magic| magic != MAGIC) {
+            return Err(TraceError::Foreign);
+        }
+        cursor.bytes(MAGIC.len() as u64)?;
+        let version = u16::from_le_bytes(cursor.array()?);
+        if version != FORMAT_VERSION {
+            return Err(TraceError::Version { found: version, known: FORMAT_VERSION });
+        }
+        let seed = u64::from_le_bytes(cursor.array()?);
+        let code_version = cursor.text()?.to_owned();
+        let scenario = cursor.text()?.to_owned();
+        let schedule = cursor.text()?.to_owned();
+        Ok(Self { code_version, scenario, seed, schedule })
+    }
+}

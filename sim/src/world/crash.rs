@@ -1,0 +1,238 @@
+//! Crashes and what leads to them: kills, kills that wait for a moment, restarts, pauses.
+
+use chronon::{
+    process::{Action, Completion},
+    types::NodeId,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{Held, Pending, World};
+use crate::{
+    disk::{Completed, OperationKind},
+    oracle::Interests,
+    trace::{CrashCause, Happening},
+};
+
+/// A moment in the life of a disk operation.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DiskMoment {
+    /// The process asked for it and crashed before the disk heard of it. So did whatever it asked for after it.
+    BeforeSubmission,
+    /// The disk has just taken it.
+    AfterSubmission,
+    /// It was about to take effect.
+    BeforeCompletion,
+    /// It took effect, and the process has not heard of it.
+    AfterCompletion,
+}
+
+impl DiskMoment {
+    /// Every moment, in their order.
+    pub const ALL: [Self; 4] =
+        [Self::BeforeSubmission, Self::AfterSubmission, Self::BeforeCompletion, Self::AfterCompletion];
+}
+
+/// Crashes that wait for their moment. A crash, of whatever cause, clears them.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct CrashPlan {
+    /// After so many actions of the next step.
+    after_actions: Option<u32>,
+    at_disk: Option<AtDisk>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct AtDisk {
+    /// Of any kind if none.
+    kind: Option<OperationKind>,
+    /// How many more to let pass.
+    skip: u32,
+    moment: DiskMoment,
+}
+
+impl CrashPlan {
+    /// Where the step that answered with `actions` is cut: how many of them are performed, and why no more.
+    pub(super) fn cut(&mut self, actions: &[Action]) -> Option<(usize, CrashCause)> {
+        let in_step = self.after_actions.take().map(|count| (actions.len().min(count as usize), CrashCause::KilledInStep));
+        let at_disk = self.submission(actions).map(|count| (count, CrashCause::KilledAtDisk));
+        match (in_step, at_disk) {
+            (Some(in_step), Some(at_disk)) => Some(if at_disk.0 <= in_step.0 { at_disk } else { in_step }),
+            (one, other) => one.or(other),
+        }
+    }
+
+    /// After how many of `actions` the planned submission crashes the process, if it is among them.
+    fn submission(&mut self, actions: &[Action]) -> Option<usize> {
+        let plan = self.at_disk.as_mut()?;
+        let after = match plan.moment {
+            DiskMoment::BeforeSubmission => 0,
+            DiskMoment::AfterSubmission => 1,
+            DiskMoment::BeforeCompletion | DiskMoment::AfterCompletion => return None,
+        };
+        let place = actions.iter().position(|action| kind_of(action).is_some_and(|kind| plan.passes(kind)))?;
+        Some(place + after)
+    }
+
+    /// Whether this moment of the completion of an operation of this kind crashes the process.
+    pub(super) fn completion(&mut self, kind: OperationKind, moment: DiskMoment) -> bool {
+        self.at_disk.as_mut().is_some_and(|plan| plan.moment == moment && plan.passes(kind))
+    }
+}
+
+impl AtDisk {
+    /// Whether this operation is the awaited one; counts it otherwise.
+    fn passes(&mut self, kind: OperationKind) -> bool {
+        if self.kind.is_some_and(|wanted| wanted != kind) {
+            return false;
+        }
+        let awaited = self.skip == 0;
+        self.skip = self.skip.saturating_sub(1);
+        awaited
+    }
+}
+
+fn kind_of(action: &Action) -> Option<OperationKind> {
+    match action {
+        Action::Read { .. } => Some(OperationKind::Read),
+        Action::Write { durable: false, .. } => Some(OperationKind::Write),
+        Action::Write { durable: true, .. } => Some(OperationKind::DurableWrite),
+        Action::Barrier { .. } => Some(OperationKind::Barrier),
+        _ => None,
+    }
+}
+
+impl World {
+    /// Kills the node's process. Its disk draws whether the power failed with it, and if so what became of each unbarriered
+    /// sector. False if it was down already.
+    pub fn kill(&mut self, node: NodeId) -> bool {
+        self.crash(node, CrashCause::Killed)
+    }
+
+    /// Kills the node's process by cutting its machine's power: every unbarriered sector is kept, lost or torn. False if it
+    /// was down already; the power is cut then too.
+    pub fn cut_power(&mut self, node: NodeId) -> bool {
+        let up = self.crash(node, CrashCause::PowerCut);
+        if !up {
+            self.core.trace.happening(self.core.now_ns, &Happening::Crash { node, cause: CrashCause::PowerCut });
+            self.slot_mut(node).disk.cut_power();
+        }
+        up
+    }
+
+    /// Kills the node's process in the middle of its next step: `count` of that step's actions are performed and whatever
+    /// comes after them is not.
+    pub fn kill_after_actions(&mut self, node: NodeId, count: u32) {
+        self.plan_mut(node).after_actions = Some(count);
+    }
+
+    /// Kills the node's process at a moment of a disk operation: the `nth` from now (0 is the next) of this kind, or of any.
+    pub fn kill_at_disk_operation(&mut self, node: NodeId, kind: Option<OperationKind>, nth: u32, moment: DiskMoment) {
+        self.plan_mut(node).at_disk = Some(AtDisk { kind, skip: nth, moment });
+    }
+
+    /// Forgets the kills that wait for their moment.
+    pub fn cancel_planned_kills(&mut self, node: NodeId) {
+        self.slot_mut(node).plan = None;
+    }
+
+    /// Makes the node's process anew, as it was added; its first event is the start. False if it is up.
+    pub fn restart(&mut self, node: NodeId) -> bool {
+        if self.slot(node).is_up() {
+            return false;
+        }
+        let now_ns = self.core.now_ns;
+        let slot = self.slot_mut(node);
+        slot.make_anew();
+        let life = slot.life;
+        self.core.trace.happening(now_ns, &Happening::Restart { node });
+        self.core.queue.push(now_ns, Pending::Start { node, life });
+        self.watch(Interests::CRASHES, |oracle, view| oracle.after_restart(view, node));
+        true
+    }
+
+    /// Stops the node's process without its noticing: what comes is held, the clocks go on, the disk works on. False if it
+    /// is down or paused already.
+    pub fn pause(&mut self, node: NodeId) -> bool {
+        let slot = self.slot_mut(node);
+        if !slot.is_up() || slot.paused {
+            return false;
+        }
+        slot.paused = true;
+        self.core.trace.happening(self.core.now_ns, &Happening::Pause { node });
+        true
+    }
+
+    /// Lets a paused process go on: it takes what was held, in order, at this instant. False if it was not paused.
+    pub fn resume(&mut self, node: NodeId) -> bool {
+        let now_ns = self.core.now_ns;
+        let slot = &mut self.nodes[node.0 as usize];
+        if !slot.paused {
+            return false;
+        }
+        slot.paused = false;
+        let life = slot.life;
+        for held in std::mem::take(&mut slot.held) {
+            let pending = match held {
+                Held::Start => Pending::Start { node, life },
+                Held::Flight(flight) => Pending::Arrived(flight),
+                Held::Completion(completion) => Pending::Completed { node, life, completion: Box::new(completion) },
+            };
+            self.core.queue.push(now_ns, pending);
+        }
+        slot.arm(now_ns, node, &mut self.core.queue);
+        self.core.trace.happening(now_ns, &Happening::Resume { node });
+        true
+    }
+
+    fn plan_mut(&mut self, node: NodeId) -> &mut CrashPlan {
+        self.slot_mut(node).plan.get_or_insert_default()
+    }
+
+    /// The process is gone, for `cause`.
+    pub(super) fn crash(&mut self, node: NodeId, cause: CrashCause) -> bool {
+        let slot = self.slot_mut(node);
+        if !slot.is_up() {
+            return false;
+        }
+        slot.clear();
+        match cause {
+            // It stopped by itself: the machine has power.
+            CrashCause::Halted => slot.disk.kill_process(),
+            CrashCause::PowerCut => slot.disk.cut_power(),
+            CrashCause::Killed | CrashCause::KilledInStep | CrashCause::KilledAtDisk => {
+                slot.disk.crash();
+            }
+        }
+        self.crashes += 1;
+        self.core.trace.happening(self.core.now_ns, &Happening::Crash { node, cause });
+        self.watch(Interests::CRASHES, |oracle, view| oracle.after_crash(view, node));
+        true
+    }
+
+    /// An operation is due, for the first time unless it was put off. What the process is to hear of it, if anything.
+    pub(super) fn complete(&mut self, node: NodeId, life: u32, operation: u32, put_off: bool) -> Option<Completion> {
+        let slot = &mut self.nodes[node.0 as usize];
+        if slot.life != life {
+            return None;
+        }
+        let kind = slot.disk.kind(operation)?;
+        // A stalled disk counts too: its operations are about to complete for long.
+        if !put_off && slot.planned(kind, DiskMoment::BeforeCompletion) {
+            self.crash(node, CrashCause::KilledAtDisk);
+            return None;
+        }
+        let completion = match slot.disk.complete(self.core.now_ns, operation) {
+            Completed::Done(completion) => completion,
+            Completed::Later(at_ns) => {
+                self.core.queue.push(at_ns, Pending::Due { node, life, operation, put_off: true });
+                return None;
+            }
+            Completed::Gone => return None,
+        };
+        if slot.planned(kind, DiskMoment::AfterCompletion) {
+            self.crash(node, CrashCause::KilledAtDisk);
+            return None;
+        }
+        Some(completion)
+    }
+}

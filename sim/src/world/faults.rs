@@ -1,0 +1,130 @@
+//! What can be done to links, clocks and disks. Everything is written to the trace.
+
+use chronon::types::NodeId;
+
+use super::{Pending, World};
+use crate::{network::LinkSettings, trace::Happening};
+
+impl World {
+    /// Cuts the link both ways. Frames sent into a cut, and those under way when it falls, are lost. Cuts are counted: what
+    /// was cut twice is healed by two heals.
+    pub fn cut(&mut self, a: NodeId, b: NodeId) {
+        self.cut_one_way(a, b);
+        self.cut_one_way(b, a);
+    }
+
+    /// Cuts the link from `from` to `to` and leaves the way back.
+    pub fn cut_one_way(&mut self, from: NodeId, to: NodeId) {
+        self.core.network.cut(from, to);
+        self.core.trace.happening(self.core.now_ns, &Happening::Cut { from, to });
+    }
+
+    /// Takes one cut off the link, both ways.
+    pub fn heal(&mut self, a: NodeId, b: NodeId) {
+        self.heal_one_way(a, b);
+        self.heal_one_way(b, a);
+    }
+
+    /// Takes one cut off the link from `from` to `to`.
+    pub fn heal_one_way(&mut self, from: NodeId, to: NodeId) {
+        self.core.network.heal(from, to);
+        self.core.trace.happening(self.core.now_ns, &Happening::Heal { from, to });
+    }
+
+    /// Cuts every link between the two sides, both ways.
+    pub fn partition(&mut self, left: &[NodeId], right: &[NodeId]) {
+        for a in left {
+            for b in right {
+                self.cut(*a, *b);
+            }
+        }
+    }
+
+    /// Takes one cut off every link between the two sides.
+    pub fn heal_partition(&mut self, left: &[NodeId], right: &[NodeId]) {
+        for a in left {
+            for b in right {
+                self.heal(*a, *b);
+            }
+        }
+    }
+
+    /// Takes every cut off every link and opens every clogged one.
+    pub fn heal_all(&mut self) {
+        for (from, to) in self.core.network.heal_all() {
+            self.core.trace.happening(self.core.now_ns, &Happening::Heal { from, to });
+        }
+        for (from, to) in self.core.network.clogged() {
+            self.unclog(from, to);
+        }
+    }
+
+    /// Holds whatever arrives over the link from `from` to `to` until it is unclogged.
+    pub fn clog(&mut self, from: NodeId, to: NodeId) {
+        self.core.network.clog(from, to);
+        self.core.trace.happening(self.core.now_ns, &Happening::Clog { from, to });
+    }
+
+    /// Delivers, at this instant and in order, what the link held.
+    pub fn unclog(&mut self, from: NodeId, to: NodeId) {
+        self.core.trace.happening(self.core.now_ns, &Happening::Unclog { from, to });
+        for flight in self.core.network.unclog(from, to) {
+            self.soon(Pending::Flight(flight));
+        }
+    }
+
+    /// Gives new settings to every link that has none of its own.
+    pub fn set_links(&mut self, settings: LinkSettings) {
+        self.core.network.set_default(settings);
+        self.core.trace.happening(self.core.now_ns, &Happening::Link { ends: None, settings: &settings });
+    }
+
+    /// Gives the link from `from` to `to` settings of its own.
+    pub fn set_link(&mut self, from: NodeId, to: NodeId, settings: LinkSettings) {
+        self.core.network.set_link(from, to, settings);
+        self.core.trace.happening(self.core.now_ns, &Happening::Link { ends: Some((from, to)), settings: &settings });
+    }
+
+    /// Takes their own settings from all links.
+    pub fn reset_links(&mut self) {
+        self.core.network.reset_links();
+        let settings = self.core.network.default_settings();
+        self.core.trace.happening(self.core.now_ns, &Happening::Link { ends: None, settings: &settings });
+    }
+
+    /// Steps the node's realtime clock by `offset_ns` and lets both of its clocks drift at `drift_ppb` from now on.
+    pub fn skew(&mut self, node: NodeId, offset_ns: i64, drift_ppb: i32) {
+        if offset_ns != 0 {
+            self.step_clock(node, offset_ns);
+        }
+        let slot = &mut self.nodes[node.0 as usize];
+        slot.set_drift(self.core.now_ns, drift_ppb);
+        // A clock that runs faster now reaches its deadline sooner than it was to be woken.
+        slot.arm(self.core.now_ns, node, &mut self.core.queue);
+        self.core.trace.happening(self.core.now_ns, &Happening::Drift { node, drift_ppb });
+    }
+
+    /// Steps the node's realtime clock, either way.
+    pub fn step_clock(&mut self, node: NodeId, delta_ns: i64) {
+        let now_ns = self.core.now_ns;
+        self.slot_mut(node).clock.step_realtime(now_ns, delta_ns);
+        self.core.trace.happening(now_ns, &Happening::ClockStep { node, delta_ns });
+    }
+
+    /// Takes all faults off the node's disk and lets what a stall held back go on.
+    pub fn clear_disk_faults(&mut self, node: NodeId) {
+        let slot = &mut self.nodes[node.0 as usize];
+        slot.disk.clear_faults();
+        let mut due = Vec::new();
+        slot.disk.reschedule(self.core.now_ns, &mut due);
+        for (at_ns, operation) in due {
+            self.core.queue.push(at_ns, Pending::Due { node, life: slot.life, operation, put_off: true });
+        }
+        self.note(&format!("the disk of {} is sound again", self.name(node).to_owned()));
+    }
+
+    /// Writes a remark into the trace: what was done to a disk, or why.
+    pub fn note(&mut self, note: &str) {
+        self.core.trace.happening(self.core.now_ns, &Happening::Note(note));
+    }
+}

@@ -1,0 +1,47 @@
+//! How often each rare path was taken, by the tables that processes declare.
+
+/// Counts by table and place in it. Nodes with equal tables share one.
+#[derive(Clone, Default)]
+pub(super) struct ProbeCounts {
+    tables: Vec<&'static [&'static str]>,
+    /// By table, then by place.
+    counts: Vec<Vec<u64>>,
+}
+
+impl ProbeCounts {
+    /// The number of this table.
+    pub(super) fn table(&mut self, names: &'static [&'static str]) -> u32 {
+        if let Some(known) = self.tables.iter().position(|known| *known == names) {
+            return known as u32;
+        }
+        self.tables.push(names);
+        self.counts.push(vec![0; names.len()]);
+        self.tables.len() as u32 - 1
+    }
+
+    pub(super) fn hit(&mut self, table: u32, place: u16) {
+        let count = self.counts[table as usize].get_mut(usize::from(place));
+        *count.expect("a process reports only probes that it declares") += 1;
+    }
+
+    /// Each name once, with the count over all tables, in the order of first declaration.
+    pub(super) fn totals(&self) -> Vec<(&'static str, u64)> {
+        let mut totals: Vec<(&'static str, u64)> = Vec::new();
+        for (names, counts) in self.tables.iter().zip(&self.counts) {
+            for (name, count) in names.iter().zip(counts) {
+                match totals.iter_mut().find(|(known, _)| known == name) {
+                    Some((_, total)) => *total += count,
+                    None => totals.push((name, *count)),
+                }
+            }
+        }
+        totals
+    }
+
+    pub(super) fn total(&self, name: &str) -> u64 {
+        let of_table = |(names, counts): (&&[&str], &Vec<u64>)| {
+            names.iter().position(|known| *known == name).map_or(0, |place| counts[place])
+        };
+        self.tables.iter().zip(&self.counts).map(of_table).sum()
+    }
+}
