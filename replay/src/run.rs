@@ -1,0 +1,272 @@
+//! `run`: a campaign of seeds on all cores.
+
+use std::{
+    collections::BTreeSet,
+    num::NonZero,
+    path::PathBuf,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use chronon_sim::{
+    campaign::{self, Campaign, Ended, Report, SeedFailure, run_campaign},
+    schedule::SEED_MAX,
+    trace::TraceMode,
+};
+use clap::Args;
+
+use crate::{
+    choice::{Flags, Selection},
+    failure::{self, Screen},
+    file,
+    measure::Stopwatch,
+    number::{counted, grouped, hex, parse_count, parse_duration, parse_positive, parse_seed},
+    output::{Status, Trouble, remark, say},
+    program::Program,
+    progress::Progress,
+    report::{CampaignReport, Circumstances, Ending, FailureReport, missing, summary},
+};
+
+/// How many seeds are run if nothing is said, and how many make a campaign that must take every rare path.
+const SEEDS: u64 = 1_000;
+
+/// Each seed that is divisible by this is run twice and compared with itself.
+const RECHECK_EVERY: u64 = 128;
+
+/// Run a campaign: many seeds, on all cores
+///
+/// Each seed is one simulation of a whole cluster under faults, watched by oracles. The campaign stops at the first seed
+/// that fails, shows what happened, and writes its trace. What it reports does not depend on the number of threads; every
+/// 128th seed is run twice and must do the same.
+///
+/// A complete campaign of 1,000 seeds or more (with neither --replicas nor --faults) fails if it never took some rare path
+/// that the scenario is there to take: what is never taken is not tested.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// How many seeds [default: 1000, or as many as there is time for with --for]
+    #[arg(long, value_name = "N", value_parser = parse_positive)]
+    seeds: Option<u64>,
+    /// The first seed
+    #[arg(long, value_name = "S", value_parser = parse_seed, default_value = "0")]
+    start: u64,
+    #[command(flatten)]
+    flags: Flags,
+    /// How many threads [default: one for each core]
+    #[arg(long, value_name = "J", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    jobs: Option<u32>,
+    /// Stop after this long, as in 90s, 5m or 1h30m: a campaign that was to be that long is complete then
+    #[arg(long = "for", value_name = "DURATION", value_parser = parse_duration)]
+    duration: Option<Duration>,
+    /// Write a report to this file, as JSON; it is whole at any time, also after Ctrl-C
+    #[arg(long, value_name = "FILE.json")]
+    report: Option<PathBuf>,
+    /// Stop at the N-th failed seed and not at the first; at none if N is left out
+    #[arg(long, value_name = "N", value_parser = parse_count, num_args = 0..=1, default_value = "1",
+          default_missing_value = "18446744073709551615")]
+    keep_going: u64,
+    /// The folder for the traces of failures, the first of each kind
+    #[arg(long, value_name = "DIR", default_value = ".replay")]
+    traces: PathBuf,
+}
+
+pub(crate) fn main(program: &Program, arguments: &Arguments) -> Result<Status, Trouble> {
+    let selection = arguments.flags.select(program)?;
+    let available = SEED_MAX - arguments.start + 1;
+    let wanted = arguments.seeds.or(arguments.duration.is_none().then_some(SEEDS));
+    if let Some(seeds) = wanted.filter(|seeds| *seeds > available) {
+        let why = format!("seeds end at {SEED_MAX}: from {} on there are {}", arguments.start, grouped(available));
+        return Err(Trouble::Usage(format!("{} are too many; {why}", counted(seeds, "seed"))));
+    }
+    let jobs = arguments.jobs.unwrap_or_else(cores);
+    let mut at = Circumstances {
+        scenario: selection.subject.name().to_owned(),
+        replicas: selection.choice.replicas,
+        faults: selection.choice.faults.clone(),
+        jobs,
+        ending: Ending::Running,
+        cpu_ns: 0,
+        wall_ns: 0,
+    };
+    let write = |report: CampaignReport| match &arguments.report {
+        Some(path) => file::write_whole(path, &report.to_json()),
+        None => Ok(()),
+    };
+    // Before the first seed: so that a report which cannot be written is known now, and that an older one is gone.
+    write(CampaignReport::new(program, &Report::new(arguments.start), &at, Vec::new()))?;
+
+    let campaign = Campaign {
+        start: arguments.start,
+        seeds: wanted.unwrap_or(available),
+        jobs,
+        failures_max: arguments.keep_going.max(1),
+        recheck_every: RECHECK_EVERY,
+    };
+    let stopwatch = Stopwatch::start();
+    let (report, ending) = conduct(&campaign, &selection, wanted, arguments.duration);
+    (at.ending, at.cpu_ns, at.wall_ns) = (ending, stopwatch.cpu_ns(), stopwatch.wall_ns());
+
+    let failures = show_failures(program, &selection, &report, &arguments.traces)?;
+    write(CampaignReport::new(program, &report, &at, failures))?;
+    say(&summary(&report, &at))?;
+    verdict(&selection, &report, ending)
+}
+
+/// Runs the campaign, with progress, until it ends or its time does or somebody interrupts it.
+fn conduct(
+    campaign: &Campaign,
+    selection: &Selection<'_>,
+    wanted: Option<u64>,
+    limit: Option<Duration>,
+) -> (Report, Ending) {
+    let stop = AtomicBool::new(false);
+    let interrupted = interruption();
+    let mut progress = Progress::new(wanted, limit);
+    let run = |seed| selection.subject.run(seed, &selection.choice, TraceMode::Digest);
+    let (mut has_said, mut is_over) = (false, false);
+    let report = run_campaign(campaign, &run, &stop, |report| {
+        progress.update(report);
+        is_over = limit.is_some_and(|limit| progress.elapsed() >= limit);
+        let is_interrupted = interrupted.load(Ordering::Relaxed);
+        if is_interrupted && !has_said {
+            has_said = true;
+            remark("interrupted: the seeds at hand are finished, then the report is written");
+        }
+        stop.store(is_over || is_interrupted, Ordering::Relaxed);
+    });
+    progress.finish();
+    let ending = match report.ended {
+        Ended::Complete => Ending::Complete,
+        Ended::Failures => Ending::Failures,
+        Ended::Running | Ended::Stopped if interrupted.load(Ordering::Relaxed) => Ending::Interrupted,
+        Ended::Running | Ended::Stopped => Ending::Time,
+    };
+    (report, ending)
+}
+
+/// Is set once somebody wants the program to end: by Ctrl-C, a termination or a closed terminal.
+fn interruption() -> Arc<AtomicBool> {
+    static FLAG: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+    let flag = FLAG.get_or_init(|| {
+        let flag = Arc::new(AtomicBool::new(false));
+        let handler = {
+            let flag = Arc::clone(&flag);
+            move || flag.store(true, Ordering::Relaxed)
+        };
+        if let Err(error) = ctrlc::set_handler(handler) {
+            remark(&format!("Ctrl-C will end this without a report: {error}"));
+        }
+        flag
+    });
+    Arc::clone(flag)
+}
+
+/// Shows the first failure and counts the others by kind; writes the trace of the first of each kind.
+fn show_failures(
+    program: &Program,
+    selection: &Selection<'_>,
+    report: &Report,
+    traces: &std::path::Path,
+) -> Result<Vec<FailureReport>, Trouble> {
+    let (mut seen, mut reports) = (BTreeSet::new(), Vec::new());
+    for found in &report.failures {
+        let mut found = found.clone();
+        let is_first = seen.insert(found.failure.fingerprint());
+        let mut path = None;
+        if is_first {
+            let (kept, again) = keep_trace(program, selection, &mut found, traces);
+            let place = match &kept {
+                Ok(path) => path.display().to_string(),
+                Err(why) => why.clone(),
+            };
+            let screen = Screen { program, selection, found: &found, trace: again.as_deref(), place: &place };
+            if reports.is_empty() {
+                say(&format!("{}\n", screen.text()))?;
+            } else {
+                say(&format!("also: {}, in seed {}; trace {place}", found.failure.violation, found.seed))?;
+            }
+            path = kept.ok().map(|path| path.display().to_string());
+        }
+        reports.push(failure_report(program, selection, &found, path));
+    }
+    if reports.len() > 1 {
+        let kinds = seen.len() as u64;
+        say(&format!("{} failed, in {}\n", counted(reports.len() as u64, "seed"), counted(kinds, "different way")))?;
+    }
+    Ok(reports)
+}
+
+/// Runs a failed seed again with its trace kept, and writes that. A seed that does something else this time has failed
+/// otherwise than it seemed.
+fn keep_trace(
+    program: &Program,
+    selection: &Selection<'_>,
+    found: &mut SeedFailure,
+    folder: &std::path::Path,
+) -> (Result<PathBuf, String>, Option<Vec<u8>>) {
+    let again = campaign::caught(|| program.run_kept(selection.subject, &selection.choice, found.seed));
+    let Ok((outcome, trace)) = again else {
+        return (Err("none: the simulator itself panicked".to_owned()), None);
+    };
+    if outcome.digest != found.digest {
+        let first = chronon_sim::simulation::Outcome { digest: found.digest, ..outcome.clone() };
+        found.failure = campaign::differs(&first, &outcome);
+    }
+    let Some(trace) = trace else {
+        return (Err("none: the scenario keeps no trace".to_owned()), None);
+    };
+    let name = format!("{}-{}-{}.trace", selection.subject.name(), found.seed, found.failure.fingerprint());
+    let path = folder.join(name);
+    let written = file::make_folder(folder).and_then(|()| file::write_whole(&path, &trace));
+    (written.map(|()| path).map_err(|trouble| format!("none: {trouble}")), Some(trace))
+}
+
+fn failure_report(
+    program: &Program,
+    selection: &Selection<'_>,
+    found: &SeedFailure,
+    trace: Option<String>,
+) -> FailureReport {
+    let failure = &found.failure;
+    FailureReport {
+        seed: found.seed,
+        verdict: failure.verdict.name(),
+        violation: failure.violation.clone(),
+        oracle: failure.oracle.clone(),
+        place: failure.place.clone(),
+        fingerprint: failure.fingerprint(),
+        digest: hex(&found.digest),
+        trace,
+        command: failure::command(program, selection, found.seed),
+        at_ns: failure.at_ns,
+        step: failure.step,
+    }
+}
+
+/// What the campaign comes to. A failure outweighs an interruption.
+fn verdict(selection: &Selection<'_>, report: &Report, ending: Ending) -> Result<Status, Trouble> {
+    if report.seeds_failed > 0 {
+        return Ok(Status::Found);
+    }
+    if ending == Ending::Interrupted {
+        return Ok(Status::Stopped);
+    }
+    let expected: Vec<&str> = missing(report).into_iter().filter(|probe| selection.subject.expects(probe)).collect();
+    if report.seeds_run < SEEDS || !selection.choice.is_free() || expected.is_empty() {
+        return Ok(Status::Clean);
+    }
+    say(&format!(
+        "\nFAILED: {} never took {}: {}.\nWhat is never taken is not tested: make the scenario reach it, or take the probe out.",
+        counted(report.seeds_run, "seed"),
+        counted(expected.len() as u64, "rare path"),
+        expected.join(", ")
+    ))?;
+    Ok(Status::Found)
+}
+
+fn cores() -> u32 {
+    thread::available_parallelism().ok().and_then(|cores| u32::try_from(NonZero::get(cores)).ok()).unwrap_or(1)
+}

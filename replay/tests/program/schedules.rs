@@ -1,0 +1,54 @@
+//! `seed`: what happens in a seed, and its schedule as a file that can be edited.
+
+use serde_json::Value;
+
+use crate::support::Place;
+
+#[test]
+fn a_seed_and_its_schedule_are_the_same_run() {
+    let place = Place::new("schedule");
+    for seed in ["0", "5"] {
+        let told = place.replay(&["seed", seed, "--schedule", "it.toml"]).ends_with(0);
+        let again = place.replay(&["seed", "it.toml", "--schedule", "again.toml"]).ends_with(0);
+        assert_eq!(told.out, again.out);
+        assert_eq!(place.read("it.toml"), place.read("again.toml"));
+    }
+    let chosen = ["--scenario", "crashes", "--replicas", "5", "--faults", "kill,pause"];
+    let told =
+        place.replay(&[&["seed", "9", "--schedule", "chosen.toml", "--trace", "chosen.trace"], &chosen[..]].concat());
+    let told = told.ends_with(0);
+    assert!(told.out.starts_with("scenario crashes, seed 9: 5 replicas, "), "{}", told.out);
+    assert_eq!(told.digest(), place.replay(&["seed", "chosen.toml"]).ends_with(0).digest());
+    place.replay(&["verify", "chosen.trace"]).ends_with(0);
+    let ran = place.replay(&["seed", "chosen.toml", "--replicas", "3"]).ends_with(2);
+    assert!(ran.err.contains("edit it rather than give flags"), "{}", ran.err);
+}
+
+#[test]
+fn an_edited_schedule_is_another_run() {
+    let place = Place::new("edited");
+    let told = place.replay(&["seed", "5", "--schedule", "it.toml"]).ends_with(0);
+    let toml = String::from_utf8(place.read("it.toml")).expect("text");
+    let (head, _) = toml.split_once("[[steps]]").expect("seed 5 has faults");
+    place.write("calm.toml", head);
+    let calm = place.replay(&["seed", "calm.toml"]).ends_with(0);
+    assert!(calm.out.lines().next().is_some_and(|line| line.ends_with(" 0 faults")), "{}", calm.out);
+    assert_ne!(calm.digest(), told.digest());
+}
+
+#[test]
+fn a_seed_is_told_in_columns_by_replica() {
+    let place = Place::new("told");
+    let ran = place.replay(&["seed", "5", "--replicas", "3"]).ends_with(0);
+    assert!(ran.out.contains("\n       seconds  r0 r1 r2  what happens\n"), "{}", ran.out);
+    assert!(ran.out.lines().any(|line| line.starts_with("   0.000000000  ○  ○  ○ ")), "{}", ran.out);
+    assert!(ran.out.contains("step 1: "), "{}", ran.out);
+    assert!(ran.out.contains("\nverdict: clean\ndigest: "), "{}", ran.out);
+    let json = place.replay(&["seed", "5", "--replicas", "3", "--json"]).ends_with(0).json();
+    assert_eq!(json["digest"].as_str(), Some(ran.digest()));
+    assert_eq!(json["columns"], Value::from(vec!["r0", "r1", "r2"]));
+    assert!(json["failure"].is_null());
+    let transitions = json["transitions"].as_array().expect("transitions");
+    assert!(transitions.iter().any(|one| one["kind"] == "note" && one["at_ns"].is_u64() && one["step"].is_u64()));
+    assert!(json["schedule"].as_str().is_some_and(|toml| toml.contains("scenario = \"swarm\"")));
+}
