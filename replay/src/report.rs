@@ -146,6 +146,24 @@ pub(crate) fn missing(report: &Report) -> Vec<&'static str> {
     report.probes.iter().filter(|(_, count)| **count == 0).map(|(name, _)| *name).collect()
 }
 
+/// Names with commas between, over as many lines as they need under a row of the summary.
+fn wrapped(names: &[&str]) -> String {
+    let (mut text, mut width) = (String::new(), 40);
+    for (at, name) in names.iter().enumerate() {
+        let comma = if at + 1 < names.len() { "," } else { "" };
+        width += name.len() + 2;
+        if width > 110 {
+            text.push_str(&format!("\n{:<16}", ""));
+            width = 16 + name.len() + 2;
+        } else if at > 0 {
+            text.push(' ');
+        }
+        text.push_str(name);
+        text.push_str(comma);
+    }
+    text
+}
+
 /// The summary for people.
 pub(crate) fn summary(report: &Report, at: &Circumstances) -> String {
     let failed = match report.seeds_failed {
@@ -164,7 +182,12 @@ pub(crate) fn summary(report: &Report, at: &Circumstances) -> String {
     };
     let title = format!("scenario {}: {}{range}, {failed}{ending}", at.scenario, counted(report.seeds_run, "seed"));
     let missing = missing(report);
-    let never = if missing.is_empty() { String::new() } else { format!("; never taken: {}", missing.join(", ")) };
+    let never = match (missing.len(), at.ending) {
+        (0, _) => String::new(),
+        // Hardly begun: what was not taken yet says nothing.
+        (_, Ending::Failures) => format!("; {} not yet", missing.len()),
+        _ => format!("; never taken: {}", wrapped(&missing)),
+    };
     let taken = report.probes.len() - missing.len();
     let rows = [
         ("virtual time", duration(report.virtual_ns)),

@@ -237,7 +237,24 @@ impl Nemesis<'_> {
             }
             let patience_ns = self.random.range(200 * MS, 1_200 * MS);
             let fault = self.fault(family);
+            let damaged = matches!(fault, Fault::Damage { .. });
             steps.push(Step { after, patience_ns, fault });
+            if damaged {
+                self.discover_damage(steps);
+            }
+        }
+    }
+
+    /// Damage shows when it is read: often the replica restarts at once, and often a new view must then do without the primary.
+    fn discover_damage(&mut self, steps: &mut Vec<Step>) {
+        let mut at_once = |ns: u64, target: Target, down_ns: u64| {
+            let (after, fault) = (Progress::Time { ns }, Fault::Kill { target, down_ns });
+            steps.push(Step { after, patience_ns: ns, fault });
+        };
+        let Some(replica) = self.damaged.filter(|_| self.random.chance(700_000)) else { return };
+        at_once(0, Target::Replica(replica), self.random.range(MS, 40 * MS));
+        if self.random.chance(600_000) {
+            at_once(self.random.range(0, 60 * MS), Target::Primary, self.random.range(200 * MS, 900 * MS));
         }
     }
 
@@ -272,7 +289,11 @@ impl Nemesis<'_> {
                 Fault::StepClock { target: self.target(), delta_ns }
             }
             FaultFamily::DiskLatency if self.random.chance(600_000) => {
-                Fault::StallDisk { target: self.target(), for_ns: self.random.range(20 * MS, 1_500 * MS) }
+                // Rarely for longer than a primary goes on with.
+                let long = self.random.chance(200_000);
+                let (least, most) = if long { (1_800 * MS, 3_000 * MS) } else { (20 * MS, 1_500 * MS) };
+                let target = if long { Target::Primary } else { self.target() };
+                Fault::StallDisk { target, for_ns: self.random.range(least, most) }
             }
             FaultFamily::DiskLatency => Fault::SlowDisk {
                 target: self.target(),

@@ -196,11 +196,12 @@ mod tests {
 
     #[test]
     fn the_golden_vectors_hold() {
-        assert_eq!(draws(Stream::new(0, "test", 0, 0)), [0, 0, 0, 0]);
-        assert_eq!(draws(Stream::new(0, "test", 0, 1)), [0, 0, 0, 0]);
-        assert_eq!(draws(Stream::new(0, "test", 1, 0)), [0, 0, 0, 0]);
-        assert_eq!(draws(Stream::new(0, "other", 0, 0)), [0, 0, 0, 0]);
-        assert_eq!(draws(Stream::new(u64::MAX, "test", 7, 9)), [0, 0, 0, 0]);
+        let stream = Stream::new;
+        assert_eq!(draws(stream(0, "test", 0, 0)), [1590591607694173785, 8083113856213865811, 849, 16]);
+        assert_eq!(draws(stream(0, "test", 0, 1)), [7095877012746365266, 6462368373616693804, 662, 12]);
+        assert_eq!(draws(stream(0, "test", 1, 0)), [13246183502315374794, 18317158512802890166, 274, 17]);
+        assert_eq!(draws(stream(0, "other", 0, 0)), [4517581372301851497, 16908660401730959972, 643, 11]);
+        assert_eq!(draws(stream(u64::MAX, "test", 7, 9)), [6540320299157701328, 4979650075699774806, 284, 19]);
     }
 
     #[test]
@@ -208,10 +209,12 @@ mod tests {
         let mut items: Vec<u32> = (0..10).collect();
         let mut stream = Stream::new(42, "shuffle", 0, 0);
         stream.shuffle(&mut items);
-        assert_eq!(items, [0]);
-        assert_eq!((0..8).map(|_| stream.weighted(&[1, 0, 5, 2])).collect::<Vec<_>>(), [0]);
-        assert_eq!((0..8).map(|_| *stream.pick(&[3, 5, 7])).collect::<Vec<_>>(), [0]);
-        assert_eq!(stream.word_position(), 0);
+        assert_eq!(items, [3, 0, 6, 5, 1, 9, 7, 4, 8, 2]);
+        let weighted: Vec<usize> = (0..8).map(|_| stream.weighted(&[1, 0, 5, 2])).collect();
+        assert_eq!(weighted, [2, 3, 0, 0, 0, 2, 2, 2]);
+        let picked: Vec<u32> = (0..8).map(|_| *stream.pick(&[3, 5, 7])).collect();
+        assert_eq!(picked, [7, 3, 7, 5, 7, 7, 3, 3]);
+        assert_eq!(stream.word_position(), 25);
     }
 
     #[test]

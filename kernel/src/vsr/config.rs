@@ -61,7 +61,7 @@ impl Default for Timeouts {
             resend_ns: 60_000_000,
             ping_ns: 200_000_000,
             repair_ns: 40_000_000,
-            disk_stall_ns: 3_000_000_000,
+            disk_stall_ns: 1_500_000_000,
         }
     }
 }
@@ -92,6 +92,9 @@ impl Config {
     pub(crate) fn check(&self) {
         assert!((1..=REPLICAS_MAX).contains(&self.replica_count), "a cluster has 1 to {REPLICAS_MAX} replicas");
         assert!(self.replica.0 < self.replica_count, "a replica's number is below the number of replicas");
+        if let Err(error) = self.layout.validated() {
+            panic!("the layout is none: {error}");
+        }
         assert!((1..=PIPELINE_MAX).contains(&self.pipeline), "a pipeline has 1 to {PIPELINE_MAX} prepares");
         assert!(self.clients_max >= 1 && self.requests_max >= 1, "a replica serves at least one client");
     }

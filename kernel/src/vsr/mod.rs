@@ -70,6 +70,9 @@ impl Vsr {
         let Ok((header, body)) = wire::seal::open(frame, self.config.cluster) else {
             return actions.probe(Probe::BadFrame.into());
         };
+        if !is_countable(&header) {
+            return actions.probe(Probe::BadFrame.into());
+        }
         if self.status == Status::Booting {
             return;
         }
@@ -234,6 +237,14 @@ impl Vsr {
 
     /// A failed read may succeed when it is tried again: how often it is.
     const READ_ATTEMPTS_MAX: u32 = 4;
+}
+
+/// Whether the numbers in a header are such that counting can have led to: nobody gets to half of the range one by one, and
+/// below that nothing that is done with them overflows.
+fn is_countable(header: &Header) -> bool {
+    const END: u64 = 1 << 63;
+    let Header { view, op, commit, timestamp, request, .. } = *header;
+    view.0 < END && op.0 < END && commit.0 < END && timestamp.0 < END && request.0 < END
 }
 
 /// What a disk read ended with.

@@ -63,8 +63,13 @@ impl Vsr {
             }
             return;
         }
-        let durable_head = self.promised().head;
-        if self.journal.is_writing(header) || !self.journal.window_allows(header.op, durable_head) {
+        // Nothing of a log goes to the disk before the superblock has that log: after a power cut, a prepare of a view that the
+        // superblock does not know would leave every replica that has one uncertain of its head.
+        let durable = self.promised();
+        if durable.log_view < self.log_view
+            || self.journal.is_writing(header)
+            || !self.journal.window_allows(header.op, durable.head)
+        {
             return;
         }
         if self.repair.asked.remove(&header.op).is_some() {

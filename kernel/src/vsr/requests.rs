@@ -31,15 +31,15 @@ impl Vsr {
             }
             return;
         }
+        if header.size - HEADER_SIZE as u32 > self.config.payload_size_max() {
+            return self.reject(from, header, RejectReason::TooLarge, actions);
+        }
         if !self.is_serving() {
             // What was in the starting log may answer or refuse this: judged when that is executed.
             if self.primary.early.len() < self.config.requests_max as usize {
                 self.primary.early.push_back((from, frame.clone()));
             }
             return;
-        }
-        if header.size - HEADER_SIZE as u32 > self.config.payload_size_max() {
-            return self.reject(from, header, RejectReason::TooLarge, actions);
         }
         match self.sessions.check(header.client, header.session(), header.request) {
             Verdict::New => self.accept(from, header, frame, actions),

@@ -13,6 +13,7 @@ use crate::{
     vsr::{
         Held, Status, Vsr,
         durable::Promise,
+        is_countable,
         probe::Probe,
         quorum::{REPLICAS_MAX, drop_quorum, majority},
         state::Ballot,
@@ -235,6 +236,18 @@ impl Vsr {
         }
     }
 
+    /// Whether these are the last headers of a log up to the head that `frame` states, and reach down to what it says is
+    /// committed.
+    fn is_window(&self, frame: &Header, window: &[Header]) -> bool {
+        let (Some(first), Some(last)) = (window.first(), window.last()) else { return false };
+        let sound = |header: &Header| header.cluster == self.config.cluster && header.view <= frame.view;
+        last.op == frame.op
+            && first.op <= frame.commit.op().min(frame.op)
+            && window.len() <= SUFFIX_MAX
+            && window.iter().all(|header| sound(header) && is_countable(header))
+            && message::is_chained(window)
+    }
+
     /// A replica that has left for this view says what it has.
     pub(super) fn on_do_view_change(&mut self, peer: ReplicaId, header: &Header, body: &[u8], actions: &mut Actions) {
         if header.view > self.view {
@@ -247,8 +260,7 @@ impl Vsr {
             return self.send_start_view(Some(peer), 0, actions);
         }
         let Ok(body) = message::decode_do_view_change(body) else { return actions.probe(Probe::BadFrame.into()) };
-        let whole = body.headers.last().is_some_and(|last| last.op == header.op) && message::is_chained(&body.headers);
-        if !whole {
+        if !self.is_window(header, &body.headers) {
             return actions.probe(Probe::BadFrame.into());
         }
         let ballot = Ballot { log_view: View(header.request.0), head: header.op, commit: header.commit, body };
@@ -393,8 +405,7 @@ impl Vsr {
         let Ok(message::Headers { headers: window }) = message::decode_headers(body) else {
             return actions.probe(Probe::BadFrame.into());
         };
-        let whole = window.last().is_some_and(|last| last.op == header.op) && message::is_chained(&window);
-        if !whole || header.op < self.commit_max.op() {
+        if !self.is_window(header, &window) || header.op < self.commit_max.max(header.commit).op() {
             return actions.probe(Probe::BadFrame.into());
         }
         if header.view > self.view {

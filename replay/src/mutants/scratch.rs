@@ -68,10 +68,7 @@ impl Scratch {
         if output.status.success() {
             return Ok(());
         }
-        Err(Trouble::Infrastructure(format!(
-            "the patched workspace does not build: {}",
-            last_lines(&output.stderr, 12)
-        )))
+        Err(Trouble::Infrastructure(format!("the patched workspace does not build: {}", errors(&output.stderr))))
     }
 
     /// Runs seeds of the copy's program until one fails or the time is over, and gives its report.

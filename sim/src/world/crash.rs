@@ -53,7 +53,8 @@ struct AtDisk {
 impl CrashPlan {
     /// Where the step that answered with `actions` is cut: how many of them are performed, and why no more.
     pub(super) fn cut(&mut self, actions: &[Action]) -> Option<(usize, CrashCause)> {
-        let in_step = self.after_actions.take().map(|count| (actions.len().min(count as usize), CrashCause::KilledInStep));
+        let in_step =
+            self.after_actions.take().map(|count| (actions.len().min(count as usize), CrashCause::KilledInStep));
         let at_disk = self.submission(actions).map(|count| (count, CrashCause::KilledAtDisk));
         match (in_step, at_disk) {
             (Some(in_step), Some(at_disk)) => Some(if at_disk.0 <= in_step.0 { at_disk } else { in_step }),
@@ -112,7 +113,7 @@ impl World {
     /// was down already; the power is cut then too.
     pub fn cut_power(&mut self, node: NodeId) -> bool {
         let up = self.crash(node, CrashCause::PowerCut);
-        if !up {
+        if !up && !self.is_over() {
             self.core.trace.happening(self.core.now_ns, &Happening::Crash { node, cause: CrashCause::PowerCut });
             self.slot_mut(node).disk.cut_power();
         }
@@ -137,7 +138,7 @@ impl World {
 
     /// Makes the node's process anew, as it was added; its first event is the start. False if it is up.
     pub fn restart(&mut self, node: NodeId) -> bool {
-        if self.slot(node).is_up() {
+        if self.is_over() || self.slot(node).is_up() {
             return false;
         }
         let now_ns = self.core.now_ns;
@@ -153,6 +154,9 @@ impl World {
     /// Stops the node's process without its noticing: what comes is held, the clocks go on, the disk works on. False if it
     /// is down or paused already.
     pub fn pause(&mut self, node: NodeId) -> bool {
+        if self.is_over() {
+            return false;
+        }
         let slot = self.slot_mut(node);
         if !slot.is_up() || slot.paused {
             return false;
@@ -164,6 +168,9 @@ impl World {
 
     /// Lets a paused process go on: it takes what was held, in order, at this instant. False if it was not paused.
     pub fn resume(&mut self, node: NodeId) -> bool {
+        if self.is_over() {
+            return false;
+        }
         let now_ns = self.core.now_ns;
         let slot = &mut self.nodes[node.0 as usize];
         if !slot.paused {
@@ -190,6 +197,9 @@ impl World {
 
     /// The process is gone, for `cause`.
     pub(super) fn crash(&mut self, node: NodeId, cause: CrashCause) -> bool {
+        if self.is_over() {
+            return false;
+        }
         let slot = self.slot_mut(node);
         if !slot.is_up() {
             return false;

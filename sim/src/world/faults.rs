@@ -15,6 +15,9 @@ impl World {
 
     /// Cuts the link from `from` to `to` and leaves the way back.
     pub fn cut_one_way(&mut self, from: NodeId, to: NodeId) {
+        if self.is_over() {
+            return;
+        }
         self.core.network.cut(from, to);
         self.core.trace.happening(self.core.now_ns, &Happening::Cut { from, to });
     }
@@ -27,6 +30,9 @@ impl World {
 
     /// Takes one cut off the link from `from` to `to`.
     pub fn heal_one_way(&mut self, from: NodeId, to: NodeId) {
+        if self.is_over() {
+            return;
+        }
         self.core.network.heal(from, to);
         self.core.trace.happening(self.core.now_ns, &Happening::Heal { from, to });
     }
@@ -51,6 +57,9 @@ impl World {
 
     /// Takes every cut off every link and opens every clogged one.
     pub fn heal_all(&mut self) {
+        if self.is_over() {
+            return;
+        }
         for (from, to) in self.core.network.heal_all() {
             self.core.trace.happening(self.core.now_ns, &Happening::Heal { from, to });
         }
@@ -61,12 +70,18 @@ impl World {
 
     /// Holds whatever arrives over the link from `from` to `to` until it is unclogged.
     pub fn clog(&mut self, from: NodeId, to: NodeId) {
+        if self.is_over() {
+            return;
+        }
         self.core.network.clog(from, to);
         self.core.trace.happening(self.core.now_ns, &Happening::Clog { from, to });
     }
 
     /// Delivers, at this instant and in order, what the link held.
     pub fn unclog(&mut self, from: NodeId, to: NodeId) {
+        if self.is_over() {
+            return;
+        }
         self.core.trace.happening(self.core.now_ns, &Happening::Unclog { from, to });
         for flight in self.core.network.unclog(from, to) {
             self.soon(Pending::Flight(flight));
@@ -75,18 +90,27 @@ impl World {
 
     /// Gives new settings to every link that has none of its own.
     pub fn set_links(&mut self, settings: LinkSettings) {
+        if self.is_over() {
+            return;
+        }
         self.core.network.set_default(settings);
         self.core.trace.happening(self.core.now_ns, &Happening::Link { ends: None, settings: &settings });
     }
 
     /// Gives the link from `from` to `to` settings of its own.
     pub fn set_link(&mut self, from: NodeId, to: NodeId, settings: LinkSettings) {
+        if self.is_over() {
+            return;
+        }
         self.core.network.set_link(from, to, settings);
         self.core.trace.happening(self.core.now_ns, &Happening::Link { ends: Some((from, to)), settings: &settings });
     }
 
     /// Takes their own settings from all links.
     pub fn reset_links(&mut self) {
+        if self.is_over() {
+            return;
+        }
         self.core.network.reset_links();
         let settings = self.core.network.default_settings();
         self.core.trace.happening(self.core.now_ns, &Happening::Link { ends: None, settings: &settings });
@@ -94,6 +118,9 @@ impl World {
 
     /// Steps the node's realtime clock by `offset_ns` and lets both of its clocks drift at `drift_ppb` from now on.
     pub fn skew(&mut self, node: NodeId, offset_ns: i64, drift_ppb: i32) {
+        if self.is_over() {
+            return;
+        }
         if offset_ns != 0 {
             self.step_clock(node, offset_ns);
         }
@@ -106,6 +133,9 @@ impl World {
 
     /// Steps the node's realtime clock, either way.
     pub fn step_clock(&mut self, node: NodeId, delta_ns: i64) {
+        if self.is_over() {
+            return;
+        }
         let now_ns = self.core.now_ns;
         self.slot_mut(node).clock.step_realtime(now_ns, delta_ns);
         self.core.trace.happening(now_ns, &Happening::ClockStep { node, delta_ns });
@@ -113,6 +143,9 @@ impl World {
 
     /// Takes all faults off the node's disk and lets what a stall held back go on.
     pub fn clear_disk_faults(&mut self, node: NodeId) {
+        if self.is_over() {
+            return;
+        }
         let slot = &mut self.nodes[node.0 as usize];
         slot.disk.clear_faults();
         let mut due = Vec::new();
@@ -125,6 +158,9 @@ impl World {
 
     /// Writes a remark into the trace: what was done to a disk, or why.
     pub fn note(&mut self, note: &str) {
+        if self.is_over() {
+            return;
+        }
         self.core.trace.happening(self.core.now_ns, &Happening::Note(note));
     }
 }

@@ -277,6 +277,11 @@ impl World {
         self.failure.as_deref()
     }
 
+    /// Whether nothing happens here any more: a verdict was reached, or the run was finished.
+    pub fn is_over(&self) -> bool {
+        self.failure.is_some() || self.finished
+    }
+
     /// Whose code runs at this moment; after a caught panic, whose it was.
     pub fn place(&self) -> Place {
         self.place

@@ -10,7 +10,7 @@ use crate::{
 const STEPS_PER_CHECKPOINT: u64 = 4096;
 
 impl World {
-    /// Takes the next event there is, however late it comes. False if there is none, or if a verdict has been reached.
+    /// Takes the next event there is, however late it comes: a step of some process, or a planned crash. False if there is none, or if a verdict has been reached.
     pub fn step(&mut self) -> bool {
         self.step_until(u64::MAX)
     }
@@ -29,7 +29,7 @@ impl World {
                 return true;
             }
             if !self.step_until(limit_ns) {
-                if self.failure.is_none() && !self.finished {
+                if !self.is_over() {
                     // Nothing is left before the limit: time passes.
                     self.core.now_ns = self.core.now_ns.max(limit_ns);
                 }
@@ -56,9 +56,9 @@ impl World {
         self.finished = true;
     }
 
-    /// Takes events off the queue until a process has taken one. False if none comes before or at `limit_ns`.
+    /// Takes events off the queue until a process has taken one, or crashed. False if none comes before or at `limit_ns`.
     fn step_until(&mut self, limit_ns: u64) -> bool {
-        if self.failure.is_some() || self.finished {
+        if self.is_over() {
             return false;
         }
         loop {
@@ -68,8 +68,7 @@ impl World {
                 self.core.now_ns = at_ns;
                 self.instant_began = self.steps;
             }
-            let stepped = self.happen(slot);
-            if stepped || self.failure.is_some() {
+            if self.happen(slot) || self.failure.is_some() {
                 break;
             }
         }

@@ -24,7 +24,7 @@ use crate::{
 };
 
 impl World {
-    /// Lets what lies in this slot of the queue happen. Whether a process took a step.
+    /// Lets what lies in this slot of the queue happen. Whether a process took a step, or crashed.
     #[inline(always)]
     pub(super) fn happen(&mut self, slot: u32) -> bool {
         match self.core.queue.take(slot) {
@@ -39,9 +39,9 @@ impl World {
                 false
             }
             Some(other) => {
-                let steps = self.steps;
+                let before = (self.steps, self.crashes);
                 self.happen_otherwise(other);
-                self.steps > steps
+                (self.steps, self.crashes) != before
             }
             None => unreachable!("an entry of the queue has a payload"),
         }
