@@ -13,7 +13,7 @@ use chronon::{
 
 use crate::{
     network::LinkSettings,
-    rng::Stream,
+    rng::{Family, Stream},
     trace::TraceBodies,
     world::{World, WorldSettings},
 };
@@ -63,8 +63,12 @@ fn pinging_world(seed: u64, nodes: u32, in_flight: u32) -> World {
     };
     let mut world =
         World::with_settings(seed, WorldSettings { link, bodies: TraceBodies::Bytes, ..WorldSettings::default() });
+    let streams = Family::new(seed, "bench pinger");
     for node in 0..nodes {
-        world.add_node(["p0", "p1", "p2", "p3", "p4"][node as usize], Pinger::new(seed, node, nodes, in_flight));
+        world.add_node(
+            ["p0", "p1", "p2", "p3", "p4"][node as usize],
+            Pinger::new(streams.stream(node, 0), node, nodes, in_flight),
+        );
     }
     world
 }
@@ -110,8 +114,7 @@ const PING: [u8; MESSAGE_LENGTH] = [1; MESSAGE_LENGTH];
 const PONG: [u8; MESSAGE_LENGTH] = [2; MESSAGE_LENGTH];
 
 impl Pinger {
-    fn new(seed: u64, node: u32, nodes: u32, in_flight: u32) -> Self {
-        let stream = Stream::new(seed, "bench pinger", node, 0);
+    fn new(stream: Stream, node: u32, nodes: u32, in_flight: u32) -> Self {
         let until = vec![ANSWERED; (in_flight as usize * 8).next_power_of_two()];
         Self { node, nodes, in_flight, stream, until, oldest: 0, next: 0, answered: 0, replaced: 0 }
     }
@@ -231,7 +234,7 @@ mod tests {
 
     #[test]
     fn a_ping_that_stays_the_oldest_for_long_is_not_lost_sight_of() {
-        let mut pinger = Pinger::new(0, 0, 2, 1);
+        let mut pinger = Pinger::new(Stream::new(0, "test", 0, 0), 0, 2, 1);
         let (mut actions, now) = (Actions::new(), Now { monotonic: Instant(5), realtime: Timestamp(0) });
         for _ in 0..5 {
             pinger.ping(now, &mut actions);

@@ -159,7 +159,8 @@ impl SimNetwork {
         if nodes <= self.stride {
             return;
         }
-        let stride = nodes.next_power_of_two();
+        // Not by one, two and four: few worlds have fewer nodes.
+        let stride = nodes.next_power_of_two().max(4);
         let mut fresh = Link::default();
         fresh.refresh(&self.default);
         let mut links = vec![fresh; (stride * stride) as usize];
@@ -288,8 +289,13 @@ impl SimNetwork {
         self.held.entry((flight.from, flight.to)).or_default().push(flight);
     }
 
-    /// The positions of all streams drawn from so far: purpose, sender, receiver, words.
-    pub(crate) fn positions(&self) -> impl Iterator<Item = (u8, u32, u32, u64)> + Clone {
+    /// How many streams were drawn from so far.
+    pub(crate) fn streams(&self) -> u32 {
+        self.families.streams()
+    }
+
+    /// Where each of them stands: purpose, sender, receiver, words.
+    pub(crate) fn positions(&self) -> impl Iterator<Item = (u8, u32, u32, u64)> {
         let stride = self.stride;
         self.links.iter().enumerate().flat_map(move |(place, link)| {
             let (from, to) = (place as u32 / stride, place as u32 % stride);

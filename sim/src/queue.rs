@@ -186,6 +186,35 @@ impl<T> Queue<T> {
         };
         let place = bucket(stretch);
         let head = self.lists[place];
+        let entry = &mut self.slots[head as usize];
+        let slot = if entry.next == NONE {
+            if entry.at_ns > limit_ns {
+                return None;
+            }
+            self.now_ns = entry.at_ns;
+            entry.next = self.free;
+            self.lists[place] = NONE;
+            self.occupied[place / 64] &= !(1 << (place % 64));
+            head
+        } else {
+            self.unhang_least(place, limit_ns)?
+        };
+        self.free = slot;
+        self.length = self.length.wrapping_sub(1);
+        self.first = stretch;
+        if self.far_from - stretch < BUCKETS {
+            self.fetch();
+        }
+        self.pops = self.pops.wrapping_add(1);
+        if self.pops == POPS_PER_LOOK {
+            self.look();
+        }
+        Some(slot)
+    }
+
+    /// Takes the least of a list of several out of it, if it is not after `limit_ns`.
+    fn unhang_least(&mut self, place: usize, limit_ns: u64) -> Option<u32> {
+        let head = self.lists[place];
         let (mut least, mut before) = (head, NONE);
         let first = &self.slots[head as usize];
         let (mut at_ns, mut sequence) = (first.at_ns, first.sequence);
@@ -201,26 +230,12 @@ impl<T> Queue<T> {
         if at_ns > limit_ns {
             return None;
         }
-        let entry = &mut self.slots[least as usize];
-        let next = std::mem::replace(&mut entry.next, self.free);
-        self.free = least;
+        self.now_ns = at_ns;
+        let next = std::mem::replace(&mut self.slots[least as usize].next, self.free);
         if before == NONE {
             self.lists[place] = next;
-            if next == NONE {
-                self.occupied[place / 64] &= !(1 << (place % 64));
-            }
         } else {
             self.slots[before as usize].next = next;
-        }
-        self.length = self.length.wrapping_sub(1);
-        self.now_ns = at_ns;
-        self.first = stretch;
-        if self.far_from - stretch < BUCKETS {
-            self.fetch();
-        }
-        self.pops = self.pops.wrapping_add(1);
-        if self.pops == POPS_PER_LOOK {
-            self.look();
         }
         Some(least)
     }

@@ -29,6 +29,8 @@ const EXCEPTIONS: &[&str] = &[
     "kernel/src/wire/stored.rs",
     // A test over many seeds is told by its environment which one to replay.
     "sim/src/testing.rs",
+    // A test that a panic of a process can be caught, and its world looked at afterwards.
+    "sim/tests/engine/oracles_see_everything_and_stop_the_world.rs",
     // A program that reads its arguments.
     "sim/examples/primary_backup.rs",
     // The ports of one step share the world's core for the length of it.

@@ -186,7 +186,7 @@ impl Link {
     }
 
     /// The purposes drawn for so far, each with the words drawn.
-    pub(super) fn positions(&self) -> impl Iterator<Item = (u8, u64)> + Clone {
+    pub(super) fn positions(&self) -> impl Iterator<Item = (u8, u64)> {
         let streams = self.streams.iter().enumerate();
         streams.filter_map(|(purpose, stream)| Some((purpose as u8, stream.as_ref()?.word_position())))
     }
@@ -222,6 +222,7 @@ impl Source<'_> {
     #[inline(never)]
     fn make(&mut self, purpose: usize) -> Box<Stream> {
         let seed = self.families.seed;
+        self.families.streams += 1;
         let family = self.families.made[purpose].get_or_insert_with(|| Family::new(seed, PURPOSES[purpose]));
         Box::new(family.stream(self.from.0, self.to.0))
     }
@@ -232,10 +233,16 @@ impl Source<'_> {
 pub(super) struct Families {
     seed: u64,
     made: [Option<Family>; PURPOSES.len()],
+    /// How many streams were made.
+    streams: u32,
 }
 
 impl Families {
     pub(super) fn new(seed: u64) -> Self {
-        Self { seed, made: [const { None }; PURPOSES.len()] }
+        Self { seed, made: [const { None }; PURPOSES.len()], streams: 0 }
+    }
+
+    pub(super) fn streams(&self) -> u32 {
+        self.streams
     }
 }

@@ -12,7 +12,7 @@ use super::{
     Body, Contents, CrashCause, Entry, Named, Record, TraceHeader,
     encode::SHORT,
     tag,
-    writer::{Readings, error_code, small_message, small_send},
+    writer::{PADDING, Readings, error_code, small_message, small_send},
 };
 use crate::{
     network::{Fate, LinkSettings},
@@ -146,18 +146,13 @@ impl<'a> Iterator for Records<'a> {
         let start = self.cursor.at;
         let decoded = self.record();
         self.over = !matches!(&decoded, Ok(record) if !matches!(record, Record::End { .. }));
-        let mut entry = decoded.map(|record| Entry {
+        let entry = decoded.map(|record| Entry {
             offset: start as u64,
             length: (self.cursor.at - start) as u64,
             at_ns: self.at_ns,
             step: self.step,
             record,
         });
-        if let Ok(Entry { record: Record::End { .. }, .. }) = &entry
-            && !self.cursor.rest().is_empty()
-        {
-            entry = Err(self.cursor.malformed("bytes after the end"));
-        }
         Some(entry.map_err(|error| self.counted_from_the_beginning(error)))
     }
 }
@@ -386,7 +381,11 @@ impl<'a> Records<'a> {
                 let (oracle, place) = (self.cursor.text()?, self.cursor.text()?);
                 Record::Verdict { verdict, step, oracle, place, violation: self.cursor.text()? }
             }
-            tag::END => Record::End { steps: self.cursor.number()? },
+            tag::END => {
+                let steps = self.cursor.number()?;
+                self.cursor.padding(PADDING)?;
+                Record::End { steps }
+            }
             _ => return Err(self.cursor.malformed("an unknown record")),
         })
     }
@@ -508,6 +507,15 @@ impl<'a> Cursor<'a> {
     fn position(&mut self) -> Result<(u8, u32, u32, u64), TraceError> {
         let [purpose] = self.array()?;
         Ok((purpose, self.small()?, self.small()?, self.number()?))
+    }
+
+    /// Zeros up to a multiple of `unit`, and then nothing.
+    fn padding(&mut self, unit: usize) -> Result<(), TraceError> {
+        let padding = self.at.next_multiple_of(unit) - self.at;
+        if self.bytes(padding as u64)?.iter().any(|byte| *byte != 0) || !self.rest().is_empty() {
+            return Err(self.malformed("bytes after the end"));
+        }
+        Ok(())
     }
 
     fn malformed(&self, what: &'static str) -> TraceError {

@@ -10,7 +10,7 @@ pub(super) const SHORT: u8 = 248;
 const FIXED_MAX: usize = 64;
 
 /// How much a page grows at once.
-const GROWTH: usize = 4096;
+const GROWTH: usize = 16 * 1024;
 
 /// Bytes being written. The buffer is longer than what was written, so that most writes find room without asking for it.
 #[derive(Clone, Default)]
@@ -88,6 +88,14 @@ impl Page {
     pub(super) fn text(&mut self, text: &str) {
         self.number(text.len() as u64);
         self.bytes(text.as_bytes());
+    }
+
+    /// Adds zeros up to a multiple of `unit`.
+    pub(super) fn pad(&mut self, unit: usize) {
+        let padding = self.used.next_multiple_of(unit) - self.used;
+        self.reserve(padding);
+        self.buffer[self.used..self.used + padding].fill(0);
+        self.used += padding;
     }
 
     /// Forgets the first `count` bytes that were written.

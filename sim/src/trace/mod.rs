@@ -2,7 +2,7 @@
 //!
 //! A trace is a header (what was run) and then one record after another: every event that a process took with the two clock
 //! readings that it was given, every action that it answered with, and everything that the world did to it. Its digest is
-//! BLAKE3 over the bytes after the header.
+//! BLAKE3 over the bytes after the header, to the last: zeros behind the last record fill it up for the sake of the hash.
 //!
 //! Invariant: the same seed, schedule and code give the same bytes after the header, in debug and release, on any machine,
 //! under any number of threads. No address, thread, wall clock or build profile enters. Deliberately absent: what a process

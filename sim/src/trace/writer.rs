@@ -24,6 +24,10 @@ use crate::{
 /// How many bytes are hashed at once: enough to keep every lane of a wide hash busy, little enough to stay near the core.
 const BLOCK: usize = 32 * 1024;
 
+/// A whole trace is a multiple of this: as much as a wide hash takes at once. A rest would be hashed by fewer and fewer lanes,
+/// which takes longer than the zeros do.
+pub(super) const PADDING: usize = 8 * 1024;
+
 /// What is written to between blocks; a larger record is hashed in several blocks.
 const SLACK: usize = 4 * 1024;
 
@@ -271,25 +275,27 @@ impl TraceWriter {
         self.flush();
     }
 
-    /// Where the streams of randomness stand: purpose, two coordinates, words.
+    /// Where the `count` streams of randomness stand that were drawn from: purpose, two coordinates, words.
     pub(crate) fn checkpoint(
         &mut self,
         now_ns: u64,
         steps: u64,
-        positions: impl Iterator<Item = (u8, u32, u32, u64)> + Clone,
+        count: u32,
+        positions: impl Iterator<Item = (u8, u32, u32, u64)>,
     ) {
         let passed_ns = self.passed_ns(now_ns);
-        self.page.pen(tag::CHECKPOINT).number(passed_ns).number(steps).number(positions.clone().count() as u64).end();
+        self.page.pen(tag::CHECKPOINT).number(passed_ns).number(steps).number(count.into()).end();
         for (purpose, a, b, words) in positions {
             self.page.pen(purpose).number(a.into()).number(b.into()).number(words).end();
         }
         self.flush();
     }
 
-    /// Nothing follows.
+    /// Nothing follows but zeros up to a multiple of [`PADDING`].
     pub(crate) fn end(&mut self, now_ns: u64, steps: u64) {
         let passed_ns = self.passed_ns(now_ns);
         self.page.pen(tag::END).number(passed_ns).number(steps).end();
+        self.page.pad(PADDING);
         self.flush();
     }
 

@@ -80,6 +80,12 @@ impl VirtualDisk for DiskPort<'_> {
 }
 
 impl Core {
+    /// Writes down where the network's streams of randomness stand.
+    pub(super) fn checkpoint(&mut self, steps: u64) {
+        let Self { trace, network, now_ns, .. } = self;
+        trace.checkpoint(*now_ns, steps, network.streams(), network.positions());
+    }
+
     #[inline(never)]
     fn submit(&mut self, disk: &mut SimDisk, node: NodeId, life: u32, token: Token, operation: DiskOperation) {
         match &operation {
@@ -93,7 +99,7 @@ impl Core {
 
     #[inline(always)]
     fn send(&mut self, from: NodeId, to: NodeId, frame: Frame) {
-        self.sent += 1;
+        self.sent = self.sent.wrapping_add(1);
         // The body is written first, while it is at hand; what becomes of it follows when the network has decided.
         self.trace.send(to, &frame);
         if to.0 >= self.nodes {

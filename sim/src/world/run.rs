@@ -51,7 +51,7 @@ impl World {
         if self.failure.is_none() {
             self.watch(Interests::END, |oracle, view| oracle.at_end(view));
         }
-        self.core.trace.checkpoint(self.core.now_ns, self.steps, self.core.network.positions());
+        self.core.checkpoint(self.steps);
         self.core.trace.end(self.core.now_ns, self.steps);
         self.finished = true;
     }
@@ -89,7 +89,7 @@ impl World {
             self.stuck("steps at one instant", format!("{taken} steps were taken at one virtual instant"));
         }
         if self.steps.is_multiple_of(STEPS_PER_CHECKPOINT) && self.steps > 0 {
-            self.core.trace.checkpoint(self.core.now_ns, self.steps, self.core.network.positions());
+            self.core.checkpoint(self.steps);
         }
         // An instant that begins later reaches its cap later still, and is then looked at again.
         let instant_ends = self.instant_began.saturating_add(self.settings.steps_per_instant_max);

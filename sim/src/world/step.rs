@@ -86,7 +86,8 @@ impl World {
 
     #[inline(always)]
     fn deliver(&mut self, frame: Frame, number: u64, from: NodeId, node: NodeId, corrupted: bool) {
-        self.core.network.counts.delivered += 1;
+        let delivered = &mut self.core.network.counts.delivered;
+        *delivered = delivered.wrapping_add(1);
         let slot = &mut self.nodes[node.0 as usize];
         let now = slot.clock.now(self.core.now_ns);
         let behind = self.core.sent - number;
@@ -175,9 +176,10 @@ impl World {
         frame: Option<Frame>,
         completion: &mut Option<Completion>,
     ) {
-        self.steps += 1;
+        // No run counts to the end of sixty-four bits, and these are counted at every step.
+        self.steps = self.steps.wrapping_add(1);
         let slot = &mut self.nodes[node.0 as usize];
-        slot.events += 1;
+        slot.events = slot.events.wrapping_add(1);
         let core = RefCell::new(&mut self.core);
         let running = slot.running.as_mut().expect("only a process that is up takes an event");
         let mut network = NetworkPort { frame, from, node, core: &core };
