@@ -1,6 +1,6 @@
 //! The command line: what the program can be asked, and which file answers.
 
-use std::process::ExitCode;
+use std::{ffi::OsString, process::ExitCode};
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -25,7 +25,8 @@ use crate::{bench, diff, list, mutants, output::Trouble, program::Program, run, 
         EXIT STATUS\n  \
         0  clean    1  a failure was found    2  usage    3  infrastructure    75  stopped before the end",
     disable_help_subcommand = true,
-    subcommand_required = false
+    subcommand_required = false,
+    arg_required_else_help = false
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -45,20 +46,7 @@ enum Command {
 
 /// Reads the command line and does what it says.
 pub(crate) fn main(program: &Program) -> Result<ExitCode, Trouble> {
-    let mut command = Arguments::command().name(program.name).bin_name(program.name).version(program.version_line());
-    let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-    command = command.after_help(help.replace("{name}", program.name));
-    if program.target.is_none() {
-        command = command.mut_subcommand("mutants", |mutants| mutants.hide(true));
-    }
-    let parsed = command
-        .try_get_matches_from_mut(std::env::args_os())
-        .and_then(|matches| match matches.subcommand() {
-            // Nothing asked for is a campaign asked for.
-            None => command.try_get_matches_from_mut([program.name, "run"]),
-            Some(_) => Ok(matches),
-        })
-        .and_then(|matches| Arguments::from_arg_matches(&matches));
+    let parsed = parse(program, std::env::args_os());
     let asked = match parsed {
         Ok(arguments) => arguments.command,
         Err(error) => {
@@ -77,4 +65,35 @@ pub(crate) fn main(program: &Program) -> Result<ExitCode, Trouble> {
         Command::Mutants(arguments) => mutants::main(program, &arguments),
     };
     status.map(ExitCode::from)
+}
+
+fn parse<T: Into<OsString> + Clone>(
+    program: &Program,
+    arguments: impl IntoIterator<Item = T>,
+) -> Result<Arguments, clap::Error> {
+    let mut command = Arguments::command().name(program.name).bin_name(program.name).version(program.version_line());
+    let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    command = command.after_help(help.replace("{name}", program.name));
+    if program.target.is_none() {
+        command = command.mut_subcommand("mutants", |mutants| mutants.hide(true));
+    }
+    let mut matches = command.try_get_matches_from_mut(arguments)?;
+    if matches.subcommand().is_none() {
+        // Nothing asked for is a campaign asked for.
+        matches = command.try_get_matches_from_mut([program.name, "run"])?;
+    }
+    Arguments::from_arg_matches(&matches)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_without_arguments_runs_a_campaign() {
+        let program = Program::chronon();
+        assert!(matches!(parse(&program, ["replay"]), Ok(Arguments { command: Command::Run(_) })));
+        assert!(matches!(parse(&program, ["replay", "list"]), Ok(Arguments { command: Command::List(_) })));
+        assert!(parse(&program, ["replay", "nonsense"]).is_err());
+    }
 }

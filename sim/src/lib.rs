@@ -124,7 +124,7 @@
 //! - [`oracle`]: promises, watched from outside. [`verdict`]: what a run found.
 //! - [`trace`]: everything that happened, as bytes, with a digest; two runs compare by it.
 //! - [`rng`]: streams of randomness by purpose. [`queue`] and [`fold`] are parts that others may use.
-//! - [`testing`]: simulations as tests. [`bench`]: what the engine itself costs.
+//! - [`testing`]: simulations as tests. [`mod@bench`]: what the engine itself costs.
 
 #![forbid(unsafe_code)]
 

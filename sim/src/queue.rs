@@ -9,6 +9,10 @@
 //! ring comes before every entry of the heap. Nothing is pushed before what was popped last: time does not go back.
 //! Deliberately absent: cancelling. Whoever pushed an event knows when it no longer means anything.
 
+mod heap;
+
+use heap::Heap;
+
 /// How many buckets the ring has.
 const BUCKETS: u64 = 256;
 
@@ -20,9 +24,6 @@ const WIDTH_LOG2: u32 = 16;
 
 /// How many pops lie between two looks at whether the width is right.
 const POPS_PER_LOOK: u32 = 1024;
-
-/// How many children a key has in the heap. Four keys of 16 bytes share one cache line.
-const CHILDREN: usize = 4;
 
 /// The low bits of a heap's key that name the slot.
 const SLOT_BITS: u32 = 24;
@@ -105,7 +106,7 @@ impl<T> Queue<T> {
     /// The time of the next entry.
     pub fn next_at_ns(&self) -> Option<u64> {
         let Some(stretch) = self.first_occupied() else {
-            return self.far.keys.first().map(|key| (key >> 64) as u64);
+            return self.far.first().map(|key| (key >> 64) as u64);
         };
         let mut next_ns = u64::MAX;
         let mut slot = self.lists[bucket(stretch)];
@@ -258,7 +259,7 @@ impl<T> Queue<T> {
     /// The ring is empty: it goes on where the heap begins, unless that is after `limit_ns`. Gives the stretch.
     #[inline(never)]
     fn jump(&mut self, limit_ns: u64) -> Option<u64> {
-        if (self.far.keys.first()? >> 64) as u64 > limit_ns {
+        if (self.far.first()? >> 64) as u64 > limit_ns {
             return None;
         }
         self.first = self.far_from;
@@ -290,7 +291,7 @@ impl<T> Queue<T> {
             let key = self.far.pop().expect("the heap begins where it says");
             self.hang(key as u32 & ((1 << SLOT_BITS) - 1), self.far_from);
             self.moved += 1;
-            self.far_from = self.far.keys.first().map_or(u64::MAX, |key| (key >> 64) as u64 >> self.width_log2);
+            self.far_from = self.far.first().map_or(u64::MAX, |key| (key >> 64) as u64 >> self.width_log2);
         }
     }
 
@@ -320,7 +321,7 @@ impl<T> Queue<T> {
         self.occupied = [0; WORDS];
         self.width_log2 = width_log2;
         self.first = self.now_ns >> width_log2;
-        self.far_from = self.far.keys.first().map_or(u64::MAX, |key| (key >> 64) as u64 >> width_log2);
+        self.far_from = self.far.first().map_or(u64::MAX, |key| (key >> 64) as u64 >> width_log2);
         for mut slot in lists {
             while let Some(entry) = self.slots.get(slot as usize) {
                 let (at_ns, next) = (entry.at_ns, entry.next);
@@ -343,56 +344,6 @@ impl<T> Queue<T> {
 #[inline(always)]
 fn bucket(stretch: u64) -> usize {
     (stretch % BUCKETS) as usize
-}
-
-/// A heap of keys, the least first. A key has, from its high bits, 64 of time, 40 of sequence and 24 of slot, so that one
-/// comparison of integers orders two.
-#[derive(Clone, Default)]
-struct Heap {
-    keys: Vec<u128>,
-}
-
-impl Heap {
-    fn push(&mut self, key: u128) {
-        self.keys.push(key);
-        self.rise(self.keys.len() - 1, key);
-    }
-
-    fn pop(&mut self) -> Option<u128> {
-        let first = *self.keys.first()?;
-        let last = self.keys.pop().expect("a first key has a last");
-        if !self.keys.is_empty() {
-            self.sink(last);
-        }
-        Some(first)
-    }
-
-    /// Puts `key` where it belongs on the way from `hole` up to the root.
-    fn rise(&mut self, mut hole: usize, key: u128) {
-        while hole > 0 {
-            let parent = (hole - 1) / CHILDREN;
-            if self.keys[parent] < key {
-                break;
-            }
-            self.keys[hole] = self.keys[parent];
-            hole = parent;
-        }
-        self.keys[hole] = key;
-    }
-
-    /// Fills the hole at the root: the least child moves up, level by level, down to a leaf; then `key`, which was the last
-    /// leaf and mostly belongs low, rises from there. Fewer comparisons than to weigh `key` at each level.
-    fn sink(&mut self, key: u128) {
-        let mut hole = 0;
-        loop {
-            let child = hole * CHILDREN + 1;
-            let end = self.keys.len().min(child + CHILDREN);
-            let Some(least) = (child..end).min_by_key(|place| self.keys[*place]) else { break };
-            self.keys[hole] = self.keys[least];
-            hole = least;
-        }
-        self.rise(hole, key);
-    }
 }
 
 #[cfg(test)]

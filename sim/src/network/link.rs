@@ -12,6 +12,8 @@ use crate::rng::{Family, Stream};
 pub(super) const PURPOSES: [&str; 6] = ["latency", "loss", "duplication", "corruption", "reorder", "flipped bits"];
 const LATENCY: usize = 0;
 const LOSS: usize = 1;
+/// How many purposes a link draws for at every frame. The streams of the others lie apart, to keep links small.
+const OFTEN: usize = 2;
 const DUPLICATION: usize = 2;
 const CORRUPTION: usize = 3;
 const REORDER: usize = 4;
@@ -34,8 +36,10 @@ pub(super) struct Link {
     latency_min_ns: u64,
     /// Its own settings, if it does not share the network's.
     settings: Option<Box<LinkSettings>>,
-    /// By purpose; made when first drawn from.
-    streams: [Option<Box<Stream>>; PURPOSES.len()],
+    /// For the latency and the loss; made when first drawn from.
+    streams: [Option<Box<Stream>>; OFTEN],
+    /// For the other purposes.
+    rare_streams: Option<Box<[Option<Stream>; PURPOSES.len() - OFTEN]>>,
 }
 
 /// Where a link draws from: the families of all links' streams, and its own two ends.
@@ -127,7 +131,7 @@ impl Link {
         let mut route = Route { fate: Fate::default(), at_ns, copy_at_ns: None };
         let lost = settings.loss_ppm > 0 && self.stream(LOSS, source).chance(settings.loss_ppm);
         if settings.duplication_ppm > 0 {
-            let stream = self.stream(DUPLICATION, source);
+            let stream = self.rare_stream(DUPLICATION, source);
             if stream.chance(settings.duplication_ppm) {
                 let latest_ns = settings.latency_max_ns.saturating_mul(2).max(settings.latency_min_ns);
                 let delay_ns = stream.range(settings.latency_min_ns, latest_ns);
@@ -135,11 +139,11 @@ impl Link {
                 route.fate.0 |= Fate::DUPLICATED;
             }
         }
-        if settings.corruption_ppm > 0 && self.stream(CORRUPTION, source).chance(settings.corruption_ppm) {
+        if settings.corruption_ppm > 0 && self.rare_stream(CORRUPTION, source).chance(settings.corruption_ppm) {
             route.fate.0 |= Fate::CORRUPTED;
         }
         if settings.reorder_ppm > 0 {
-            let stream = self.stream(REORDER, source);
+            let stream = self.rare_stream(REORDER, source);
             if stream.chance(settings.reorder_ppm) {
                 route.at_ns = route.at_ns.saturating_add(stream.range(0, settings.reorder_delay_max_ns));
                 route.fate.0 |= Fate::REORDERED;
@@ -161,7 +165,7 @@ impl Link {
     /// Flips bits of `bytes`.
     pub(super) fn flip(&mut self, bytes: &mut [u8], default: &LinkSettings, source: &mut Source<'_>) {
         let most = self.settings(default).corruption_bits_max.max(1);
-        let stream = self.stream(FLIPS, source);
+        let stream = self.rare_stream(FLIPS, source);
         if bytes.is_empty() {
             return;
         }
@@ -187,8 +191,9 @@ impl Link {
 
     /// The purposes drawn for so far, each with the words drawn.
     pub(super) fn positions(&self) -> impl Iterator<Item = (u8, u64)> {
-        let streams = self.streams.iter().enumerate();
-        streams.filter_map(|(purpose, stream)| Some((purpose as u8, stream.as_ref()?.word_position())))
+        let rare = self.rare_streams.iter().flat_map(|streams| streams.iter().map(Option::as_ref));
+        let streams = self.streams.iter().map(Option::as_deref).chain(rare);
+        streams.enumerate().filter_map(|(purpose, stream)| Some((purpose as u8, stream?.word_position())))
     }
 
     fn latency_ns(&mut self, settings: &LinkSettings, source: &mut Source<'_>) -> u64 {
@@ -211,20 +216,25 @@ impl Link {
     #[inline(always)]
     fn stream(&mut self, purpose: usize, source: &mut Source<'_>) -> &mut Stream {
         if self.streams[purpose].is_none() {
-            self.streams[purpose] = Some(source.make(purpose));
+            self.streams[purpose] = Some(Box::new(source.make(purpose)));
         }
         self.streams[purpose].as_mut().expect("it has just been made")
+    }
+
+    fn rare_stream(&mut self, purpose: usize, source: &mut Source<'_>) -> &mut Stream {
+        let streams = self.rare_streams.get_or_insert_with(|| Box::new([const { None }; PURPOSES.len() - OFTEN]));
+        streams[purpose - OFTEN].get_or_insert_with(|| source.make(purpose))
     }
 }
 
 impl Source<'_> {
     #[cold]
     #[inline(never)]
-    fn make(&mut self, purpose: usize) -> Box<Stream> {
+    fn make(&mut self, purpose: usize) -> Stream {
         let seed = self.families.seed;
         self.families.streams += 1;
         let family = self.families.made[purpose].get_or_insert_with(|| Family::new(seed, PURPOSES[purpose]));
-        Box::new(family.stream(self.from.0, self.to.0))
+        family.stream(self.from.0, self.to.0)
     }
 }
 

@@ -16,7 +16,7 @@ use chronon::{
     process::Action,
     replica::Replica,
     storage::layout::Layout,
-    types::{ClientId, NodeId, ReplicaId, RequestNumber, View},
+    types::{Checksum, ClientId, NodeId, Op, ReplicaId, RequestNumber, View},
     vsr::{Config, Status, Vsr},
     wire::{
         header::{Command, Header},
@@ -131,7 +131,7 @@ impl ClusterOracle {
                 let sentence = format!("{replica} has executed {applied}, and {head} is committed");
                 return Err(broken("replies", "lost after the cluster was healed", sentence));
             }
-            state::is_the_head_s(&self.model, replica, process.state(), process.vsr().sessions())?;
+            state::agrees_at_the_head(&self.model, replica, process.state(), process.vsr().sessions())?;
         }
         Ok(())
     }
@@ -218,7 +218,7 @@ impl ClusterOracle {
         match command {
             Command::Prepare if self.prepares.get(speech.op(), speech.checksum()).is_none() => {
                 self.speaks_in(speaker, command, view)?;
-                self.quorum.proposes(&self.prepares, replica, speech)?;
+                self.quorum.proposes(&self.prepares, self.executed(), replica, speech)?;
                 agreement::proposed(&self.model, replica, speech)?;
                 self.prepares.add(speech.op(), Prepare::new(speech.checksum(), view, frame.clone()));
             }
@@ -251,6 +251,11 @@ impl ClusterOracle {
         Ok(())
     }
 
+    /// The head of what is executed.
+    fn executed(&self) -> (Op, Checksum) {
+        (self.model.head(), self.model.last().checksum)
+    }
+
     fn speaks_in(&mut self, speaker: Speaker<'_>, command: Command, view: View) -> Result<(), Violation> {
         let Speaker { replica, vsr, .. } = speaker;
         self.durability.speaks_in(replica, command, view, recovered(vsr))?;
@@ -268,7 +273,7 @@ impl ClusterOracle {
         let headers = message::decode_headers(speech.body()).map_or_else(|_| Vec::new(), |body| body.headers);
         let (view, head) = (speech.view(), speech.op());
         agreement::view_starts(&self.model, replica, view, head, &headers)?;
-        self.quorum.view_starts(&self.prepares, self.model.head(), view, head, &headers)
+        self.quorum.view_starts(&self.prepares, self.executed(), view, head, &headers)
     }
 
     /// A write to the prepare ring takes what was there.
@@ -359,7 +364,7 @@ impl Oracle for ClusterOracle {
         for replica in (0..self.replica_count).map(ReplicaId) {
             let Some(process) = world.process::<Replica<Kv>>(replica.node()) else { continue };
             if process.vsr().applied() == self.model.head() {
-                state::is_the_head_s(&self.model, replica, process.state(), process.vsr().sessions())?;
+                state::agrees_at_the_head(&self.model, replica, process.state(), process.vsr().sessions())?;
             }
         }
         Ok(())

@@ -72,6 +72,7 @@ impl Quorum {
     pub(super) fn proposes(
         &mut self,
         prepares: &Prepares,
+        executed: (Op, Checksum),
         replica: ReplicaId,
         speech: Speech<'_>,
     ) -> Result<(), Violation> {
@@ -82,7 +83,7 @@ impl Quorum {
                 format!("{replica} proposes {checksum:?} for {op} in {view}, and proposed {:?}", other.checksum);
             return Err(broken(PROMISE, "two prepares for one op in one view", sentence));
         }
-        if let Some(other) = prepares.at(op).find(|other| self.is_chosen(other, view)) {
+        if let Some((_, other)) = self.chosen(prepares, executed, view).find(|(chosen, _)| *chosen == op) {
             let known = other.checksum;
             let sentence =
                 format!("{replica} proposes {checksum:?} for {op} in {view}; a majority acknowledged {known:?}");
@@ -102,13 +103,12 @@ impl Quorum {
     pub(super) fn view_starts(
         &self,
         prepares: &Prepares,
-        executed: Op,
+        executed: (Op, Checksum),
         view: View,
         head: Op,
         headers: &[Header],
     ) -> Result<(), Violation> {
-        for op in (executed.0 + 1..=prepares.head().0).map(Op) {
-            let Some(chosen) = prepares.at(op).find(|prepare| self.is_chosen(prepare, view)) else { continue };
+        for (op, chosen) in self.chosen(prepares, executed, view) {
             let stated = headers.iter().find(|header| header.op == op);
             if op > head || stated.is_some_and(|header| header.checksum != chosen.checksum) {
                 let checksum = chosen.checksum;
@@ -119,6 +119,23 @@ impl Quorum {
             }
         }
         Ok(())
+    }
+
+    /// What a majority acknowledged in `view` or before, on top of what is executed. Each stands on the one before: above an op
+    /// that no majority acknowledged nothing is committed, whoever acknowledged it.
+    fn chosen<'a>(
+        &'a self,
+        prepares: &'a Prepares,
+        executed: (Op, Checksum),
+        view: View,
+    ) -> impl Iterator<Item = (Op, &'a Prepare)> {
+        let (first, mut parent) = (executed.0.next(), executed.1);
+        (first.0..=prepares.head().0).map(Op).map_while(move |op| {
+            let stands = |prepare: &Prepare| Speech::of(&prepare.frame).is_some_and(|it| it.context() == parent.0);
+            let chosen = prepares.at(op).find(|prepare| stands(prepare) && self.is_chosen(prepare, view))?;
+            parent = chosen.checksum;
+            Some((op, chosen))
+        })
     }
 
     /// Whether a majority acknowledged this in `view` or an earlier one.
@@ -165,6 +182,11 @@ mod tests {
 
     fn quorum() -> Quorum {
         Quorum::new(3, Header::root(CLUSTER).checksum)
+    }
+
+    /// Nothing is executed.
+    fn root() -> (Op, Checksum) {
+        (Op::ROOT, Header::root(CLUSTER).checksum)
     }
 
     fn known(log: &[Header]) -> Prepares {
@@ -219,7 +241,7 @@ mod tests {
         let log = chain(1, 2);
         let proposes = |replica, prepares: &Prepares, header: &Header| {
             let frame = frame(header);
-            quorum().proposes(prepares, replica, Speech::of(&frame).unwrap()).map_err(|broken| broken.place)
+            quorum().proposes(prepares, root(), replica, Speech::of(&frame).unwrap()).map_err(|broken| broken.place)
         };
         assert_eq!(proposes(R1, &known(&[]), &log[0]), Ok(()));
         assert_eq!(proposes(R1, &known(&log[..1]), &log[1]), Ok(()));
@@ -249,10 +271,12 @@ mod tests {
     fn what_a_majority_acknowledged_in_a_view_is_in_every_later_one() {
         let log = chain(1, 2);
         let mut prepares = known(&log);
-        let starts = |prepares: &Prepares, view, headers: &[Header]| {
+        let starts_after = |executed, prepares: &Prepares, view, headers: &[Header]| {
             let head = headers[headers.len() - 1].op;
-            quorum().view_starts(prepares, Op::ROOT, View(view), head, headers).map_err(|broken| broken.place)
+            quorum().view_starts(prepares, executed, View(view), head, headers).map_err(|broken| broken.place)
         };
+        let first = (Op(1), log[0].checksum);
+        let starts = |prepares: &Prepares, view, headers: &[Header]| starts_after(first, prepares, view, headers);
         assert_eq!(starts(&prepares, 2, &log[..1]), Ok(()));
         for (replica, view) in [(R0, 1), (R2, 2)] {
             prepares.get_mut(Op(2), log[1].checksum).unwrap().acknowledge(replica, View(view));
@@ -261,11 +285,13 @@ mod tests {
         prepares.get_mut(Op(2), log[1].checksum).unwrap().acknowledge(R2, View(1));
         let lost = Err("a view without what a majority acknowledged".to_owned());
         assert_eq!(starts(&prepares, 2, &log[..1]), lost);
+        assert_eq!(starts_after(root(), &prepares, 2, &log[..1]), Ok(()), "nothing is committed above what is not");
         assert_eq!(starts(&prepares, 2, &[prepare(2, 1, log[0].parent()), prepare(2, 2, log[0].checksum)]), lost);
         assert_eq!(starts(&prepares, 2, &log), Ok(()));
         assert_eq!(starts(&prepares, 0, &log[..1]), Ok(()), "an earlier view need not have it");
         let other = frame(&prepare(4, 2, log[0].checksum));
-        let proposed = quorum().proposes(&prepares, R1, Speech::of(&other).unwrap()).unwrap_err();
+        let proposed =
+            quorum().proposes(&prepares, (Op(1), log[0].checksum), R1, Speech::of(&other).unwrap()).unwrap_err();
         assert_eq!(proposed.place, "another prepare for what a majority acknowledged");
     }
 }

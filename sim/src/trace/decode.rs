@@ -1,16 +1,14 @@
 //! Reading a trace: total on any bytes. A value or a typed error, never a panic, and no allocation that the bytes have not
 //! paid for.
 
-use std::fmt;
-
 use chronon::{
     process::{DiskError, Now, Token},
     types::{Instant, NodeId, Timestamp},
 };
 
 use super::{
-    Body, Contents, CrashCause, Entry, Named, Record, TraceHeader,
-    encode::SHORT,
+    Body, Contents, CrashCause, Entry, Named, Record, TraceError, TraceHeader,
+    cursor::Cursor,
     tag,
     writer::{PADDING, Readings, error_code, small_message, small_send},
 };
@@ -18,53 +16,6 @@ use crate::{
     network::{Fate, LinkSettings},
     verdict::Verdict,
 };
-
-/// Why bytes are no trace, or no whole one.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum TraceError {
-    /// The bytes do not begin as a trace does.
-    Foreign,
-    /// The trace is of another format.
-    Version {
-        /// The version that it states.
-        found: u16,
-        /// The version that this build reads.
-        known: u16,
-    },
-    /// The bytes end before the trace does.
-    Truncated {
-        /// How many bytes there are.
-        length: u64,
-    },
-    /// The bytes at `offset` cannot have been written by a simulation.
-    Malformed {
-        /// From the beginning of the trace.
-        offset: u64,
-        /// What is wrong with them.
-        what: &'static str,
-    },
-}
-
-impl fmt::Display for TraceError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Foreign => write!(f, "this is not a trace; write one with `replay seed SEED --trace FILE`"),
-            Self::Version { found, known } => write!(
-                f,
-                "this trace has format {found} and this build reads format {known}; read it with the build that wrote \
-                 it, or write it anew from its seed"
-            ),
-            Self::Truncated { length } => {
-                write!(f, "the trace breaks off after {length} bytes, before its end; write it anew from its seed")
-            }
-            Self::Malformed { offset, what } => {
-                write!(f, "the trace is damaged at byte {offset} ({what}); write it anew from its seed")
-            }
-        }
-    }
-}
-
-impl std::error::Error for TraceError {}
 
 /// A trace's bytes, with the header read.
 #[derive(Clone, Debug)]
@@ -78,9 +29,9 @@ pub struct Trace<'a> {
 impl<'a> Trace<'a> {
     /// Reads the header. The records are read by [`Trace::records`].
     pub fn parse(bytes: &'a [u8]) -> Result<Self, TraceError> {
-        let mut cursor = Cursor { bytes, at: 0 };
+        let mut cursor = Cursor::new(bytes);
         let header = TraceHeader::decode(&mut cursor)?;
-        Ok(Self { header, records: cursor.rest(), offset: cursor.at as u64 })
+        Ok(Self { header, records: cursor.rest(), offset: cursor.at() as u64 })
     }
 
     /// What was run.
@@ -101,7 +52,7 @@ impl<'a> Trace<'a> {
     /// The records, in order. After an error there is nothing more.
     pub fn records(&self) -> Records<'a> {
         Records {
-            cursor: Cursor { bytes: self.records, at: 0 },
+            cursor: Cursor::new(self.records),
             header_length: self.offset,
             at_ns: 0,
             step: 0,
@@ -143,12 +94,12 @@ impl<'a> Iterator for Records<'a> {
         if self.over {
             return None;
         }
-        let start = self.cursor.at;
+        let start = self.cursor.at();
         let decoded = self.record();
         self.over = !matches!(&decoded, Ok(record) if !matches!(record, Record::End { .. }));
         let entry = decoded.map(|record| Entry {
             offset: start as u64,
-            length: (self.cursor.at - start) as u64,
+            length: (self.cursor.at() - start) as u64,
             at_ns: self.at_ns,
             step: self.step,
             record,
@@ -438,87 +389,5 @@ impl<'a> Records<'a> {
             }
             other => other,
         }
-    }
-}
-
-/// Bytes and a place in them.
-#[derive(Clone, Debug)]
-pub(super) struct Cursor<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Cursor<'a> {
-    pub(super) fn rest(&self) -> &'a [u8] {
-        &self.bytes[self.at..]
-    }
-
-    pub(super) fn bytes(&mut self, length: u64) -> Result<&'a [u8], TraceError> {
-        let taken = usize::try_from(length).ok().and_then(|length| self.rest().get(..length));
-        let Some(taken) = taken else {
-            return Err(TraceError::Truncated { length: self.bytes.len() as u64 });
-        };
-        self.at += taken.len();
-        Ok(taken)
-    }
-
-    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], TraceError> {
-        let mut array = [0; N];
-        array.copy_from_slice(self.bytes(N as u64)?);
-        Ok(array)
-    }
-
-    pub(super) fn text(&mut self) -> Result<&'a str, TraceError> {
-        let bytes = self.sized()?;
-        std::str::from_utf8(bytes).map_err(|_| self.malformed("text that is not UTF-8"))
-    }
-
-    fn sized(&mut self) -> Result<&'a [u8], TraceError> {
-        let length = self.small()?;
-        self.bytes(length.into())
-    }
-
-    fn number(&mut self) -> Result<u64, TraceError> {
-        let [first] = self.array()?;
-        if first < SHORT {
-            return Ok(first.into());
-        }
-        let count = first - SHORT + 1;
-        let mut bytes = [0; 8];
-        bytes[..usize::from(count)].copy_from_slice(self.bytes(count.into())?);
-        let value = u64::from_le_bytes(bytes);
-        // One encoding of each number: the shortest.
-        if bytes[usize::from(count) - 1] == 0 || value < SHORT.into() {
-            return Err(self.malformed("a number in more bytes than it needs"));
-        }
-        Ok(value)
-    }
-
-    fn signed(&mut self) -> Result<i64, TraceError> {
-        let value = self.number()?;
-        Ok((value >> 1) as i64 ^ -((value & 1) as i64))
-    }
-
-    fn small(&mut self) -> Result<u32, TraceError> {
-        let value = self.number()?;
-        u32::try_from(value).map_err(|_| self.malformed("a length above 4 GiB"))
-    }
-
-    fn position(&mut self) -> Result<(u8, u32, u32, u64), TraceError> {
-        let [purpose] = self.array()?;
-        Ok((purpose, self.small()?, self.small()?, self.number()?))
-    }
-
-    /// Zeros up to a multiple of `unit`, and then nothing.
-    fn padding(&mut self, unit: usize) -> Result<(), TraceError> {
-        let padding = self.at.next_multiple_of(unit) - self.at;
-        if self.bytes(padding as u64)?.iter().any(|byte| *byte != 0) || !self.rest().is_empty() {
-            return Err(self.malformed("bytes after the end"));
-        }
-        Ok(())
-    }
-
-    fn malformed(&self, what: &'static str) -> TraceError {
-        TraceError::Malformed { offset: self.at as u64, what }
     }
 }

@@ -1,9 +1,6 @@
 //! What a trace says of itself before the first record. The digest does not cover it.
 
-use super::{
-    decode::{Cursor, TraceError},
-    encode::Page,
-};
+use super::{TraceError, cursor::Cursor, encode::Page};
 
 /// The first bytes of every trace.
 const MAGIC: [u8; 8] = *b"CHRTRACE";

@@ -8,19 +8,23 @@
 //! under any number of threads. No address, thread, wall clock or build profile enters. Deliberately absent: what a process
 //! thought. The trace holds what went in and what came out; the process is a function.
 //!
-//! - `encode` and `decode` hold the two halves of the byte format; a tag is named once, in `tag`.
-//! - `writer` is what a world writes to, and the digest; `record` is what a reader gets; `difference` compares two traces.
+//! - `encode` and `cursor` hold the two halves of the byte format, `writer` and `decode` those of the records; a tag is named
+//!   once, in `tag`.
+//! - `writer` keeps the digest too; `record` is what a reader gets; `difference` compares two traces.
 
+mod cursor;
 mod decode;
 mod difference;
 mod encode;
+mod error;
 mod header;
 mod record;
 mod tag;
 mod writer;
 
-pub use decode::{Records, Trace, TraceError};
+pub use decode::{Records, Trace};
 pub use difference::{Difference, first_difference};
+pub use error::TraceError;
 pub use header::TraceHeader;
 pub use record::{Body, Contents, CrashCause, Entry, Named, Record};
 pub(crate) use writer::{Happening, TraceWriter};

@@ -181,7 +181,7 @@ impl World {
         for held in std::mem::take(&mut slot.held) {
             let pending = match held {
                 Held::Start => Pending::Start { node, life },
-                Held::Flight(flight) => Pending::Arrived(flight),
+                Held::Flight(flight) => Pending::Arrived(Box::new(flight)),
                 Held::Completion(completion) => Pending::Completed { node, life, completion: Box::new(completion) },
             };
             self.core.queue.push(now_ns, pending);

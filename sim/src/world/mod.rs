@@ -73,13 +73,13 @@ struct Core {
     nodes: u32,
 }
 
-/// Something that will happen.
+/// Something that will happen. Frames are most of it by far: the rest is kept small, or boxed.
 #[derive(Clone)]
 enum Pending {
     /// A frame comes to the end of its link.
     Flight(Flight),
     /// A frame that a paused node held.
-    Arrived(Flight),
+    Arrived(Box<Flight>),
     /// A disk operation is due.
     Due { node: NodeId, life: u32, operation: u32, put_off: bool },
     /// A completion that a paused node held.

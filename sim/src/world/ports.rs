@@ -38,7 +38,7 @@ impl Clock for ClockPort {
 
 /// At most one frame to take, and the way out.
 pub(super) struct NetworkPort<'a> {
-    pub(super) frame: Option<Frame>,
+    pub(super) frame: &'a mut Option<Frame>,
     /// The frame's sender.
     pub(super) from: NodeId,
     pub(super) node: NodeId,
@@ -109,7 +109,8 @@ impl Core {
         match self.network.route(self.now_ns, from, to) {
             Ok(at_ns) => {
                 let number = self.sent;
-                self.queue.push_with(at_ns, || Pending::Flight(Flight { frame, number, from, to, corrupted: false }));
+                self.queue
+                    .push_with(at_ns, move || Pending::Flight(Flight { frame, number, from, to, corrupted: false }));
             }
             Err(route) => self.sent_with(from, to, frame, &route),
         }

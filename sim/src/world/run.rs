@@ -57,6 +57,7 @@ impl World {
     }
 
     /// Takes events off the queue until a process has taken one, or crashed. False if none comes before or at `limit_ns`.
+    #[inline(always)]
     fn step_until(&mut self, limit_ns: u64) -> bool {
         if self.is_over() {
             return false;

@@ -50,11 +50,12 @@ impl World {
     #[inline(never)]
     fn happen_otherwise(&mut self, pending: Pending) {
         match pending {
-            Pending::Flight(flight) | Pending::Arrived(flight) => {
+            Pending::Flight(_) => unreachable!("a frame under way has a way of its own"),
+            Pending::Arrived(flight) => {
                 if !self.nodes[flight.to.0 as usize].takes_frames() {
-                    return self.turn_away(flight, Arrival::Open);
+                    return self.turn_away(*flight, Arrival::Open);
                 }
-                let Flight { frame, number, from, to, corrupted } = flight;
+                let Flight { frame, number, from, to, corrupted } = *flight;
                 self.deliver(frame, number, from, to, corrupted);
             }
             Pending::Due { node, life, operation, put_off } => {
@@ -95,9 +96,9 @@ impl World {
         if self.interests.has(Interests::STEPS) {
             let body = self.interests.has(Interests::EVENT_BODIES).then(|| frame.clone());
             let event = EventView::Message { from, number, frame: body.as_ref() };
-            return self.take_watched(node, now, event, from, Some(frame), &mut None);
+            return self.take_watched(node, now, event, from, &mut Some(frame), &mut None);
         }
-        self.take(node, now, None, from, Some(frame), &mut None);
+        self.take(node, now, None, from, &mut Some(frame), &mut None);
     }
 
     fn completed(&mut self, node: NodeId, life: u32, completion: Completion) {
@@ -117,7 +118,7 @@ impl World {
         let wanted = self.interests.has(Interests::EVENT_BODIES);
         let body = completion.result.as_ref().ok().filter(|_| wanted).cloned();
         let event = EventView::Completion { token, result, data: body.as_ref() };
-        self.take_watched(node, now, event, node, None, &mut Some(completion));
+        self.take_watched(node, now, event, node, &mut None, &mut Some(completion));
     }
 
     fn start(&mut self, node: NodeId, life: u32) {
@@ -131,7 +132,7 @@ impl World {
         }
         let now = slot.clock.now(self.core.now_ns);
         self.core.trace.start(self.core.now_ns, node, now);
-        self.take_watched(node, now, EventView::Start, node, None, &mut None);
+        self.take_watched(node, now, EventView::Start, node, &mut None, &mut None);
     }
 
     fn wake(&mut self, node: NodeId, life: u32) {
@@ -142,7 +143,7 @@ impl World {
         if slot.wake(self.core.now_ns) {
             let now = slot.clock.now(self.core.now_ns);
             self.core.trace.deadline(self.core.now_ns, node, now);
-            self.take_watched(node, now, EventView::Deadline, node, None, &mut None);
+            self.take_watched(node, now, EventView::Deadline, node, &mut None, &mut None);
         } else if !slot.paused {
             slot.arm(self.core.now_ns, node, &mut self.core.queue);
         }
@@ -156,7 +157,7 @@ impl World {
         now: Now,
         event: EventView<'_>,
         from: NodeId,
-        frame: Option<Frame>,
+        frame: &mut Option<Frame>,
         completion: &mut Option<Completion>,
     ) {
         let event = self.interests.has(Interests::STEPS).then_some(event);
@@ -173,7 +174,7 @@ impl World {
         now: Now,
         event: Option<EventView<'_>>,
         from: NodeId,
-        frame: Option<Frame>,
+        frame: &mut Option<Frame>,
         completion: &mut Option<Completion>,
     ) {
         // No run counts to the end of sixty-four bits, and these are counted at every step.
@@ -225,7 +226,7 @@ impl World {
         let slot = &mut self.nodes[node.0 as usize];
         let core = RefCell::new(&mut self.core);
         let running = slot.running.as_mut().expect("it has just taken an event");
-        let mut network = NetworkPort { frame: None, from: node, node, core: &core };
+        let mut network = NetworkPort { frame: &mut None, from: node, node, core: &core };
         let mut disk = DiskPort { inbox: &mut None, node, life: slot.life, disk: &mut slot.disk, core: &core };
         running.perform(count, &mut network, &mut disk);
     }

@@ -1,0 +1,50 @@
+//! Why bytes are no trace.
+
+use std::fmt;
+
+/// Why bytes are no trace, or no whole one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum TraceError {
+    /// The bytes do not begin as a trace does.
+    Foreign,
+    /// The trace is of another format.
+    Version {
+        /// The version that it states.
+        found: u16,
+        /// The version that this build reads.
+        known: u16,
+    },
+    /// The bytes end before the trace does.
+    Truncated {
+        /// How many bytes there are.
+        length: u64,
+    },
+    /// The bytes at `offset` cannot have been written by a simulation.
+    Malformed {
+        /// From the beginning of the trace.
+        offset: u64,
+        /// What is wrong with them.
+        what: &'static str,
+    },
+}
+
+impl fmt::Display for TraceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Foreign => write!(f, "this is not a trace; write one with `replay seed SEED --trace FILE`"),
+            Self::Version { found, known } => write!(
+                f,
+                "this trace has format {found} and this build reads format {known}; read it with the build that wrote \
+                 it, or write it anew from its seed"
+            ),
+            Self::Truncated { length } => {
+                write!(f, "the trace breaks off after {length} bytes, before its end; write it anew from its seed")
+            }
+            Self::Malformed { offset, what } => {
+                write!(f, "the trace is damaged at byte {offset} ({what}); write it anew from its seed")
+            }
+        }
+    }
+}
+
+impl std::error::Error for TraceError {}

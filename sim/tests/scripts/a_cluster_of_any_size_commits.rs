@@ -1,0 +1,46 @@
+//! One replica commits by itself; two to six commit by a majority. All of them come back from their disks alone.
+
+use chronon::types::View;
+
+use crate::script::Script;
+
+#[test]
+fn one_to_six_replicas_commit_and_come_back() {
+    for replicas in 1..=6 {
+        let mut script = Script::replicas(replicas);
+        script.commit(20).converge_all();
+        let state = script.replica(0).state().digest();
+        script.cut_power_of_all().restart_all().commit(1);
+        script.converge_all();
+        assert!(script.vsr(0).view() > View(1), "nobody serves in a view that it served in before");
+        assert_ne!(script.replica(0).state().digest(), state);
+        assert!(script.probe("primary_restarted") >= 2, "the first start, and the second");
+        script.check();
+    }
+}
+
+#[test]
+fn one_replica_alone_recovers_to_the_same_state() {
+    let mut script = Script::replicas(1);
+    script.commit(50);
+    let (head, state) = (script.head(0), script.replica(0).state().digest());
+    script.cut_power(0).recover(0).converge_all();
+    assert_eq!((script.head(0), script.replica(0).state().digest()), (head, state));
+    script.check();
+}
+
+#[test]
+fn a_minority_of_replicas_commits_nothing() {
+    for (replicas, alive) in [(2, 1), (3, 1), (4, 2), (5, 2), (6, 3)] {
+        let mut script = Script::replicas(replicas);
+        script.commit(5).converge_all();
+        for dead in alive..replicas {
+            script.kill(dead);
+        }
+        let before = script.vsr(0).commit_max();
+        let client = script.client(crate::script::puts(1, 256));
+        script.run_ms(3_000);
+        assert!((0..alive).all(|replica| script.vsr(replica).commit_max() == before), "{alive} of {replicas}");
+        script.restart(alive).until_finished(&[client]).check();
+    }
+}

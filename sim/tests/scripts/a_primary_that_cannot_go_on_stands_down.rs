@@ -1,0 +1,72 @@
+//! A primary that hears no majority, or whose own disk blocks what clients ask, stops its heartbeats, so that the others
+//! choose another.
+
+use chronon::{types::NodeId, wire::header::Command};
+
+use crate::script::{MS, Script, puts};
+
+#[test]
+fn a_primary_that_hears_no_majority_stands_down() {
+    let mut script = Script::replicas(3);
+    script.commit(10).converge_all();
+    let deaf = script.primary();
+    let view = script.vsr(deaf).view();
+    // It can be heard. If it went on, nobody would choose another and nothing would ever commit.
+    script.deafen(deaf);
+    let client = script.client(puts(20, 256));
+    script.until("it notices", 1_000, |script| script.probe("primary_isolated") > 0);
+    let since_ns = script.world.now_ns() + 1;
+    script.until("another serves", 5_000, |script| script.serving() != Some(deaf));
+    assert_eq!(script.minutes().of(deaf, Command::Commit, since_ns).count(), 0, "it keeps silent");
+    script.until_finished(&[client]);
+    assert_eq!(script.vsr(deaf).view(), view, "it still does not know");
+    script.heal().converge_all().check();
+}
+
+#[test]
+fn a_primary_that_hears_a_majority_again_goes_on() {
+    let mut script = Script::replicas(3);
+    script.commit(10).converge_all();
+    let primary = script.primary();
+    let view = script.vsr(primary).view();
+    for replica in 0..3 {
+        script.isolate(replica);
+    }
+    script.until("it notices", 1_000, |script| script.probe("primary_isolated") > 0);
+    script.heal().commit(10).converge_all();
+    assert_eq!(script.vsr(primary).view(), view);
+    script.check();
+}
+
+#[test]
+fn a_primary_whose_disk_stands_still_while_the_others_commit_stands_down() {
+    let mut script = Script::replicas(3);
+    script.commit(10).converge_all();
+    let stalled = script.primary();
+    let clients = script.clients(4, &puts(100, 256));
+    script.run_ms(20).stall_disk(stalled, 60_000);
+    let head = script.vsr(stalled).commit_max();
+    script.until("another serves", 8_000, |script| script.serving() != Some(stalled));
+    assert!(script.probe("primary_disk_blocked") > 0);
+    assert!(script.vsr(stalled).commit_max().0 >= head.0 + 20, "the others went on for as long as they were let");
+    script.until_finished(&clients);
+    script.world.clear_disk_faults(NodeId(u32::from(stalled)));
+    script.converge_all().check();
+}
+
+#[test]
+fn a_primary_whose_disk_stands_still_before_anything_commits_stands_down() {
+    let mut script = Script::replicas(3);
+    script.commit(10).converge_all();
+    let stalled = script.primary();
+    // One backup holds what is proposed, the other hears nothing of it: the primary's own copy is what is missing.
+    let backup = script.after(stalled, 2);
+    script.cut_one_way(stalled, backup).stall_disk(stalled, 60_000);
+    let client = script.client(puts(10, 256));
+    let since_ns = script.world.now_ns();
+    script.until("another serves", 8_000, |script| script.serving() != Some(stalled));
+    assert!(script.probe("primary_disk_blocked") > 0 && script.world.now_ns() - since_ns > 1_000 * MS);
+    script.until_finished(&[client]).heal();
+    script.world.clear_disk_faults(NodeId(u32::from(stalled)));
+    script.converge_all().check();
+}
