@@ -1,9 +1,10 @@
 //! What a replica reads from its own disk, which may hold anything.
 
 use chronon::{
+    frame::SECTOR_SIZE,
     storage::{
         HeaderRead, Layout, PrepareRead, RingEntry, SlotState, Superblock, decide,
-        journal::{encode_header_sector, parse_header_entry, parse_prepare},
+        journal::{HeaderRing, parse_header_entry, parse_prepare},
         layout::HEADERS_PER_SECTOR,
         superblock::{SUPERBLOCK_COPY_SIZE, recover},
     },
@@ -47,13 +48,13 @@ fn check_slot(slot: u32, entry: &[u8], prepare: &[u8]) {
         assert_eq!(header.encode(), entry);
     }
     // What was read is written back when a neighbour in the sector changes, and means the same then.
-    let mut entries = [RingEntry::Empty; HEADERS_PER_SECTOR as usize];
+    let mut ring = HeaderRing::default();
+    ring.set(slot, &RingEntry::from(header));
+    let mut sector = ring.sector(slot / HEADERS_PER_SECTOR).to_vec();
+    sector.resize(SECTOR_SIZE, 0);
     let place = (slot % HEADERS_PER_SECTOR) as usize;
-    entries[place] = RingEntry::from(header);
-    let mut sector = Vec::new();
-    encode_header_sector(&entries, &mut sector);
     let again = parse_header_entry(&sector[place * HEADER_SIZE..][..HEADER_SIZE], slot, &LAYOUT, CLUSTER);
-    assert_eq!(RingEntry::from(again), entries[place]);
+    assert_eq!(RingEntry::from(again), RingEntry::from(header));
     let read = parse_prepare(prepare, slot, &LAYOUT, CLUSTER);
     if let PrepareRead::Valid(header) = read {
         check_place(&header, slot);

@@ -24,7 +24,8 @@ pub trait Network {
     fn receive(&mut self) -> Option<(NodeId, Frame)>;
 }
 
-/// What a disk can be asked. Offsets and lengths are multiples of [`crate::frame::SECTOR_SIZE`].
+/// What a disk can be asked, by the sector: offsets and lengths are multiples of [`crate::frame::SECTOR_SIZE`]. Of the last
+/// sector of a write, what its data does not fill is written as zeros.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum DiskOperation {
     /// Read `length` bytes at `offset`.
@@ -38,7 +39,7 @@ pub enum DiskOperation {
     Write {
         /// Bytes from the start of the disk.
         offset: u64,
-        /// What to write.
+        /// What to write: a byte at least.
         data: Frame,
         /// Whether completion means what a barrier over this write alone would.
         durable: bool,

@@ -1,8 +1,7 @@
 //! Frames: reference-counted bytes, and the pool that makes and reuses them.
 //!
-//! A frame is immutable once made. Cloning it, slicing it and sending it to five nodes copy nothing. A frame's bytes may be
-//! followed, in the same buffer, by zeros up to a sector boundary, so that what arrived as a message can be written to a
-//! disk as it is (see [`Frame::to_sectors`]).
+//! A frame is immutable once made. Cloning it, slicing it, sending it to five nodes and writing what arrived to a disk copy
+//! nothing.
 
 use alloc::{sync::Arc, vec::Vec};
 use core::{fmt, ops::Deref};
@@ -15,8 +14,6 @@ const POOLED_CAPACITY_MAX: usize = 64 * 1024;
 
 /// How many idle buffers a pool keeps.
 const POOL_LENGTH_MAX: usize = 64;
-
-const ZEROS: [u8; SECTOR_SIZE] = [0; SECTOR_SIZE];
 
 /// Immutable, reference-counted bytes.
 #[derive(Clone)]
@@ -63,23 +60,6 @@ impl Frame {
     pub fn slice(&self, start: usize, end: usize) -> Self {
         assert!(start <= end && end <= self.length(), "a slice lies within its frame");
         self.at(self.start() + start, end - start)
-    }
-
-    /// These bytes followed by zeros up to a multiple of the sector.
-    ///
-    /// Costs nothing when the buffer already has zeros behind these bytes (as [`FrameBuilder::finish_padded`] leaves
-    /// them), and a copy otherwise.
-    pub fn to_sectors(&self) -> Self {
-        let length = self.len().next_multiple_of(SECTOR_SIZE);
-        let start = self.start();
-        let padding = self.buffer.get(start + self.len()..start + length);
-        if padding.is_some_and(|bytes| *bytes == ZEROS[..bytes.len()]) {
-            return self.at(start, length);
-        }
-        let mut bytes = Vec::with_capacity(length);
-        bytes.extend_from_slice(self);
-        bytes.resize(length, 0);
-        Self::new(bytes)
     }
 }
 
@@ -142,17 +122,6 @@ impl FrameBuilder {
         }
         Frame::whole(self.buffer)
     }
-
-    /// The frame, with zeros behind it in the same buffer up to a sector boundary, so that [`Frame::to_sectors`] is free.
-    ///
-    /// # Panics
-    /// If it is longer than `u32::MAX`.
-    pub fn finish_padded(mut self) -> Frame {
-        let bytes = self.bytes();
-        let length = u32::try_from(bytes.len()).expect("a frame is shorter than 4 GiB");
-        bytes.resize(bytes.len().next_multiple_of(SECTOR_SIZE), 0);
-        Frame { buffer: self.buffer, place: u64::from(length) }
-    }
 }
 
 /// Buffers that were frames and can be frames again. A clone of a pool is an empty pool.
@@ -203,31 +172,6 @@ mod tests {
     use alloc::vec;
 
     use super::*;
-
-    #[test]
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the claim is that the two share one buffer, which only its address shows"
-    )]
-    fn a_padded_frame_becomes_sectors_without_a_copy() {
-        let mut builder = FramePool::default().builder();
-        builder.bytes().extend_from_slice(&[7; 5000]);
-        let frame = builder.finish_padded();
-        assert_eq!(frame.len(), 5000);
-        let sectors = frame.to_sectors();
-        assert_eq!(sectors.len(), 8192);
-        assert!(Arc::ptr_eq(&frame.buffer, &sectors.buffer));
-        assert_eq!(&sectors[..5000], &frame[..]);
-        assert!(sectors[5000..].iter().all(|byte| *byte == 0));
-    }
-
-    #[test]
-    fn bytes_behind_a_slice_are_never_taken_for_padding() {
-        let frame = Frame::new(vec![7; 8192]);
-        let sectors = frame.slice(0, 100).to_sectors();
-        assert_eq!(sectors.len(), 4096);
-        assert!(sectors[100..].iter().all(|byte| *byte == 0));
-    }
 
     #[test]
     fn a_frame_that_is_still_held_is_not_recycled() {

@@ -87,7 +87,7 @@ pub enum Action {
         /// Bytes to read.
         length: u32,
     },
-    /// Write `data` at `offset`; the offset and the data's length are multiples of the sector.
+    /// Write `data` at `offset`, a multiple of the sector, and zeros behind it up to the end of its last sector.
     Write {
         /// Names the completion.
         token: Token,

@@ -17,7 +17,7 @@ use chronon::{
 use self::{
     faults::{Episodes, Misled},
     in_flight::Flights,
-    medium::{Content, Damage, Medium, SECTOR},
+    medium::{Content, Damage, Medium, SECTOR, sectors_of},
     speculation::{Landing, Shown, Speculation, Version},
     streams::{Purpose, Streams},
 };
@@ -90,7 +90,7 @@ impl SimDisk {
     /// twice in a disk's life.
     ///
     /// # Panics
-    /// If the operation is not of whole sectors within the disk: the process that asked is wrong.
+    /// If the operation does not begin at a sector, or is not within the disk: the process that asked is wrong.
     pub fn submit(&mut self, now_ns: u64, token: Token, operation: DiskOperation) -> (u64, u32) {
         self.check(&operation);
         self.counters.count(&operation);
@@ -196,7 +196,7 @@ impl SimDisk {
         self.completed += 1;
         let completed = self.completed;
         let first = offset / SECTOR;
-        let sectors = data.len() as u64 / SECTOR;
+        let sectors = sectors_of(data);
         if let Some(error) = self.write_error() {
             for place in 0..sectors {
                 self.write_in_doubt(first + place, Content::of(data, place), completed);
@@ -250,7 +250,7 @@ impl SimDisk {
 
     /// A write to `first` and the sectors behind it says success, wrongly.
     fn mislead(&mut self, misled: Misled, first: u64, data: &Frame) {
-        for place in 0..data.len() as u64 / SECTOR {
+        for place in 0..sectors_of(data) {
             self.medium.damage(first + place, Damage::Altered);
             if let Misled::Elsewhere(to) = misled
                 && to + place < self.settings.capacity / SECTOR
@@ -274,7 +274,8 @@ impl SimDisk {
     fn check(&self, operation: &DiskOperation) {
         let (verb, offset, length) = match operation {
             DiskOperation::Read { offset, length } => ("read", *offset, u64::from(*length)),
-            DiskOperation::Write { offset, data, .. } => ("wrote", *offset, data.len() as u64),
+            // What a write does not fill of its last sector, zeros do.
+            DiskOperation::Write { offset, data, .. } => ("wrote", *offset, sectors_of(data) * SECTOR),
             DiskOperation::Barrier => return,
         };
         assert_aligned(verb, offset, length);

@@ -257,7 +257,7 @@ fn reads_and_power_cuts_show_what_the_model_allows_and_all_of_it() {
                 let at = place(script.len());
                 assert!(fills(&left).is_subset(allowed), "{at}: {sector} holds other than {allowed:?}");
                 assert!(certain[sector as usize].as_ref().is_none_or(|bytes| **bytes == *left), "{at}: was certain");
-                assert_eq!(run.disk.durable_sector(sector), Durable::Stable(&left), "{at}");
+                assert_eq!(run.disk.durable_sector(sector), Durable::Stable(left[..].into()), "{at}");
                 if left.iter().all(|byte| *byte == left[0]) {
                     seen[sector as usize].insert(left[0]);
                 }

@@ -108,23 +108,46 @@ pub fn parse_prepare(bytes: &[u8], slot: u32, layout: &Layout, cluster: ClusterI
     }
 }
 
-/// Appends a sector of the header ring.
+/// The header ring as it is to be on the disk, entry by entry.
 ///
-/// # Panics
-/// If the entries are not a sector's, or a header is not of its slot.
-pub fn encode_header_sector(entries: &[RingEntry], bytes: &mut Vec<u8>) {
-    assert!(entries.len() == HEADERS_PER_SECTOR as usize, "headers are written by the sector");
-    for (index, entry) in (0..).zip(entries) {
-        match entry {
-            RingEntry::Empty => bytes.extend_from_slice(&[0; HEADER_SIZE]),
+/// Its bytes are kept, not its headers: an entry is encoded once, and written again whenever a neighbour is.
+#[derive(Clone, Default)]
+pub struct HeaderRing {
+    /// Whole sectors, as many as were reached so far. Behind them the ring is empty.
+    bytes: Vec<u8>,
+}
+
+impl HeaderRing {
+    /// Sets what the entry of `slot` is to say.
+    ///
+    /// # Panics
+    /// If a header is not of its slot.
+    pub fn set(&mut self, slot: u32, entry: &RingEntry) {
+        let start = slot as usize * HEADER_SIZE;
+        if self.bytes.len() <= start {
+            self.bytes.resize((start + HEADER_SIZE).next_multiple_of(SECTOR_SIZE), 0);
+        }
+        let bytes = match entry {
+            RingEntry::Empty => [0; HEADER_SIZE],
             RingEntry::Header(header) => {
                 // A ring has whole sectors, so that the place in the sector follows from the op alone.
-                let place = header.op.0 % u64::from(HEADERS_PER_SECTOR);
-                assert!(place == index, "a header is written to its own slot");
-                bytes.extend_from_slice(&header.encode());
+                let in_sector = u64::from(HEADERS_PER_SECTOR);
+                assert!(header.op.0 % in_sector == u64::from(slot) % in_sector, "a header is written to its own slot");
+                header.encode()
             }
-            RingEntry::Unreadable => bytes.extend_from_slice(&UNREADABLE),
-        }
+            RingEntry::Unreadable => UNREADABLE,
+        };
+        self.bytes[start..start + HEADER_SIZE].copy_from_slice(&bytes);
+    }
+
+    /// The bytes of a sector up to its last entry, which is at least the first; zeros follow.
+    ///
+    /// # Panics
+    /// If nothing was ever set there.
+    pub fn sector(&self, number: u32) -> &[u8] {
+        let (entries, _) = self.bytes[number as usize * SECTOR_SIZE..][..SECTOR_SIZE].as_chunks::<HEADER_SIZE>();
+        let last = entries.iter().rposition(|entry| !is_zero(entry)).unwrap_or(0);
+        entries[..=last].as_flattened()
     }
 }
 

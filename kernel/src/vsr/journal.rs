@@ -12,7 +12,7 @@ use crate::{
     frame::Frame,
     process::Actions,
     storage::{
-        journal::{HEADERS_PER_SECTOR, RingEntry, encode_header_sector},
+        journal::{HEADERS_PER_SECTOR, HeaderRing, RingEntry},
         layout::Layout,
     },
     types::{Checksum, Op},
@@ -58,7 +58,7 @@ struct SectorWrite {
 pub struct Journal {
     layout: Layout,
     held: Vec<Held>,
-    ring: Vec<RingEntry>,
+    ring: HeaderRing,
     ring_max: Op,
     writes: BTreeMap<u32, SlotWrite>,
     sectors: BTreeMap<u32, SectorWrite>,
@@ -70,7 +70,7 @@ impl Journal {
         Self {
             layout,
             held: Vec::new(),
-            ring: Vec::new(),
+            ring: HeaderRing::default(),
             ring_max: Op::ROOT,
             writes: BTreeMap::new(),
             sectors: BTreeMap::new(),
@@ -113,14 +113,13 @@ impl Journal {
         if let RingEntry::Header(header) = &entry {
             self.ring_max = self.ring_max.max(header.op);
         }
-        self.ring[slot as usize] = entry;
+        self.ring.set(slot, &entry);
     }
 
     fn reach(&mut self, slot: u32) {
         let slots = (slot as usize + 1).next_multiple_of(HEADERS_PER_SECTOR as usize);
         if self.held.len() < slots {
             self.held.resize(slots, Held::Nothing);
-            self.ring.resize(slots, RingEntry::Empty);
         }
     }
 
@@ -148,13 +147,13 @@ impl Journal {
         }
         self.writes.insert(slot, SlotWrite { header, next: None });
         let token = Kind::PrepareWrite.token(u64::from(slot));
-        actions.write(token, self.layout.prepare_offset(slot), frame.to_sectors(), true);
+        actions.write(token, self.layout.prepare_offset(slot), frame.clone(), true);
     }
 
     /// A prepare is durable in its slot: now its header may be written.
     pub(super) fn on_prepare_written(&mut self, slot: u32, actions: &mut Actions) {
         let header = self.writes.get(&slot).expect("a completion belongs to a write in flight").header;
-        self.ring[slot as usize] = RingEntry::Header(header);
+        self.ring.set(slot, &RingEntry::Header(header));
         let number = slot / HEADERS_PER_SECTOR;
         let sector = self.sectors.entry(number).or_default();
         sector.waiting.push(slot);
@@ -164,16 +163,14 @@ impl Journal {
     }
 
     fn start_sector(&mut self, number: u32, actions: &mut Actions) {
-        let first = number * HEADERS_PER_SECTOR;
-        let entries = &self.ring[first as usize..(first + HEADERS_PER_SECTOR) as usize];
         let mut builder = actions.frame();
-        encode_header_sector(entries, builder.bytes());
+        builder.bytes().extend_from_slice(self.ring.sector(number));
         let data = builder.finish();
         let sector = self.sectors.get_mut(&number).expect("the sector has entries to write");
         sector.in_flight = true;
         core::mem::swap(&mut sector.carried, &mut sector.waiting);
         let token = Kind::RingWrite.token(u64::from(number));
-        actions.write(token, self.layout.header_sector_offset(first), data, true);
+        actions.write(token, self.layout.header_sector_offset(number * HEADERS_PER_SECTOR), data, true);
     }
 
     /// A sector of the ring is durable. Adds the headers of the prepares that are now held to `durable`.

@@ -86,6 +86,9 @@ impl Vsr {
     }
 
     /// Turns waiting requests into prepares while the pipeline has room; those that waited together go together.
+    ///
+    /// A few requests do not get a prepare of their own while more are on their way: they wait for company until as many wait,
+    /// or the pipeline is empty. So batches grow with the load, and a lone request waits for nobody.
     pub(super) fn pump(&mut self, actions: &mut Actions) {
         while self.is_serving() && !self.primary.waiting.is_empty() {
             let in_flight = self.log.head().0 - self.commit_max.0;
@@ -95,6 +98,10 @@ impl Vsr {
                 return self.refuse_waiting(actions);
             }
             if in_flight >= u64::from(self.config.pipeline) || !self.journal.window_allows(next, durable_head) {
+                return;
+            }
+            let waiting = self.primary.waiting.len();
+            if in_flight > 0 && waiting < self.primary.in_flight.len() - waiting {
                 return;
             }
             self.prepare(actions);

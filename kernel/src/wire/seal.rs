@@ -11,13 +11,11 @@ use crate::{
     types::ClusterId,
     wire::{
         error::WireError,
-        header::{Command, HEADER_SIZE, Header, checksum_of_body},
+        header::{HEADER_SIZE, Header, checksum_of_body},
     },
 };
 
 /// Builds the frame of `header` over `body`, from the pool. Returns the header as sealed.
-///
-/// A prepare's frame has zeros behind it up to a sector, so that it can be written to the journal without a copy.
 pub fn seal(header: Header, body: &[u8], actions: &mut Actions) -> (Header, Frame) {
     seal_with(header, actions, |bytes| bytes.extend_from_slice(body))
 }
@@ -33,8 +31,7 @@ pub fn seal_with(header: Header, actions: &mut Actions, write: impl FnOnce(&mut 
     let (place, body) = bytes.split_first_chunk_mut::<HEADER_SIZE>().expect("a body is appended to its header");
     let (header, sealed) = header.sealed_bytes(body);
     *place = sealed;
-    let frame = if header.command == Command::Prepare { builder.finish_padded() } else { builder.finish() };
-    (header, frame)
+    (header, builder.finish())
 }
 
 /// The header and the body of a frame that arrived: whole, undamaged, of this version and of this cluster.
@@ -58,7 +55,7 @@ mod tests {
     use alloc::vec;
 
     use super::*;
-    use crate::{frame::SECTOR_SIZE, types::View};
+    use crate::{types::View, wire::header::Command};
 
     const CLUSTER: ClusterId = ClusterId(7);
 
@@ -86,20 +83,6 @@ mod tests {
         let (_, placed) = seal_with(header(Command::Reply), &mut actions, |bytes| bytes.extend_from_slice(b"body"));
         let (_, copied) = seal(header(Command::Reply), b"body", &mut actions);
         assert_eq!(placed, copied);
-    }
-
-    #[test]
-    fn a_prepare_s_buffer_is_zeros_up_to_a_sector_even_if_it_was_used_before() {
-        let mut actions = Actions::new();
-        let (_, used) = seal(header(Command::Reply), &[0xaa; 9000], &mut actions);
-        actions.recycle(used);
-        let (_, frame) = seal(header(Command::Prepare), &[1; 10], &mut actions);
-        let sectors = frame.to_sectors();
-        assert_eq!((frame.len(), sectors.len()), (138, SECTOR_SIZE));
-        assert!(sectors[138..].iter().all(|byte| *byte == 0));
-        // The sectors share the frame's buffer: while they are held, it does not come back to the pool.
-        actions.recycle(frame);
-        assert_eq!(actions.frame().bytes().capacity(), 0);
     }
 
     #[test]

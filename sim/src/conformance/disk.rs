@@ -16,12 +16,13 @@ const SECTOR: u64 = SECTOR_SIZE as u64;
 const AREA: u64 = 1024;
 
 /// The checks, by their areas.
-const CHECKS: [fn(&mut Tester<'_>); 12] = [
+const CHECKS: [fn(&mut Tester<'_>); 13] = [
     an_idle_disk_says_nothing,
     what_was_never_written_reads_as_zeros,
     a_completed_write_is_visible,
     every_operation_completes_once_under_its_token,
     a_frame_may_lie_anywhere_in_memory,
+    a_write_is_filled_up_with_zeros,
     large_operations_are_whole,
     the_last_sector_is_a_sector,
     a_write_follows_those_that_completed_before_it,
@@ -123,6 +124,20 @@ fn a_frame_may_lie_anywhere_in_memory(tester: &mut Tester<'_>) {
         let token = tester.submit(DiskOperation::Write { offset, data, durable: true });
         tester.finish(token).expect("a sound disk fails no operation");
         tester.expect(sector, &[1, 2, 0]);
+    }
+}
+
+fn a_write_is_filled_up_with_zeros(tester: &mut Tester<'_>) {
+    for (sector, length) in [(0, 1), (4, SECTOR_SIZE - 1), (8, SECTOR_SIZE + 1)] {
+        tester.write(sector, 3, 7, true);
+        let (offset, data) = (tester.offset(sector), Frame::new(vec![9; length]));
+        let token = tester.submit(DiskOperation::Write { offset, data, durable: true });
+        tester.finish(token).expect("a sound disk fails no operation");
+        let read = tester.read(sector, 3);
+        let filled = length.next_multiple_of(SECTOR_SIZE);
+        let parts = [(0..length, 9), (length..filled, 0), (filled..3 * SECTOR_SIZE, 7)];
+        let same = parts.into_iter().all(|(part, fill)| read[part].iter().all(|byte| *byte == fill));
+        assert!(same, "a write of {length} bytes is not followed by zeros up to its last sector's end, and no further");
     }
 }
 

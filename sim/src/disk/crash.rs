@@ -8,7 +8,7 @@ use chronon::env::DiskOperation;
 
 use super::{
     SimDisk,
-    medium::{Content, SECTOR},
+    medium::{Content, SECTOR, sectors_of},
     speculation::{Landing, Version},
     streams::{Purpose, Streams},
     tear::tear,
@@ -77,9 +77,9 @@ impl SimDisk {
                     self.medium.set(sector, version.content, version.completed);
                 }
                 Fate::Torn => {
-                    let mut bytes = self.medium.content(sector).bytes().to_vec();
+                    let mut bytes = self.medium.content(sector).to_vec();
                     for version in &versions {
-                        tear(&mut bytes, version.content.bytes(), self.streams.of(Purpose::Crash));
+                        tear(&mut bytes, &version.content.to_vec(), self.streams.of(Purpose::Crash));
                     }
                     self.medium.alter(sector, Content::new(bytes));
                 }
@@ -112,8 +112,8 @@ impl SimDisk {
 
     /// A part of `content` over what reads see of `sector`; none if that cannot be read.
     pub(super) fn torn_over_newest(&mut self, sector: u64, content: &Content, purpose: Purpose) -> Option<Content> {
-        let mut bytes = self.newest(sector)?.bytes().to_vec();
-        tear(&mut bytes, content.bytes(), self.streams.of(purpose));
+        let mut bytes = self.newest(sector)?.to_vec();
+        tear(&mut bytes, &content.to_vec(), self.streams.of(purpose));
         Some(Content::new(bytes))
     }
 
@@ -126,7 +126,7 @@ impl SimDisk {
         }
         for flight in flights {
             let DiskOperation::Write { offset, data, .. } = flight.operation else { continue };
-            for place in 0..data.len() as u64 / SECTOR {
+            for place in 0..sectors_of(&data) {
                 act(self, flight.submitted, offset / SECTOR + place, Content::of(&data, place));
             }
         }

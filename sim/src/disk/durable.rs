@@ -3,18 +3,30 @@
 //! Decided byte by byte: a range is certain when everything that a crash could leave there agrees on it. So an entry of a
 //! sector stays certain while its neighbour in the same sector is written again.
 
+use std::borrow::Cow;
+
 use chronon::frame::SECTOR_SIZE;
 
-use super::{SimDisk, medium::SECTOR};
+use super::{
+    SimDisk,
+    medium::{Content, SECTOR, ZEROS},
+};
 
 /// What is durable in a sector.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Durable<'a> {
     /// These bytes, whatever crashes.
-    Stable(&'a [u8]),
+    Stable(Cow<'a, [u8]>),
     /// The medium was damaged: what was written last was durable, and is gone or wrong.
     Damaged,
     /// A crash might change it.
+    Uncertain,
+}
+
+/// What is durable in a part of a sector.
+enum Part<'a> {
+    Stable(&'a Content),
+    Damaged,
     Uncertain,
 }
 
@@ -22,7 +34,19 @@ impl SimDisk {
     /// What is durable in `sector`.
     pub fn durable_sector(&self, sector: u64) -> Durable<'_> {
         assert!(sector < self.settings.capacity / SECTOR, "sector {sector} lies behind the end of the disk");
-        self.durable_part(sector, 0, SECTOR_SIZE)
+        match self.durable_part(sector, 0, SECTOR_SIZE) {
+            Part::Stable(content) if content.written().len() == SECTOR_SIZE => {
+                Durable::Stable(Cow::Borrowed(content.written()))
+            }
+            Part::Stable(content) => Durable::Stable(Cow::Owned(content.to_vec())),
+            Part::Damaged => Durable::Damaged,
+            Part::Uncertain => Durable::Uncertain,
+        }
+    }
+
+    /// Whether all that the sectors `first..end` hold is certain and undamaged.
+    pub fn is_stable(&self, first: u64, end: u64) -> bool {
+        (first..end).all(|sector| matches!(self.durable_part(sector, 0, SECTOR_SIZE), Part::Stable(_)))
     }
 
     /// Puts the `length` bytes at `offset`, aligned or not, into `out` if all of them are certain and undamaged, and says
@@ -53,26 +77,28 @@ impl SimDisk {
         while at < end {
             let start = (at % SECTOR) as usize;
             let part = (SECTOR - at % SECTOR).min(end - at);
-            match self.durable_part(at / SECTOR, start, start + part as usize) {
-                Durable::Stable(bytes) if accept(bytes) => at += part,
-                _ => return false,
+            let end = start + part as usize;
+            let Part::Stable(content) = self.durable_part(at / SECTOR, start, end) else { return false };
+            let (written, zeros) = content.part(start, end);
+            if !(accept(written) && accept(&ZEROS[..zeros])) {
+                return false;
             }
+            at += part;
         }
         true
     }
 
-    fn durable_part(&self, sector: u64, start: usize, end: usize) -> Durable<'_> {
-        let certain = &self.medium.content(sector).bytes()[start..end];
-        let agrees = |bytes: &[u8]| bytes[start..end] == *certain;
-        if !self.speculation.versions(sector).iter().all(|version| agrees(version.content.bytes())) {
-            return Durable::Uncertain;
+    fn durable_part(&self, sector: u64, start: usize, end: usize) -> Part<'_> {
+        let certain = self.medium.content(sector);
+        if !self.speculation.versions(sector).iter().all(|version| version.content.agrees(certain, start, end)) {
+            return Part::Uncertain;
         }
         if self.in_flight.writes() > 0 {
             let mut contents = self.in_flight.iter().filter_map(|flight| flight.writes(sector));
-            if !contents.all(|(data, place)| agrees(&data[place as usize * SECTOR_SIZE..][..SECTOR_SIZE])) {
-                return Durable::Uncertain;
+            if !contents.all(|(data, place)| Content::of(data, place).agrees(certain, start, end)) {
+                return Part::Uncertain;
             }
         }
-        if self.medium.damaged(sector).is_some() { Durable::Damaged } else { Durable::Stable(certain) }
+        if self.medium.damaged(sector).is_some() { Part::Damaged } else { Part::Stable(certain) }
     }
 }

@@ -165,7 +165,7 @@ impl SimDisk {
             let at = offset + done as u64;
             let start = (at % SECTOR) as usize;
             let end = (start + length - done).min(SECTOR_SIZE);
-            let mut bytes = self.medium.content(at / SECTOR).bytes().to_vec();
+            let mut bytes = self.medium.content(at / SECTOR).to_vec();
             for byte in &mut bytes[start..end] {
                 *byte = change(done, *byte);
                 done += 1;

@@ -5,7 +5,7 @@
 
 use chronon::{env::DiskOperation, frame::Frame, process::Token};
 
-use super::medium::SECTOR;
+use super::medium::{SECTOR, sectors_of};
 
 const LENGTH_FIRST: usize = 16;
 
@@ -24,7 +24,7 @@ impl InFlight {
     pub(super) fn writes(&self, sector: u64) -> Option<(&Frame, u64)> {
         let DiskOperation::Write { offset, data, .. } = &self.operation else { return None };
         let place = sector.checked_sub(offset / SECTOR)?;
-        (place < data.len() as u64 / SECTOR).then_some((data, place))
+        (place < sectors_of(data)).then_some((data, place))
     }
 }
 

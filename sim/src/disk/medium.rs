@@ -11,27 +11,32 @@ use chronon::frame::{Frame, SECTOR_SIZE};
 pub(super) const SECTOR: u64 = SECTOR_SIZE as u64;
 
 /// The bytes of a sector that was never written.
-static ZEROS: [u8; SECTOR_SIZE] = [0; SECTOR_SIZE];
+pub(super) static ZEROS: [u8; SECTOR_SIZE] = [0; SECTOR_SIZE];
 
 /// Sectors in a leaf, and leaves in a branch: powers of two.
 const LEAF_SECTORS: u64 = 16;
 const BRANCH_LEAVES: u64 = 64;
 
-/// The bytes of one sector. All zeros are kept as nothing.
+/// The bytes of one sector: a frame's, then zeros. All zeros are kept as nothing.
 #[derive(Clone, Default)]
 pub(super) struct Content(Option<Frame>);
+
+/// How many sectors a write of `data` covers: the last may be filled in part, with zeros behind.
+pub(super) fn sectors_of(data: &Frame) -> u64 {
+    (data.len() as u64).div_ceil(SECTOR)
+}
 
 impl Content {
     /// Sector `place` of `data`, sharing its buffer.
     pub(super) fn of(data: &Frame, place: u64) -> Self {
         let start = place as usize * SECTOR_SIZE;
-        let end = start + SECTOR_SIZE;
+        let end = data.len().min(start + SECTOR_SIZE);
         let bytes = &data[start..end];
         // Most content shows in its first bytes that it is not zeros.
-        if bytes[0] == 0 && *bytes == ZEROS {
+        if bytes[0] == 0 && is_zero(bytes) {
             return Self(None);
         }
-        Self(Some(if data.len() == SECTOR_SIZE { data.clone() } else { data.slice(start, end) }))
+        Self(Some(if bytes.len() == data.len() { data.clone() } else { data.slice(start, end) }))
     }
 
     /// A sector of these bytes.
@@ -39,17 +44,46 @@ impl Content {
         Self::of(&Frame::new(bytes), 0)
     }
 
-    pub(super) fn bytes(&self) -> &[u8] {
-        match &self.0 {
-            Some(frame) => frame,
-            None => &ZEROS,
-        }
+    /// The bytes before the zeros with which the sector ends.
+    pub(super) fn written(&self) -> &[u8] {
+        self.0.as_deref().unwrap_or_default()
+    }
+
+    /// All of the sector's bytes.
+    pub(super) fn to_vec(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(SECTOR_SIZE);
+        bytes.extend_from_slice(self.written());
+        bytes.resize(SECTOR_SIZE, 0);
+        bytes
+    }
+
+    /// The bytes `start..end`: those written, and how many zeros follow.
+    pub(super) fn part(&self, start: usize, end: usize) -> (&[u8], usize) {
+        let written = clip(self.written(), start, end);
+        (written, end - start - written.len())
+    }
+
+    /// Whether the bytes `start..end` are those of `other`.
+    pub(super) fn agrees(&self, other: &Self, start: usize, end: usize) -> bool {
+        let (ours, theirs) = (clip(self.written(), start, end), clip(other.written(), start, end));
+        let common = ours.len().min(theirs.len());
+        ours[..common] == theirs[..common] && is_zero(&ours[common..]) && is_zero(&theirs[common..])
     }
 
     /// The bytes, unless they are all zeros.
     pub(super) fn frame(&self) -> Option<&Frame> {
         self.0.as_ref()
     }
+}
+
+/// What there is of `bytes` in `start..end`.
+fn clip(bytes: &[u8], start: usize, end: usize) -> &[u8] {
+    &bytes[start.min(bytes.len())..end.min(bytes.len())]
+}
+
+/// Whether these bytes, a sector at most, are zeros.
+fn is_zero(bytes: &[u8]) -> bool {
+    *bytes == ZEROS[..bytes.len()]
 }
 
 /// What became of a sector whose medium was damaged.

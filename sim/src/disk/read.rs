@@ -8,7 +8,7 @@ use chronon::{
 
 use super::{
     SimDisk,
-    medium::{Content, Damage, Medium, SECTOR},
+    medium::{Content, Damage, Medium, SECTOR, sectors_of},
     speculation::{Shown, Speculation},
     streams::{Purpose, Streams},
     tear::tear,
@@ -31,6 +31,7 @@ impl SimDisk {
             let content = content.ok_or(DiskError::Read)?;
             if length as usize == SECTOR_SIZE
                 && let Some(frame) = content.frame()
+                && frame.len() == SECTOR_SIZE
             {
                 return Ok(frame.clone());
             }
@@ -58,8 +59,8 @@ impl SimDisk {
                 0 => seen = Some(coming),
                 1 => {
                     if let Some(there) = seen {
-                        let mut bytes = there.bytes().to_vec();
-                        tear(&mut bytes, coming.bytes(), self.streams.of(Purpose::Order));
+                        let mut bytes = there.to_vec();
+                        tear(&mut bytes, &coming.to_vec(), self.streams.of(Purpose::Order));
                         seen = Some(Content::new(bytes));
                     }
                 }
@@ -74,7 +75,7 @@ impl SimDisk {
 fn reaches(flight: &super::in_flight::InFlight, first: u64, end: u64) -> bool {
     let DiskOperation::Write { offset, data, .. } = &flight.operation else { return false };
     let start = offset / SECTOR;
-    start < end && first < start + data.len() as u64 / SECTOR
+    start < end && first < start + sectors_of(data)
 }
 
 /// What a read sees of `sector`; none if it cannot be read.

@@ -3,6 +3,8 @@
 use chronon::env::DiskOperation;
 use serde::{Deserialize, Serialize};
 
+use super::medium::{SECTOR, sectors_of};
+
 /// How long an operation of one kind takes: uniform between the two, both included.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -141,7 +143,7 @@ impl DiskCounters {
                 } else {
                     self.writes += 1;
                 }
-                self.bytes_written += data.len() as u64;
+                self.bytes_written += sectors_of(data) * SECTOR;
             }
             DiskOperation::Barrier => self.barriers += 1,
         }

@@ -24,7 +24,7 @@ use chronon::{
 };
 
 use super::{Violation, prepares::Prepares, promise::broken, speech::Speech};
-use crate::disk::{Durable, SimDisk};
+use crate::disk::SimDisk;
 
 const PROMISE: &str = "durability";
 
@@ -271,9 +271,7 @@ fn holding(disk: &SimDisk, offset: u64, bytes: &[u8]) -> Holding {
 /// Whether any of these sectors is damaged, or is being written while there is damage on the disk.
 fn is_damaged(disk: &SimDisk, offset: u64, length: u64) -> bool {
     let sector = chronon::frame::SECTOR_SIZE as u64;
-    disk.damaged_sectors() > 0
-        && (offset / sector..(offset + length).div_ceil(sector))
-            .any(|sector| !matches!(disk.durable_sector(sector), Durable::Stable(_)))
+    disk.damaged_sectors() > 0 && !disk.is_stable(offset / sector, (offset + length).div_ceil(sector))
 }
 
 #[cfg(test)]

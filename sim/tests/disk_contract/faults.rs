@@ -305,7 +305,7 @@ fn zeroed_and_misdirected_sectors_are_damage_where_they_land() {
     hand.disk.zero(0, SECTOR);
     hand.disk.misdirect(SECTOR, 2 * SECTOR, 2 * SECTOR);
     assert_eq!([0, 1, 2, 3].map(|sector| hand.seen(sector)), [Whole(0), Whole(2), Whole(2), Whole(2)]);
-    assert_eq!(hand.disk.durable_sector(1), Durable::Stable(&[2; SECTOR_SIZE]));
+    assert_eq!(hand.disk.durable_sector(1), Durable::Stable(vec![2; SECTOR_SIZE].into()));
     assert_eq!(hand.disk.damaged_sectors(), 3);
 }
 

@@ -245,7 +245,46 @@ fn an_unaligned_read_is_a_bug_of_the_process() {
 #[test]
 #[should_panic(expected = "multiples of the sector")]
 fn an_unaligned_write_is_a_bug_of_the_process() {
-    Hand::new(1).begin(DiskOperation::Write { offset: 0, data: Frame::new(vec![1; 100]), durable: true });
+    Hand::new(1).begin(DiskOperation::Write { offset: 512, data: Frame::new(vec![1; 4096]), durable: true });
+}
+
+#[test]
+#[should_panic(expected = "an operation covers a sector at least")]
+fn a_write_of_nothing_is_a_bug_of_the_process() {
+    Hand::new(1).begin(DiskOperation::Write { offset: 0, data: Frame::default(), durable: true });
+}
+
+#[test]
+#[should_panic(expected = "lie behind the end of the disk")]
+fn a_write_whose_last_sector_is_not_there_is_a_bug_of_the_process() {
+    let settings = DiskSettings { capacity: SECTOR, ..DiskSettings::default() };
+    let mut disk = SimDisk::new(1, 0, settings);
+    disk.submit(0, Token(1), DiskOperation::Write { offset: 0, data: Frame::new(vec![1; 4097]), durable: true });
+}
+
+/// What a write does not fill of its last sector is zeros, whatever was there: on the medium, for oracles and in a crash.
+#[test]
+fn a_short_write_ends_in_zeros() {
+    let mut hand = Hand::new(1);
+    hand.write_durable(0, 7).unwrap();
+    hand.write_durable(1, 7).unwrap();
+    for (length, durable) in [(1, false), (5000, true)] {
+        let id = hand.begin(DiskOperation::Write { offset: 0, data: Frame::new(vec![9; length]), durable });
+        hand.end(id).unwrap();
+        hand.barrier().unwrap();
+        let mut expected = vec![9; length];
+        expected.resize(length.next_multiple_of(SECTOR_SIZE), 0);
+        let sectors = expected.len() as u64 / SECTOR;
+        let read = hand.begin(DiskOperation::Read { offset: 0, length: expected.len() as u32 });
+        assert_eq!(*hand.end(read).unwrap(), *expected);
+        let last = &expected[expected.len() - SECTOR_SIZE..];
+        assert_eq!(hand.disk.durable_sector(sectors - 1), Durable::Stable(last.into()));
+        let mut out = Vec::new();
+        assert!(hand.disk.durable_read(length as u64 - 1, 2, &mut out) && out == [9, 0]);
+        assert!(hand.disk.durable_holds(0, &expected) && !hand.disk.durable_holds(length as u64, &[7]));
+    }
+    hand.disk.cut_power();
+    assert_eq!(hand.read(0).unwrap()[..], [9; SECTOR_SIZE]);
 }
 
 #[test]

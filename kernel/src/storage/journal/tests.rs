@@ -1,6 +1,5 @@
 //! What the bytes of either ring are taken for.
 
-use std::vec;
 
 use super::*;
 use crate::{
@@ -117,20 +116,27 @@ fn a_sector_of_the_ring_reads_back_as_it_was_written() {
     entries[1] = RingEntry::Header(prepare(97, b"x"));
     entries[7] = RingEntry::Unreadable;
     entries[31] = RingEntry::Header(prepare(63, b"y"));
-    let mut bytes = vec![];
-    encode_header_sector(&entries, &mut bytes);
-    assert_eq!(bytes.len(), SECTOR_SIZE);
-    for (slot, (bytes, entry)) in (32..).zip(bytes.chunks_exact(128).zip(entries)) {
+    let mut ring = HeaderRing::default();
+    for (slot, entry) in (32..).zip(&entries) {
+        ring.set(slot, entry);
+    }
+    for (slot, (bytes, entry)) in (32..).zip(ring.sector(1).chunks_exact(128).zip(entries)) {
         let read = parse_header_entry(bytes, slot, &LAYOUT, CLUSTER);
         assert_eq!(RingEntry::from(read), entry, "slot {slot}");
     }
+    assert_eq!(ring.sector(1).len(), SECTOR_SIZE);
+    ring.set(63, &RingEntry::Empty);
+    assert_eq!(ring.sector(1).len(), 8 * 128, "up to the last entry");
+    assert_eq!(ring.sector(0), [0; 128]);
 }
 
 #[test]
 fn an_entry_that_could_not_be_read_is_not_to_be_read_after_its_sector_was_rewritten() {
-    let mut bytes = vec![];
-    encode_header_sector(&[RingEntry::from(HeaderRead::Corrupt); 32], &mut bytes);
-    for (slot, bytes) in (0..).zip(bytes.chunks_exact(128)) {
+    let mut ring = HeaderRing::default();
+    for slot in 0..32 {
+        ring.set(slot, &RingEntry::from(HeaderRead::Corrupt));
+    }
+    for (slot, bytes) in (0..).zip(ring.sector(0).chunks_exact(128)) {
         assert_eq!(parse_header_entry(bytes, slot, &LAYOUT, CLUSTER), HeaderRead::Corrupt);
     }
     assert_eq!(RingEntry::from(HeaderRead::Misdirected), RingEntry::Unreadable);
@@ -139,7 +145,5 @@ fn an_entry_that_could_not_be_read_is_not_to_be_read_after_its_sector_was_rewrit
 #[test]
 #[should_panic(expected = "a header is written to its own slot")]
 fn a_header_is_never_written_to_another_s_slot() {
-    let mut entries = [RingEntry::Empty; 32];
-    entries[2] = RingEntry::Header(prepare(97, b"x"));
-    encode_header_sector(&entries, &mut vec![]);
+    HeaderRing::default().set(2, &RingEntry::Header(prepare(97, b"x")));
 }

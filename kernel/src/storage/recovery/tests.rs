@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     frame::SECTOR_SIZE,
     storage::{
-        journal::{RingEntry, encode_header_sector, parse_header_entry, parse_prepare},
+        journal::{HeaderRing, RingEntry, parse_header_entry, parse_prepare},
         layout::{HEADERS_PER_SECTOR, Layout},
     },
     types::{ClusterId, Op, View},
@@ -158,12 +158,12 @@ impl Slot {
 
 /// The header ring's sector with this entry in the slot, and a neighbour on either side.
 fn sector(entry: Option<Header>) -> Vec<u8> {
-    let mut entries = [RingEntry::Empty; HEADERS_PER_SECTOR as usize];
-    entries[SLOT as usize - 1] = RingEntry::Header(prepare(u64::from(SLOT) - 1, 1, b""));
-    entries[SLOT as usize] = entry.map_or(RingEntry::Empty, RingEntry::Header);
-    entries[SLOT as usize + 1] = RingEntry::Header(prepare(u64::from(SLOT) + 1, 1, b""));
-    let mut bytes = Vec::new();
-    encode_header_sector(&entries, &mut bytes);
+    let mut ring = HeaderRing::default();
+    ring.set(SLOT - 1, &RingEntry::Header(prepare(u64::from(SLOT) - 1, 1, b"")));
+    ring.set(SLOT, &entry.map_or(RingEntry::Empty, RingEntry::Header));
+    ring.set(SLOT + 1, &RingEntry::Header(prepare(u64::from(SLOT) + 1, 1, b"")));
+    let mut bytes = ring.sector(SLOT / HEADERS_PER_SECTOR).to_vec();
+    bytes.resize(SECTOR_SIZE, 0);
     bytes
 }
 

@@ -5,10 +5,7 @@ use alloc::{vec, vec::Vec};
 use super::Superblock;
 use crate::{
     frame::SECTOR_SIZE,
-    storage::{
-        journal::{RingEntry, encode_header_sector},
-        layout::{HEADERS_PER_SECTOR, Layout, SUPERBLOCK_COPIES},
-    },
+    storage::layout::{Layout, SUPERBLOCK_COPIES},
     types::{Checksum, ClusterId, CommitIndex, Epoch, Op, ReplicaId, View},
     wire::Header,
 };
@@ -42,13 +39,11 @@ pub fn format(
     };
     let mut writes: Vec<_> =
         (0..SUPERBLOCK_COPIES).map(|copy| (layout.superblock_offset(copy), superblock.encode(copy))).collect();
-    let mut entries = [RingEntry::Empty; HEADERS_PER_SECTOR as usize];
-    entries[0] = RingEntry::Header(root);
-    let mut headers = Vec::with_capacity(SECTOR_SIZE);
-    encode_header_sector(&entries, &mut headers);
-    writes.push((layout.header_sector_offset(0), headers));
-    let mut prepare = root.encode().to_vec();
-    prepare.resize(SECTOR_SIZE, 0);
-    writes.push((layout.prepare_offset(0), prepare));
+    // The root's entry in the header ring, and its prepare, which is its header and nothing else.
+    for offset in [layout.header_sector_offset(0), layout.prepare_offset(0)] {
+        let mut sector = root.encode().to_vec();
+        sector.resize(SECTOR_SIZE, 0);
+        writes.push((offset, sector));
+    }
     writes
 }

@@ -109,7 +109,7 @@ fn a_write_that_completed_without_being_durable_is_not_enough() {
     scene.prepares.add(header.op, Prepare::new(header.checksum, header.view, frame(&header)));
     scene.disk.preload(LAYOUT.header_ring_offset() + 128, &header.encode());
     for durable in [false, true] {
-        let data = frame(&header).to_sectors();
+        let data = frame(&header);
         let write = chronon::env::DiskOperation::Write { offset: LAYOUT.prepare_offset(1), data, durable };
         let (at, operation) = scene.disk.submit(0, chronon::process::Token(1), write);
         scene.disk.complete(at, operation);
