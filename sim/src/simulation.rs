@@ -248,8 +248,9 @@ impl Simulation {
                 self.advance(limit_ns, |world| commits(world) >= target);
             }
             Progress::Probe { name, count } => {
-                let target = self.world.probe_count(name) + count;
-                self.advance(limit_ns, |world| world.probe_count(name) >= target);
+                let counter = self.world.probe_counter(name);
+                let target = counter(&self.world) + count;
+                self.advance(limit_ns, |world| counter(world) >= target);
             }
             Progress::Time { ns } => {
                 let until_ns = self.world.now_ns() + ns;

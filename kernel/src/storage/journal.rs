@@ -10,7 +10,7 @@ use crate::{
     frame::SECTOR_SIZE,
     storage::{is_zero, layout::Layout},
     types::ClusterId,
-    wire::{HEADER_SIZE, Header, WireError, open},
+    wire::{HEADER_SIZE, Header, header::checksum_of_body},
 };
 
 pub use crate::storage::layout::HEADERS_PER_SECTOR;
@@ -101,10 +101,9 @@ pub fn parse_prepare(bytes: &[u8], slot: u32, layout: &Layout, cluster: ClusterI
         Place::Here => {}
     }
     // What lies behind the prepare, in its last sector or beyond, is no part of it.
-    let whole: Result<_, WireError> = bytes.get(..header.size as usize).ok_or(WireError::Size);
-    match whole.and_then(|frame| open(frame, cluster)) {
-        Ok((header, _)) => PrepareRead::Valid(header),
-        Err(_) => PrepareRead::Corrupt,
+    match bytes.get(HEADER_SIZE..header.size as usize) {
+        Some(body) if checksum_of_body(body) == header.checksum_body => PrepareRead::Valid(header),
+        _ => PrepareRead::Corrupt,
     }
 }
 

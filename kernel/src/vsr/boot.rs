@@ -25,6 +25,9 @@ use crate::{
 /// Slots read at once.
 const READS_MAX: usize = 32;
 
+/// Prepares written again at once: those of a few sectors of the header ring.
+const REWRITES_MAX: usize = 96;
+
 /// How many sectors of the header ring are read at once.
 const RING_PART: u32 = 16;
 
@@ -47,6 +50,10 @@ pub(super) struct Boot {
     ring: Vec<HeaderRead>,
     /// What each slot's prepare turned out to be; slots that were not read are beyond what can have been written.
     prepares: BTreeMap<u32, PrepareRead>,
+    /// The highest op that anything read so far names.
+    highest: Op,
+    /// The first slot that was not sent for yet.
+    looked: u32,
     /// Slots still to be read.
     to_read: Vec<u32>,
     /// Whole prepares that were read, to be written again.
@@ -64,6 +71,8 @@ impl Vsr {
             copies: Default::default(),
             ring: Vec::new(),
             prepares: BTreeMap::new(),
+            highest: Op::ROOT,
+            looked: 0,
             to_read: Vec::new(),
             whole: BTreeMap::new(),
             to_rewrite: Vec::new(),
@@ -186,14 +195,20 @@ impl Vsr {
         }
         let (layout, cluster) = (self.config.layout, self.config.cluster);
         let slots = first * HEADERS_PER_SECTOR..(first + count) * HEADERS_PER_SECTOR;
-        let ring = &mut self.booting().ring;
+        let boot = self.booting();
         for (slot, index) in slots.zip(0usize..) {
-            ring[slot as usize] = match &bytes {
+            let read = match &bytes {
                 Some(bytes) => {
                     parse_header_entry(&bytes[index * HEADER_SIZE..(index + 1) * HEADER_SIZE], slot, &layout, cluster)
                 }
                 None => HeaderRead::Corrupt,
             };
+            match &read {
+                HeaderRead::Empty => continue,
+                HeaderRead::Valid(header) => boot.highest = boot.highest.max(header.op),
+                HeaderRead::Corrupt | HeaderRead::Misdirected => boot.highest = boot.highest.max(Op(u64::from(slot))),
+            }
+            boot.ring[slot as usize] = read;
         }
         if self.booting().attempts.is_empty() {
             self.booting().stage = Stage::Prepares;
@@ -206,21 +221,10 @@ impl Vsr {
         let layout = self.config.layout;
         let named = self.promised().head;
         let boot = self.booting();
-        let mut highest = named;
-        for (slot, header) in (0u64..).zip(&boot.ring) {
-            match header {
-                HeaderRead::Empty => {}
-                HeaderRead::Valid(header) => highest = highest.max(header.op),
-                HeaderRead::Corrupt | HeaderRead::Misdirected => highest = highest.max(Op(slot)),
-            }
-        }
-        for prepare in boot.prepares.values() {
-            if let PrepareRead::Valid(header) = prepare {
-                highest = highest.max(header.op);
-            }
-        }
+        let highest = boot.highest.max(named);
         let end = (highest.0 + WRITE_WINDOW + 1).min(u64::from(layout.slot_count)) as u32;
-        boot.to_read = (0..end).rev().filter(|slot| !boot.prepares.contains_key(slot)).collect();
+        boot.to_read = (boot.looked..end).rev().collect();
+        boot.looked = end.max(boot.looked);
         if boot.to_read.is_empty() {
             return self.decide_slots(actions);
         }
@@ -243,6 +247,7 @@ impl Vsr {
         let again = partial && read == PrepareRead::Corrupt;
         if let (PrepareRead::Valid(header), Some(bytes)) = (&read, &bytes) {
             boot.whole.insert(slot, bytes.slice(0, header.size as usize));
+            boot.highest = boot.highest.max(header.op);
         }
         boot.prepares.insert(slot, read);
         if again {
@@ -297,6 +302,7 @@ impl Vsr {
         }
         boot.to_rewrite.sort_unstable_by_key(|header| core::cmp::Reverse(header.op));
         boot.stage = Stage::Rewrite;
+        self.journal.gather(true);
         self.boot = Some(boot);
         self.boot_step(actions);
     }
@@ -358,11 +364,11 @@ impl Vsr {
     pub(super) fn boot_step(&mut self, actions: &mut Actions) {
         let Some(mut boot) = self.boot.take() else { return };
         if boot.stage == Stage::Rewrite {
-            while self.journal.writes_in_flight() < READS_MAX {
+            while self.journal.writes_in_flight() < REWRITES_MAX {
                 let Some(header) = boot.to_rewrite.pop() else { break };
                 let slot = self.config.layout.slot(header.op);
                 let frame = boot.whole.remove(&slot).expect("what is vouched for was read");
-                self.journal.rewrite(&header, &frame, actions);
+                self.journal.write(&header, &frame, actions);
             }
             let done =
                 boot.to_rewrite.is_empty() && self.journal.writes_in_flight() == 0 && self.durable_mut().is_idle();
@@ -374,6 +380,7 @@ impl Vsr {
     }
 
     fn finish_boot(&mut self, actions: &mut Actions) {
+        self.journal.gather(false);
         self.durable_op = self.promised().head;
         self.timers.set(Timer::Ping, self.now.monotonic);
         for heard in &mut self.heard {

@@ -63,6 +63,8 @@ pub struct Journal {
     writes: BTreeMap<u32, SlotWrite>,
     sectors: BTreeMap<u32, SectorWrite>,
     cache: BTreeMap<Op, (Checksum, Frame)>,
+    /// Whether a sector of the ring waits for all prepares of its slots that are being written.
+    gathers: bool,
 }
 
 impl Journal {
@@ -75,6 +77,7 @@ impl Journal {
             writes: BTreeMap::new(),
             sectors: BTreeMap::new(),
             cache: BTreeMap::new(),
+            gathers: false,
         }
     }
 
@@ -123,14 +126,15 @@ impl Journal {
         }
     }
 
+    /// While on, one write of a sector of the ring serves all prepares of its slots that are being written: for recovery, which
+    /// writes many at once and acknowledges none before the last.
+    pub(super) fn gather(&mut self, on: bool) {
+        self.gathers = on;
+    }
+
     /// Writes a prepare to its slot, then its header. `frame` is kept in memory too.
     pub(super) fn write(&mut self, header: &Header, frame: &Frame, actions: &mut Actions) {
         self.remember(header, frame);
-        self.rewrite(header, frame, actions);
-    }
-
-    /// Like [`Journal::write`], without keeping the prepare in memory.
-    pub(super) fn rewrite(&mut self, header: &Header, frame: &Frame, actions: &mut Actions) {
         assert_eq!(frame.len(), header.size as usize, "a prepare is written whole and alone");
         let slot = self.layout.slot(header.op);
         if let Some(write) = self.writes.get_mut(&slot) {
@@ -157,9 +161,15 @@ impl Journal {
         let number = slot / HEADERS_PER_SECTOR;
         let sector = self.sectors.entry(number).or_default();
         sector.waiting.push(slot);
-        if !sector.in_flight {
-            self.start_sector(number, actions);
+        let waiting = sector.waiting.len();
+        if sector.in_flight {
+            return;
         }
+        let first = number * HEADERS_PER_SECTOR;
+        if self.gathers && self.writes.range(first..first + HEADERS_PER_SECTOR).count() > waiting {
+            return;
+        }
+        self.start_sector(number, actions);
     }
 
     fn start_sector(&mut self, number: u32, actions: &mut Actions) {

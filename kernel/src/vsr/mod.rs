@@ -23,7 +23,7 @@ pub mod timer;
 mod token;
 mod view_change;
 
-use alloc::{format, vec::Vec};
+use alloc::format;
 
 pub use commit::StateMachine;
 pub use config::{Config, Timeouts};
@@ -121,11 +121,12 @@ impl Vsr {
             }
             Kind::PrepareWrite => self.journal.on_prepare_written(value as u32, actions),
             Kind::RingWrite => {
-                let mut durable = Vec::new();
+                let mut durable = core::mem::take(&mut self.written);
                 self.journal.on_ring_written(value as u32, &mut durable, actions);
-                for header in durable {
+                for header in durable.drain(..) {
                     self.on_prepare_durable(&header, actions);
                 }
+                self.written = durable;
             }
             Kind::PrepareRead => self.on_prepare_read(crate::types::Op(value), result, actions),
             Kind::BootSuperblock => self.on_boot_superblock(value as u8, result, actions),

@@ -72,6 +72,8 @@ pub struct Vsr {
     pub(super) boot: Option<Boot>,
     /// What the current step executed.
     pub(super) executed: Vec<(Header, Frame)>,
+    /// Room for what one write of the header ring makes durable; empty between steps.
+    pub(super) written: Vec<Header>,
 }
 
 /// What only a primary knows. Empty elsewhere.
@@ -182,6 +184,7 @@ impl Vsr {
             repair: Repair::default(),
             boot: None,
             executed: Vec::new(),
+            written: Vec::new(),
             config,
         }
     }

@@ -262,6 +262,12 @@ impl World {
         self.probes.total(name)
     }
 
+    /// Tells how often processes took the rare path of this name, in a world with the nodes of this one: for who asks often.
+    pub fn probe_counter(&self, name: &str) -> impl Fn(&Self) -> u64 + use<> {
+        let places = self.probes.places(name);
+        move |world| world.probes.total_at(&places)
+    }
+
     /// Every rare path that a process of this world declares, with how often it was taken.
     pub fn probe_counts(&self) -> Vec<(&'static str, u64)> {
         self.probes.totals()

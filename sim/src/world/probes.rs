@@ -38,10 +38,18 @@ impl ProbeCounts {
         totals
     }
 
+    /// Where a name stands in each table that has it.
+    pub(super) fn places(&self, name: &str) -> Vec<(u32, u16)> {
+        let place = |names: &&[&str]| names.iter().position(|known| *known == name);
+        let places = (0..).zip(&self.tables).filter_map(|(table, names)| Some((table, place(names)? as u16)));
+        places.collect()
+    }
+
+    pub(super) fn total_at(&self, places: &[(u32, u16)]) -> u64 {
+        places.iter().map(|(table, place)| self.counts[*table as usize][usize::from(*place)]).sum()
+    }
+
     pub(super) fn total(&self, name: &str) -> u64 {
-        let of_table = |(names, counts): (&&[&str], &Vec<u64>)| {
-            names.iter().position(|known| *known == name).map_or(0, |place| counts[place])
-        };
-        self.tables.iter().zip(&self.counts).map(of_table).sum()
+        self.total_at(&self.places(name))
     }
 }

@@ -1,6 +1,5 @@
 //! What the bytes of either ring are taken for.
 
-
 use super::*;
 use crate::{
     types::{Op, View},
