@@ -155,6 +155,10 @@ fn draw_network(random: &mut Stream, families: &[FaultFamily]) -> LinkSettings {
     }
     if families.contains(&FaultFamily::Reorder) {
         link.duplication_ppm = duplication_ppm * severe;
+        if random.chance(400_000) {
+            // Long enough for the second copy to come views later.
+            link.duplicate_delay_max_ns = random.range(200 * MS, 5_000 * MS);
+        }
         link.reorder_ppm = reorder_ppm;
         link.reorder_delay_max_ns = random.range(MS, 60 * MS);
     }
@@ -238,9 +242,13 @@ impl Nemesis<'_> {
             let patience_ns = self.random.range(200 * MS, 1_200 * MS);
             let fault = self.fault(family);
             let damaged = matches!(fault, Fault::Damage { .. });
+            let deposed = matches!(fault, Fault::Isolate { target: Target::Primary, clients: false, .. });
             steps.push(Step { after, patience_ns, fault });
             if damaged {
                 self.discover_damage(steps);
+            }
+            if deposed {
+                self.kill_successor(steps);
             }
         }
     }
@@ -256,6 +264,18 @@ impl Nemesis<'_> {
         if self.random.chance(600_000) {
             at_once(self.random.range(0, 60 * MS), Target::Primary, self.random.range(200 * MS, 900 * MS));
         }
+    }
+
+    /// A primary that is cut off from the others, and not from its clients, goes on for a while with what nobody else has. Often
+    /// its successor dies soon: who then finds the log must tell the longer one from the later one.
+    fn kill_successor(&mut self, steps: &mut Vec<Step>) {
+        if self.random.chance(400_000) {
+            return;
+        }
+        // Nothing commits any more before there is one.
+        let after = Progress::Commits { count: self.random.range(1, 4) };
+        let fault = Fault::Kill { target: Target::Primary, down_ns: self.random.range(300 * MS, 1_500 * MS) };
+        steps.push(Step { after, patience_ns: 1_500 * MS, fault });
     }
 
     /// What a step waits for. After something that may change the view, often the midst of that.
@@ -348,7 +368,7 @@ impl Nemesis<'_> {
     fn partition(&mut self) -> Fault {
         let for_ns = self.random.range(30 * MS, 1_200 * MS);
         match self.random.weighted(&[4, 3, 3, 3, 2, 2]) {
-            0 => Fault::Isolate { target: self.target(), for_ns },
+            0 => Fault::Isolate { target: self.target(), clients: self.random.chance(400_000), for_ns },
             1 => Fault::CutOneWay { from: self.target(), to: self.target(), for_ns },
             2 => Fault::Deafen { target: self.target(), mute: self.random.chance(500_000), for_ns },
             3 => {

@@ -181,10 +181,12 @@ pub enum Fault {
         /// For how long.
         for_ns: u64,
     },
-    /// No frame passes between one replica and anybody.
+    /// No frame passes between one replica and the others.
     Isolate {
         /// Whom.
         target: Target,
+        /// Whether it is cut off from the clients too.
+        clients: bool,
         /// For how long.
         for_ns: u64,
     },
@@ -459,7 +461,10 @@ impl fmt::Display for Fault {
             }
             Self::KillAll { .. } => write!(f, "kill every replica"),
             Self::Pause { target, for_ns } => write!(f, "pause {target} for {} ms", ms(for_ns)),
-            Self::Isolate { target, for_ns } => write!(f, "cut {target} off for {} ms", ms(for_ns)),
+            Self::Isolate { target, clients: true, for_ns } => write!(f, "cut {target} off for {} ms", ms(for_ns)),
+            Self::Isolate { target, clients: false, for_ns } => {
+                write!(f, "cut {target} off from the other replicas for {} ms", ms(for_ns))
+            }
             Self::CutOneWay { from, to, for_ns } => write!(f, "cut {from} to {to} for {} ms", ms(for_ns)),
             Self::Deafen { target, mute: false, for_ns } => write!(f, "deafen {target} for {} ms", ms(for_ns)),
             Self::Deafen { target, mute: true, for_ns } => write!(f, "mute {target} for {} ms", ms(for_ns)),

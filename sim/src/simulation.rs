@@ -395,9 +395,10 @@ impl Simulation {
     fn strike_network(&mut self, fault: &Fault) {
         let everybody: Vec<NodeId> = self.world.nodes().collect();
         match fault {
-            Fault::Isolate { target, for_ns } => {
+            Fault::Isolate { target, clients, for_ns } => {
                 let node = self.resolve(*target);
-                for other in everybody {
+                let replicas = usize::from(self.replicas);
+                for other in everybody.into_iter().take(if *clients { usize::MAX } else { replicas }) {
                     self.cut(node, other, *for_ns);
                     self.cut(other, node, *for_ns);
                 }

@@ -133,7 +133,8 @@ impl Link {
         if settings.duplication_ppm > 0 {
             let stream = self.rare_stream(DUPLICATION, source);
             if stream.chance(settings.duplication_ppm) {
-                let latest_ns = settings.latency_max_ns.saturating_mul(2).max(settings.latency_min_ns);
+                let latest_ns = settings.latency_max_ns.max(settings.latency_min_ns);
+                let latest_ns = latest_ns.saturating_add(settings.duplicate_delay_max_ns);
                 let delay_ns = stream.range(settings.latency_min_ns, latest_ns);
                 route.copy_at_ns = Some(now_ns.saturating_add(delay_ns));
                 route.fate.0 |= Fate::DUPLICATED;

@@ -32,6 +32,8 @@ pub struct LinkSettings {
     pub loss_ppm: u32,
     /// Frames that arrive twice.
     pub duplication_ppm: u32,
+    /// The longest that the second copy is held back: what was said views ago may be heard again.
+    pub duplicate_delay_max_ns: u64,
     /// Frames that arrive with flipped bits.
     pub corruption_ppm: u32,
     /// The most bits that one corruption flips.
@@ -53,6 +55,7 @@ impl Default for LinkSettings {
             distribution: Distribution::Uniform,
             loss_ppm: 0,
             duplication_ppm: 0,
+            duplicate_delay_max_ns: 2_000_000,
             corruption_ppm: 0,
             corruption_bits_max: 8,
             reorder_ppm: 0,
@@ -64,7 +67,7 @@ impl Default for LinkSettings {
 
 impl LinkSettings {
     /// How many numbers describe a link.
-    pub(crate) const NUMBERS: usize = 11;
+    pub(crate) const NUMBERS: usize = 12;
 
     /// The settings as numbers, as a trace holds them.
     pub(crate) fn numbers(&self) -> [u64; Self::NUMBERS] {
@@ -84,6 +87,7 @@ impl LinkSettings {
             self.reorder_ppm.into(),
             self.reorder_delay_max_ns,
             self.in_flight_max.into(),
+            self.duplicate_delay_max_ns,
         ]
     }
 
@@ -106,6 +110,7 @@ impl LinkSettings {
             reorder_ppm: small(8)?,
             reorder_delay_max_ns: numbers[9],
             in_flight_max: small(10)?,
+            duplicate_delay_max_ns: numbers[11],
         })
     }
 }

@@ -6,7 +6,7 @@ use super::{TraceError, cursor::Cursor, encode::Page};
 const MAGIC: [u8; 8] = *b"CHRTRACE";
 
 /// The version of everything in a trace, header and records.
-const FORMAT_VERSION: u16 = 1;
+const FORMAT_VERSION: u16 = 2;
 
 /// What was run.
 #[derive(Clone, PartialEq, Eq, Debug)]
