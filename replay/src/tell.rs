@@ -117,6 +117,7 @@ impl<'a> Teller<'a> {
             Record::Cut { from, to } => return self.link(entry, "cut", *from, *to),
             Record::Heal { from, to } => return self.link(entry, "heal", *from, *to),
             Record::Clog { from, to } => return self.link(entry, "clog", *from, *to),
+            Record::Echo { from, to } => return self.link(entry, "echo", *from, *to),
             Record::Unclog { from, to } => return self.link(entry, "unclog", *from, *to),
             Record::Start { node, .. } if self.restarted.take_if(|last| *last == node.node).is_some() => return,
             // A node that stopped itself has said so.

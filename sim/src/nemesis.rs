@@ -224,7 +224,7 @@ struct Nemesis<'a> {
 impl Nemesis<'_> {
     fn steps(&mut self, steps: &mut Vec<Step>, expected_commits: &mut u64) {
         let striking: Vec<FaultFamily> = (self.families.iter().copied())
-            .filter(|family| !matches!(family, FaultFamily::Loss | FaultFamily::Reorder | FaultFamily::BitFlip))
+            .filter(|family| !matches!(family, FaultFamily::Loss | FaultFamily::BitFlip))
             .collect();
         if striking.is_empty() {
             return;
@@ -235,7 +235,12 @@ impl Nemesis<'_> {
             let crashes = [FaultFamily::Kill, FaultFamily::KillMidway, FaultFamily::PowerCut];
             let crash = striking.iter().copied().find(|family| number == 0 && crashes.contains(family));
             let family = crash.unwrap_or_else(|| *self.random.pick(&striking));
-            let after = self.progress(steps.last());
+            // What was said in one view tries the next one when that begins.
+            let after = if family == FaultFamily::Reorder && self.random.chance(700_000) {
+                Progress::Probe { name: "view_started".to_owned(), count: 1 }
+            } else {
+                self.progress(steps.last())
+            };
             if let Progress::Commits { count } = after {
                 *expected_commits += count;
             }
@@ -322,9 +327,11 @@ impl Nemesis<'_> {
             },
             FaultFamily::DiskError => self.disk_error(),
             FaultFamily::Damage => self.damage(),
-            FaultFamily::Partition | FaultFamily::Loss | FaultFamily::Reorder | FaultFamily::BitFlip => {
-                self.partition()
+            FaultFamily::Reorder => {
+                let target = if self.random.chance(700_000) { Target::Primary } else { self.target() };
+                Fault::Echo { target }
             }
+            FaultFamily::Partition | FaultFamily::Loss | FaultFamily::BitFlip => self.partition(),
         }
     }
 

@@ -8,14 +8,18 @@
 //! Cuts are counted, so that a link with two cuts needs two heals, in any order. Deliberately absent: connections, order.
 
 mod link;
+mod memory;
 mod settings;
 
 use std::collections::BTreeMap;
 
 use chronon::{frame::Frame, types::NodeId};
 
-use self::link::{Families, Link, Source};
 pub use self::settings::{Distribution, LinkSettings};
+use self::{
+    link::{Families, Link, Source},
+    memory::Memory,
+};
 
 /// What became of a frame when it was sent: none of these, or several.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -113,6 +117,7 @@ pub struct SimNetwork {
     families: Families,
     /// What clogged links hold.
     held: BTreeMap<(NodeId, NodeId), Vec<Flight>>,
+    memory: Memory,
     /// What became of all frames so far, but for how many were sent, which their sender counts.
     pub(crate) counts: NetworkCounts,
 }
@@ -125,6 +130,7 @@ impl SimNetwork {
             stride: 0,
             families: Families::new(seed),
             held: BTreeMap::new(),
+            memory: Memory::default(),
             counts: NetworkCounts::default(),
         }
     }
@@ -223,6 +229,29 @@ impl SimNetwork {
         let place = self.place(from, to);
         self.links[place].set_clogged(false, &self.default);
         self.held.remove(&(from, to)).unwrap_or_default()
+    }
+
+    /// Keeps the last `frames_max` frames of each link.
+    pub(crate) fn keep(&mut self, frames_max: u32) {
+        self.memory.keep(frames_max);
+    }
+
+    /// Keeps a frame that is sent, if frames are kept.
+    #[inline(always)]
+    pub(crate) fn remember(&mut self, from: NodeId, to: NodeId, number: u64, frame: &Frame) {
+        if self.memory.keeps() {
+            self.memory.add(from, to, number, frame);
+        }
+    }
+
+    /// The last frames of the link once more, under way again; as many as have room.
+    pub(crate) fn echo(&mut self, from: NodeId, to: NodeId) -> Vec<Flight> {
+        let place = self.place(from, to);
+        let room = self.links[place].enter(self.memory.frames(from, to).count(), &self.default);
+        let frames = self.memory.frames(from, to).take(room);
+        frames
+            .map(|(number, frame)| Flight { frame: frame.clone(), number: *number, from, to, corrupted: false })
+            .collect()
     }
 
     /// The links that are clogged.

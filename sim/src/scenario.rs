@@ -50,7 +50,7 @@ pub fn find(name: &str) -> Option<&'static Scenario> {
 pub enum FaultFamily {
     /// Frames are lost.
     Loss,
-    /// Frames are repeated and overtake each other.
+    /// Frames are repeated, overtake each other, and come again much later.
     Reorder,
     /// Bits of frames flip.
     BitFlip,
@@ -113,7 +113,7 @@ impl FaultFamily {
     pub const fn about(self) -> &'static str {
         match self {
             Self::Loss => "frames are lost",
-            Self::Reorder => "frames are repeated and overtake each other",
+            Self::Reorder => "frames are repeated, overtake each other, and come again much later",
             Self::BitFlip => "bits of frames flip",
             Self::Partition => "links are cut, one way or both, between replicas and to clients, or clogged",
             Self::Kill => "processes die between two events",

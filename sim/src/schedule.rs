@@ -233,6 +233,11 @@ pub enum Fault {
         /// For how long.
         for_ns: u64,
     },
+    /// What the other replicas last said to one comes again, all of it at once.
+    Echo {
+        /// Whom.
+        target: Target,
+    },
     /// The realtime clock jumps.
     StepClock {
         /// Whose.
@@ -393,6 +398,7 @@ impl Fault {
             | Self::Isolate { target, .. }
             | Self::Deafen { target, .. }
             | Self::CutClient { target, .. }
+            | Self::Echo { target }
             | Self::StepClock { target, .. }
             | Self::StallDisk { target, .. }
             | Self::SlowDisk { target, .. }
@@ -472,6 +478,7 @@ impl fmt::Display for Fault {
             Self::CutClient { client, target, for_ns } => {
                 write!(f, "cut client {client} from {target} for {} ms", ms(for_ns))
             }
+            Self::Echo { target } => write!(f, "say again to {target} what it was told last"),
             Self::Clog { from, to, for_ns } => write!(f, "clog {from} to {to} for {} ms", ms(for_ns)),
             Self::StepClock { target, delta_ns } => write!(f, "step the clock of {target} by {delta_ns} ns"),
             Self::StallDisk { target, for_ns } => write!(f, "stall the disk of {target} for {} ms", ms(for_ns)),

@@ -31,6 +31,9 @@ pub const ANSWER_BOUND_NS: u64 = 10_000_000_000;
 /// How often the healed cluster is looked at.
 const LOOK_NS: u64 = 100_000_000;
 
+/// How many frames of a link an echo repeats at most.
+const ECHO_FRAMES: u32 = 32;
+
 /// A run that takes more steps than this is stuck.
 const STEPS_MAX: u64 = 4_000_000;
 
@@ -133,6 +136,9 @@ impl Simulation {
             schedule: schedule.clone(),
         };
         simulation.add_nodes();
+        if schedule.steps.iter().any(|step| matches!(step.fault, Fault::Echo { .. })) {
+            simulation.world.remember_frames(ECHO_FRAMES);
+        }
         simulation
     }
 
@@ -426,6 +432,12 @@ impl Simulation {
                 let (client, node) = (NodeId(u32::from(self.replicas) + u32::from(*client)), self.resolve(*target));
                 self.cut(client, node, *for_ns);
                 self.cut(node, client, *for_ns);
+            }
+            Fault::Echo { target } => {
+                let node = self.resolve(*target);
+                for other in self.nodes().filter(|other| *other != node) {
+                    self.world.echo(other, node);
+                }
             }
             Fault::Clog { from, to, for_ns } => {
                 let (from, to) = (self.resolve(*from), self.resolve(*to));

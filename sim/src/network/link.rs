@@ -81,6 +81,14 @@ impl Link {
         self.in_flight
     }
 
+    /// Counts frames as under way that were not just sent, as many of `count` as there is room for. Says how many.
+    pub(super) fn enter(&mut self, count: usize, default: &LinkSettings) -> usize {
+        let room = self.settings(default).in_flight_max.saturating_sub(self.in_flight);
+        let entering = count.min(room as usize);
+        self.in_flight += entering as u32;
+        entering
+    }
+
     /// Takes anew out of the settings what a plain link needs.
     pub(super) fn refresh(&mut self, default: &LinkSettings) {
         let settings = *self.settings(default);

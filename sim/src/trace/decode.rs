@@ -294,6 +294,7 @@ impl<'a> Records<'a> {
             tag::HEAL => Record::Heal { from: self.node()?, to: self.node()? },
             tag::CLOG => Record::Clog { from: self.node()?, to: self.node()? },
             tag::UNCLOG => Record::Unclog { from: self.node()?, to: self.node()? },
+            tag::ECHO => Record::Echo { from: self.node()?, to: self.node()? },
             tag::DROP => {
                 let number = self.cursor.number()?;
                 Record::Drop { from: self.node()?, to: self.node()?, number }

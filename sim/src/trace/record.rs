@@ -137,6 +137,8 @@ pub enum Record<'a> {
     Clog { from: Named<'a>, to: Named<'a> },
     /// A link was opened.
     Unclog { from: Named<'a>, to: Named<'a> },
+    /// The last frames of a link came again.
+    Echo { from: Named<'a>, to: Named<'a> },
     /// A frame under way was dropped.
     Drop { from: Named<'a>, to: Named<'a>, number: u64 },
     /// A node's clocks run at another rate.
@@ -260,6 +262,7 @@ impl fmt::Display for Record<'_> {
             Self::Cut { from, to } => write!(f, "cut {from} → {to}"),
             Self::Heal { from, to } => write!(f, "heal {from} → {to}"),
             Self::Clog { from, to } => write!(f, "clog {from} → {to}"),
+            Self::Echo { from, to } => write!(f, "echo {from} → {to}"),
             Self::Unclog { from, to } => write!(f, "unclog {from} → {to}"),
             Self::Drop { from, to, number } => write!(f, "dropped #{number} from {from} to {to}, under way"),
             Self::Drift { drift_ppb, .. } => write!(f, "clocks now drift by {drift_ppb} parts per billion"),

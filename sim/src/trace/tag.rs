@@ -70,6 +70,8 @@ pub(super) const NOTE: u8 = 25;
 pub(super) const FATE: u8 = 26;
 /// Where the streams of randomness stand.
 pub(super) const CHECKPOINT: u8 = 29;
+/// A link's last frames came again.
+pub(super) const ECHO: u8 = 30;
 /// An oracle or a cap stopped the world.
 pub(super) const VERDICT: u8 = 27;
 /// The end: nothing follows.

@@ -67,6 +67,7 @@ pub(crate) enum Happening<'a> {
     Heal { from: NodeId, to: NodeId },
     Clog { from: NodeId, to: NodeId },
     Unclog { from: NodeId, to: NodeId },
+    Echo { from: NodeId, to: NodeId },
     Drop { number: u64, from: NodeId, to: NodeId },
     Drift { node: NodeId, drift_ppb: i32 },
     ClockStep { node: NodeId, delta_ns: i64 },
@@ -246,6 +247,7 @@ impl TraceWriter {
             Happening::Heal { from, to } => two(begin(page, tag::HEAL, passed_ns), from, to),
             Happening::Clog { from, to } => two(begin(page, tag::CLOG, passed_ns), from, to),
             Happening::Unclog { from, to } => two(begin(page, tag::UNCLOG, passed_ns), from, to),
+            Happening::Echo { from, to } => two(begin(page, tag::ECHO, passed_ns), from, to),
             Happening::Drop { number, from, to } => two(begin(page, tag::DROP, passed_ns).number(number), from, to),
             Happening::Drift { node, drift_ppb } => {
                 begin(page, tag::DRIFT, passed_ns).number(node.0.into()).signed(drift_ppb.into()).end();

@@ -88,6 +88,23 @@ impl World {
         }
     }
 
+    /// Keeps the last `frames_max` frames of each link from now on, for [`World::echo`].
+    pub fn remember_frames(&mut self, frames_max: u32) {
+        self.core.network.keep(frames_max);
+    }
+
+    /// The network says again, at this instant and in order, the last frames that it was given for the link, whatever became
+    /// of them then. Says what it remembers: see [`World::remember_frames`].
+    pub fn echo(&mut self, from: NodeId, to: NodeId) {
+        if self.is_over() {
+            return;
+        }
+        self.core.trace.happening(self.core.now_ns, &Happening::Echo { from, to });
+        for flight in self.core.network.echo(from, to) {
+            self.soon(Pending::Flight(flight));
+        }
+    }
+
     /// Gives new settings to every link that has none of its own.
     pub fn set_links(&mut self, settings: LinkSettings) {
         if self.is_over() {

@@ -106,6 +106,7 @@ impl Core {
             self.network.counts.nobody += 1;
             return self.trace.fate(Fate(Fate::UNKNOWN));
         }
+        self.network.remember(from, to, self.sent, &frame);
         match self.network.route(self.now_ns, from, to) {
             Ok(at_ns) => {
                 let number = self.sent;

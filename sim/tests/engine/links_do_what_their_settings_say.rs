@@ -96,6 +96,42 @@ fn loss_duplication_and_corruption_come_as_often_as_they_say() {
 }
 
 #[test]
+fn a_second_copy_comes_as_late_as_it_may() {
+    let mut world = world(6, 200, |link| LinkSettings {
+        duplication_ppm: 1_000_000,
+        duplicate_delay_max_ns: 1_000 * MS,
+        ..link
+    });
+    world.run_for(2_000 * MS);
+    let latencies = latencies(&world);
+    assert_eq!(latencies.len(), 400);
+    let late = latencies.iter().filter(|latency| **latency > 100 * MS).count();
+    assert!((150..200).contains(&late), "{late} of 200 second copies came later than a tenth of what they may");
+    assert!(latencies.iter().all(|latency| *latency <= 1_002 * MS));
+}
+
+#[test]
+fn an_echo_is_the_last_frames_of_a_link_in_order_whatever_became_of_them() {
+    let mut world = World::new(4);
+    world.remember_frames(3);
+    world.add_node("a", Recorder::sending(B, 5));
+    world.add_node("b", Recorder::default());
+    world.cut(A, B);
+    world.run_for(10 * MS);
+    world.echo(A, B);
+    world.echo(B, A);
+    world.run_for(10 * MS);
+    assert_eq!(received(&world).len(), 0, "an echo comes over its link, which is cut");
+    world.heal(A, B);
+    for _ in 0..2 {
+        world.echo(A, B);
+        world.run_for(10 * MS);
+    }
+    assert_eq!(received(&world), [[2], [3], [4], [2], [3], [4]]);
+    assert_eq!(world.network().in_flight(A, B), 0);
+}
+
+#[test]
 fn a_corrupted_frame_has_its_length_and_few_other_bits() {
     let mut world = World::new(4);
     let link = LinkSettings { corruption_ppm: 1_000_000, corruption_bits_max: 3, ..LinkSettings::default() };

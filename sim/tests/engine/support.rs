@@ -161,9 +161,10 @@ pub(crate) fn busy_world(seed: u64, trace: TraceMode, bodies: TraceBodies) -> Wo
 pub(crate) fn trouble(world: &mut World) {
     let nodes: Vec<NodeId> = world.nodes().collect();
     let mut stream = Stream::new(world.seed(), "trouble", 0, 0);
+    world.remember_frames(4);
     for _ in 0..25 {
         let (a, b) = (*stream.pick(&nodes), *stream.pick(&nodes));
-        match stream.below(10) {
+        match stream.below(11) {
             0 => world.cut(a, b),
             1 => world.cut_one_way(a, b),
             2 => world.heal_all(),
@@ -172,6 +173,7 @@ pub(crate) fn trouble(world: &mut World) {
             5 => drop(world.pause(a)),
             6 => world.skew(a, -5_000, stream.below(200_000) as i32 - 100_000),
             7 => world.kill_after_actions(a, 1),
+            8 => world.echo(a, b),
             _ => {
                 for node in &nodes {
                     world.resume(*node);

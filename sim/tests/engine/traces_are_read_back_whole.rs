@@ -142,8 +142,8 @@ fn other_files_and_other_formats_are_called_that() {
     let mut bytes = troubled(2, TraceBodies::Checksum).trace().expect("it was kept");
     bytes[8] += 1;
     let error = Trace::parse(&bytes).map(|_| ()).expect_err("it is of another format");
-    assert_eq!(error, TraceError::Version { found: 2, known: 1 });
-    assert!(error.to_string().contains("format 2") && error.to_string().contains("write it anew"));
+    assert_eq!(error, TraceError::Version { found: 3, known: 2 });
+    assert!(error.to_string().contains("format 3") && error.to_string().contains("write it anew"));
 }
 
 #[test]
