@@ -245,7 +245,8 @@ impl Nemesis<'_> {
                 *expected_commits += count;
             }
             let patience_ns = self.random.range(200 * MS, 1_200 * MS);
-            let fault = self.fault(family);
+            let carousel = family == FaultFamily::Kill && self.random.chance(150_000);
+            let fault = if carousel { self.kill_primary_briefly() } else { self.fault(family) };
             let damaged = matches!(fault, Fault::Damage { .. });
             let deposed = matches!(fault, Fault::Isolate { target: Target::Primary, clients: false, .. });
             steps.push(Step { after, patience_ns, fault });
@@ -254,6 +255,9 @@ impl Nemesis<'_> {
             }
             if deposed {
                 self.kill_successor(steps);
+            }
+            if carousel {
+                self.kill_every_successor(steps);
             }
         }
     }
@@ -269,6 +273,25 @@ impl Nemesis<'_> {
         if self.random.chance(600_000) {
             at_once(self.random.range(0, 60 * MS), Target::Primary, self.random.range(200 * MS, 900 * MS));
         }
+    }
+
+    /// Every primary dies as its view starts, until it is the first one's turn again, with the same ops uncommitted and what was
+    /// said of them in its earlier view still under way.
+    fn kill_every_successor(&mut self, steps: &mut Vec<Step>) {
+        let mut at_start = |fault: Fault| {
+            let after = Progress::Probe { name: "view_started".to_owned(), count: 1 };
+            steps.push(Step { after, patience_ns: 1_500 * MS, fault });
+        };
+        for _ in 1..self.replicas {
+            at_start(self.kill_primary_briefly());
+        }
+        if self.families.contains(&FaultFamily::Reorder) {
+            at_start(Fault::Echo { target: Target::Primary });
+        }
+    }
+
+    fn kill_primary_briefly(&mut self) -> Fault {
+        Fault::Kill { target: Target::Primary, down_ns: self.random.range(MS, 30 * MS) }
     }
 
     /// A primary that is cut off from the others, and not from its clients, goes on for a while with what nobody else has. Often

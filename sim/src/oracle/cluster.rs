@@ -172,9 +172,10 @@ impl ClusterOracle {
         let vsr = process.vsr();
         let before = self.model.head();
         for (header, frame) in vsr.executed() {
-            if self.agreement.executed(&self.model, replica, header, frame)? {
+            let first = self.agreement.executed(&self.model, replica, header, frame)?;
+            self.commits_by_quorum(world, replica, vsr.view(), first, header, frame)?;
+            if first {
                 timestamps::follows(&self.model, replica, header)?;
-                self.commits_by_quorum(world, replica, vsr.view(), header, frame)?;
                 self.replies.run(&mut self.model, replica, header, frame)?;
                 self.model.append(header, replica, vsr.view());
             }
@@ -194,6 +195,7 @@ impl ClusterOracle {
         world: &WorldView<'_>,
         replica: ReplicaId,
         view: View,
+        first: bool,
         header: &Header,
         frame: &Frame,
     ) -> Result<(), Violation> {
@@ -201,6 +203,10 @@ impl ClusterOracle {
         let holds =
             |other: ReplicaId| durability.holding(world.disk(other.node()), header.op, frame) != Holding::Missing;
         let prepare = self.prepares.get_mut(header.op, header.checksum);
+        self.quorum.counted(prepare.as_deref(), replica, header, view, holds)?;
+        if !first {
+            return Ok(());
+        }
         let by_holding = self.quorum.committed(prepare.as_deref(), replica, header, view, holds)?;
         if let Some((primary, view)) = by_holding {
             self.durability.remember(primary, view, header.op);
@@ -228,7 +234,10 @@ impl ClusterOracle {
             }
             Command::Commit | Command::StartView | Command::Reply => {
                 self.speaks_in(speaker, command, view)?;
-                self.quorum.serves(replica, command, view)?;
+                match command {
+                    Command::StartView => self.quorum.starts(replica, view, speech.commit())?,
+                    _ => self.quorum.serves(replica, command, view)?,
+                }
                 match command {
                     Command::Reply => self.replies.answers(&self.model, replica, speech)?,
                     Command::StartView => self.starts_view(replica, speech)?,

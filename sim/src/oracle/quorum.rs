@@ -2,7 +2,8 @@
 //!
 //! When an op is first executed, there must be a view in which a majority acknowledged that very prepare: backups by a
 //! `prepare_ok` of that view (each was on its sender's disk, see durability.rs), the view's primary by holding it.
-//! Acknowledgements of different views do not add up: who gave one may have left for another log since.
+//! Acknowledgements of different views do not add up: who gave one may have left for another log since. So what a primary
+//! commits beyond the commit index with which its view began, a majority acknowledged in that very view.
 //!
 //! What a majority acknowledged in one view is in the log of every later one, whether or not anybody has executed it.
 //!
@@ -37,7 +38,9 @@ pub(super) struct Quorum {
 struct Served {
     /// The latest view in which it served in this life.
     now: Option<View>,
-    /// The same of all lives before.
+    /// What was committed when that view began, as it says.
+    started: Op,
+    /// The latest view in which it served in all lives before.
     before: Option<View>,
 }
 
@@ -64,8 +67,49 @@ impl Quorum {
             let sentence = format!("{replica} sent {command} in {view}, and served in {before} before it restarted");
             return Err(broken(PROMISE, "served in an old view after a restart", sentence));
         }
-        served.now = served.now.max(Some(view));
+        if served.now < Some(view) {
+            (served.now, served.started) = (Some(view), Op::ROOT);
+        }
         Ok(())
+    }
+
+    /// As [`Quorum::serves`], with the start of the view: what it says first is what was committed then.
+    pub(super) fn starts(&mut self, replica: ReplicaId, view: View, commit: Op) -> Result<(), Violation> {
+        let first = self.replicas[replica.0 as usize].now < Some(view);
+        self.serves(replica, Command::StartView, view)?;
+        if first {
+            self.replicas[replica.0 as usize].started = commit;
+        }
+        Ok(())
+    }
+
+    /// A replica executes an op: the primary of `view` only what it may count as committed there.
+    pub(super) fn counted(
+        &self,
+        prepare: Option<&Prepare>,
+        replica: ReplicaId,
+        header: &Header,
+        view: View,
+        holds: impl Fn(ReplicaId) -> bool,
+    ) -> Result<(), Violation> {
+        let served = &self.replicas[replica.0 as usize];
+        if served.now != Some(view) || header.op <= served.started {
+            return Ok(());
+        }
+        let quorum = majority(self.replica_count);
+        let set = prepare.and_then(|prepare| prepare.acks().find(|(at, _)| *at == view)).map(|(_, set)| set);
+        let set = set.unwrap_or_default();
+        if set.count() + u8::from(!set.contains(replica) && holds(replica)) >= quorum {
+            return Ok(());
+        }
+        let sentence = format!(
+            "{replica}, the primary of {view}, executed {} ({:?}), of which {} of the {quorum} copies that commit were \
+             acknowledged in that view",
+            header.op,
+            header.checksum,
+            set.count()
+        );
+        Err(broken(PROMISE, "committed by acknowledgements of another view", sentence))
     }
 
     /// A prepare is sent that was not known: its view's primary proposes it, on top of one that is known.
@@ -265,6 +309,33 @@ mod tests {
         let violation = quorum.serves(R1, Command::StartView, View(4)).unwrap_err();
         assert_eq!(violation.sentence, "r1 sent start_view in v4, and served in v4 before it restarted");
         quorum.serves(R1, Command::StartView, View(7)).unwrap();
+    }
+
+    #[test]
+    fn a_primary_counts_only_what_was_acknowledged_in_its_view() {
+        let log = chain(1, 2);
+        let mut prepares = known(&log);
+        let mut quorum = quorum();
+        let counted = |quorum: &Quorum, prepares: &Prepares, op: usize, view| {
+            let (header, holds) = (&log[op - 1], |_| true);
+            let prepare = prepares.get(header.op, header.checksum);
+            quorum.counted(prepare, R1, header, View(view), holds).map_err(|broken| broken.place)
+        };
+        assert_eq!(counted(&quorum, &prepares, 2, 4), Ok(()), "it does not serve there");
+        quorum.starts(R1, View(4), Op(1)).unwrap();
+        prepares.get_mut(Op(2), log[1].checksum).unwrap().acknowledge(R0, View(1));
+        assert_eq!(counted(&quorum, &prepares, 1, 4), Ok(()), "committed before");
+        let other = Err("committed by acknowledgements of another view".to_owned());
+        assert_eq!(counted(&quorum, &prepares, 2, 4), other);
+        quorum.starts(R1, View(4), Op(2)).unwrap();
+        assert_eq!(counted(&quorum, &prepares, 2, 4), other, "said again, later");
+        prepares.get_mut(Op(2), log[1].checksum).unwrap().acknowledge(R2, View(4));
+        assert_eq!(counted(&quorum, &prepares, 2, 4), Ok(()), "that one's and its own");
+        let header = &log[1];
+        let prepare = prepares.get(header.op, header.checksum);
+        assert!(quorum.counted(prepare, R1, header, View(4), |_| false).is_err(), "it does not hold it itself");
+        quorum.serves(R1, Command::Commit, View(7)).unwrap();
+        assert_eq!(counted(&quorum, &prepares, 1, 7), other, "a view that never said what it began with");
     }
 
     #[test]

@@ -39,6 +39,11 @@ impl<'a> Speech<'a> {
         Op(self.number(72))
     }
 
+    /// The op up to which everything is committed.
+    pub(super) fn commit(self) -> Op {
+        Op(self.number(80))
+    }
+
     pub(super) fn timestamp(self) -> Timestamp {
         Timestamp(self.number(88))
     }
@@ -75,7 +80,7 @@ impl<'a> Speech<'a> {
 #[cfg(test)]
 mod tests {
     use chronon::{
-        types::{ClusterId, Epoch},
+        types::{ClusterId, CommitIndex, Epoch},
         wire::header::Header,
     };
 
@@ -88,6 +93,7 @@ mod tests {
                 request: RequestNumber(3),
                 epoch: Epoch(4),
                 op: Op(5),
+                commit: CommitIndex(6),
                 timestamp: Timestamp(7),
                 context: 8 << 64 | 9,
                 client: ClientId(10 << 64 | 11),
@@ -101,7 +107,7 @@ mod tests {
                 (speech.checksum(), speech.request(), speech.view()),
                 (sealed.checksum, header.request, View(12))
             );
-            assert_eq!((speech.op(), speech.timestamp()), (Op(5), Timestamp(7)));
+            assert_eq!((speech.op(), speech.commit(), speech.timestamp()), (Op(5), Op(6), Timestamp(7)));
             assert_eq!((speech.context(), speech.session()), (header.context, Session(9)));
             assert_eq!((speech.client(), speech.body()), (header.client, &b"body"[..]));
         }

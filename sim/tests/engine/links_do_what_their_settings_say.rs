@@ -97,11 +97,8 @@ fn loss_duplication_and_corruption_come_as_often_as_they_say() {
 
 #[test]
 fn a_second_copy_comes_as_late_as_it_may() {
-    let mut world = world(6, 200, |link| LinkSettings {
-        duplication_ppm: 1_000_000,
-        duplicate_delay_max_ns: 1_000 * MS,
-        ..link
-    });
+    let mut world =
+        world(6, 200, |link| LinkSettings { duplication_ppm: 1_000_000, duplicate_delay_max_ns: 1_000 * MS, ..link });
     world.run_for(2_000 * MS);
     let latencies = latencies(&world);
     assert_eq!(latencies.len(), 400);
