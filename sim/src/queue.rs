@@ -14,13 +14,13 @@ mod heap;
 use heap::Heap;
 
 /// How many buckets the ring has.
-const BUCKETS: u64 = 256;
+const BUCKETS: u64 = 512;
 
 /// How many words hold a bit for each of them.
 const WORDS: usize = BUCKETS as usize / 64;
 
-/// The binary logarithm of a bucket's first width in nanoseconds: about a sixteenth of a millisecond.
-const WIDTH_LOG2: u32 = 16;
+/// The binary logarithm of a bucket's first width in nanoseconds: about a thirtieth of a millisecond.
+const WIDTH_LOG2: u32 = 15;
 
 /// How many pops lie between two looks at whether the width is right.
 const POPS_PER_LOOK: u32 = 1024;
