@@ -90,24 +90,31 @@ fn run(world: &mut World, delivered: u64) -> EngineRun {
 }
 
 /// A process that pings.
+///
+/// Each ping in flight has a place, and the places hang in a ring by the time at which they are given up. Patience is the
+/// same for all, so the ping sent last goes to the end and nothing is ever searched for.
 #[derive(Clone)]
 struct Pinger {
     node: u32,
     nodes: u32,
-    in_flight: u32,
     stream: Stream,
-    /// When each ping is given up, by the low bits of its number; the number of those that are answered.
-    until: Vec<Instant>,
-    /// The number of the oldest ping that is neither answered nor given up; if there is none, that of the next.
-    oldest: u64,
-    /// The number of the next ping.
-    next: u64,
+    /// One place for each ping in flight and, last, the ring's head, which is no ping's.
+    places: Vec<Place>,
     answered: u64,
     replaced: u64,
 }
 
-/// No deadline: the ping is answered.
-const ANSWERED: Instant = Instant(0);
+/// A place for one ping in flight.
+#[derive(Clone, Copy)]
+struct Place {
+    /// The ping's number: one in the high half that goes up from ping to ping, and the place in the low.
+    number: u64,
+    /// When the ping is given up.
+    until: Instant,
+    /// The places of the pings that are given up before it and after it.
+    before: u32,
+    after: u32,
+}
 
 /// What a message is filled with, but for its number.
 const PING: [u8; MESSAGE_LENGTH] = [1; MESSAGE_LENGTH];
@@ -115,44 +122,35 @@ const PONG: [u8; MESSAGE_LENGTH] = [2; MESSAGE_LENGTH];
 
 impl Pinger {
     fn new(stream: Stream, node: u32, nodes: u32, in_flight: u32) -> Self {
-        let until = vec![ANSWERED; (in_flight as usize * 8).next_power_of_two()];
-        Self { node, nodes, in_flight, stream, until, oldest: 0, next: 0, answered: 0, replaced: 0 }
+        // At first every place is due, in order; the head closes the ring.
+        let places = (0..=in_flight).map(|place| Place {
+            number: u64::from(place),
+            until: Instant(0),
+            before: if place == 0 { in_flight } else { place - 1 },
+            after: if place == in_flight { 0 } else { place + 1 },
+        });
+        Self { node, nodes, stream, places: places.collect(), answered: 0, replaced: 0 }
     }
 
-    /// Sends a ping to a random other.
-    fn ping(&mut self, now: Now, actions: &mut Actions) {
+    fn head(&self) -> &Place {
+        &self.places[self.places.len() - 1]
+    }
+
+    /// Sends a ping to a random other, in place of the one that is there.
+    fn ping(&mut self, place: u32, now: Now, actions: &mut Actions) {
         let other = self.stream.below(u64::from(self.nodes) - 1) as u32;
-        let to = NodeId(if other >= self.node { other + 1 } else { other });
-        let number = self.next;
-        if self.next - self.oldest == self.until.len() as u64 {
-            self.make_room();
-        }
-        *self.until_mut(number) = now.monotonic.after(PATIENCE_NS);
-        self.next += 1;
+        let to = NodeId(other + u32::from(other >= self.node));
+        let head = self.places.len() as u32 - 1;
+        let Place { number, before, after, .. } = self.places[place as usize];
+        self.places[before as usize].after = after;
+        self.places[after as usize].before = before;
+        let last = self.places[head as usize].before;
+        self.places[last as usize].after = place;
+        self.places[head as usize].before = place;
+        let number = number + (1 << 32);
+        let until = now.monotonic.after(PATIENCE_NS);
+        self.places[place as usize] = Place { number, until, before: last, after: head };
         send(actions, to, &PING, number);
-    }
-
-    /// A ping was answered or given up: the oldest may be another now.
-    fn settle(&mut self) {
-        while self.oldest < self.next && *self.until_mut(self.oldest) == ANSWERED {
-            self.oldest += 1;
-        }
-    }
-
-    fn until_mut(&mut self, number: u64) -> &mut Instant {
-        let place = number as usize & (self.until.len() - 1);
-        &mut self.until[place]
-    }
-
-    /// So many pings were sent since the oldest that their places are used up.
-    #[cold]
-    fn make_room(&mut self) {
-        let first = (self.oldest as usize) & (self.until.len() - 1);
-        self.until.rotate_left(first);
-        let length = self.until.len();
-        self.until.resize(2 * length, ANSWERED);
-        let first = (self.oldest as usize) & (self.until.len() - 1);
-        self.until.rotate_right(first);
     }
 }
 
@@ -164,26 +162,21 @@ impl Process for Pinger {
                 if kind == PING[0] {
                     return send(actions, from, &PONG, number);
                 }
-                if number < self.oldest || number >= self.next || *self.until_mut(number) == ANSWERED {
-                    return;
+                let place = number as u32;
+                if self.places.get(place as usize).is_some_and(|ping| ping.number == number) {
+                    self.answered += 1;
+                    self.ping(place, now, actions);
                 }
-                *self.until_mut(number) = ANSWERED;
-                self.answered += 1;
-                self.settle();
-                self.ping(now, actions);
             }
             Event::Start => {
-                for _ in 0..self.in_flight {
-                    self.ping(now, actions);
+                for place in 0..self.places.len() as u32 - 1 {
+                    self.ping(place, now, actions);
                 }
             }
             Event::Deadline => {
                 while self.deadline().is_some_and(|deadline| deadline <= now.monotonic) {
-                    let oldest = self.oldest;
-                    *self.until_mut(oldest) = ANSWERED;
                     self.replaced += 1;
-                    self.settle();
-                    self.ping(now, actions);
+                    self.ping(self.head().after, now, actions);
                 }
             }
             Event::DiskCompletion(_) => {}
@@ -191,8 +184,7 @@ impl Process for Pinger {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let place = self.oldest as usize & (self.until.len() - 1);
-        if self.oldest < self.next { Some(self.until[place]) } else { None }
+        Some(self.places[self.head().after as usize].until)
     }
 }
 
@@ -233,26 +225,19 @@ mod tests {
     }
 
     #[test]
-    fn a_ping_that_stays_the_oldest_for_long_is_not_lost_sight_of() {
-        let mut pinger = Pinger::new(Stream::new(0, "test", 0, 0), 0, 2, 1);
-        let (mut actions, now) = (Actions::new(), Now { monotonic: Instant(5), realtime: Timestamp(0) });
-        for _ in 0..5 {
-            pinger.ping(now, &mut actions);
+    fn the_ping_sent_first_is_given_up_first_whatever_was_answered() {
+        let mut pinger = Pinger::new(Stream::new(0, "test", 0, 0), 0, 2, 3);
+        let (mut actions, mut now) = (Actions::new(), Now { monotonic: Instant(0), realtime: Timestamp(0) });
+        for (at, place) in [(1, 0), (2, 1), (3, 2), (4, 1), (5, 1), (6, 0)] {
+            now.monotonic = Instant(at);
+            pinger.ping(place, now, &mut actions);
         }
-        for number in 0..5 {
-            *pinger.until_mut(number) = ANSWERED;
+        for (place, at) in [(2, 3), (1, 5), (0, 6), (2, 7)] {
+            assert_eq!(pinger.head().after, place);
+            assert_eq!(pinger.deadline(), Some(Instant(at + PATIENCE_NS)));
+            now.monotonic = Instant(7);
+            pinger.ping(place, now, &mut actions);
         }
-        pinger.settle();
-        let late = Now { monotonic: Instant(7), ..now };
-        pinger.ping(now, &mut actions);
-        for _ in 0..100 {
-            pinger.ping(late, &mut actions);
-        }
-        assert_eq!((pinger.oldest, pinger.next, pinger.until.len()), (5, 106, 128));
-        assert_eq!(pinger.deadline(), Some(Instant(5 + PATIENCE_NS)));
-        *pinger.until_mut(5) = ANSWERED;
-        pinger.settle();
-        assert_eq!(pinger.deadline(), Some(Instant(7 + PATIENCE_NS)));
     }
 
     #[test]
