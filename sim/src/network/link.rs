@@ -37,7 +37,7 @@ pub(super) struct Link {
     /// Its own settings, if it does not share the network's.
     settings: Option<Box<LinkSettings>>,
     /// For the latency and the loss; made when first drawn from.
-    streams: [Option<Box<Stream>>; OFTEN],
+    streams: Option<Box<[Option<Stream>; OFTEN]>>,
     /// For the other purposes.
     rare_streams: Option<Box<[Option<Stream>; PURPOSES.len() - OFTEN]>>,
 }
@@ -200,9 +200,9 @@ impl Link {
 
     /// The purposes drawn for so far, each with the words drawn.
     pub(super) fn positions(&self) -> impl Iterator<Item = (u8, u64)> {
-        let rare = self.rare_streams.iter().flat_map(|streams| streams.iter().map(Option::as_ref));
-        let streams = self.streams.iter().map(Option::as_deref).chain(rare);
-        streams.enumerate().filter_map(|(purpose, stream)| Some((purpose as u8, stream?.word_position())))
+        let often = self.streams.iter().flat_map(|streams| streams.iter().zip(0..));
+        let rare = self.rare_streams.iter().flat_map(|streams| streams.iter().zip(OFTEN as u8..));
+        often.chain(rare).filter_map(|(stream, purpose)| Some((purpose, stream.as_ref()?.word_position())))
     }
 
     fn latency_ns(&mut self, settings: &LinkSettings, source: &mut Source<'_>) -> u64 {
@@ -224,10 +224,11 @@ impl Link {
 
     #[inline(always)]
     fn stream(&mut self, purpose: usize, source: &mut Source<'_>) -> &mut Stream {
-        if self.streams[purpose].is_none() {
-            self.streams[purpose] = Some(Box::new(source.make(purpose)));
+        if self.streams.as_ref().is_none_or(|streams| streams[purpose].is_none()) {
+            let streams = self.streams.get_or_insert_with(|| Box::new([const { None }; OFTEN]));
+            streams[purpose] = Some(source.make(purpose));
         }
-        self.streams[purpose].as_mut().expect("it has just been made")
+        self.streams.as_mut().and_then(|streams| streams[purpose].as_mut()).expect("it has just been made")
     }
 
     fn rare_stream(&mut self, purpose: usize, source: &mut Source<'_>) -> &mut Stream {
