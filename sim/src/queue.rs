@@ -179,7 +179,7 @@ impl<T> Queue<T> {
 
     /// Pops the next entry, if it is not after `limit_ns`, and says where its payload still lies: from there it is moved once
     /// and not by way of two results.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn advance(&mut self, limit_ns: u64) -> Option<u32> {
         let stretch = match self.first_occupied() {
             Some(stretch) => stretch,
