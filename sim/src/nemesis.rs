@@ -9,7 +9,9 @@ use crate::{
     network::{Distribution, LinkSettings},
     rng::Stream,
     scenario::{FaultFamily, Kind, Scenario},
-    schedule::{ClockPlan, ClusterPlan, DamagePlace, FORMAT, Fault, Progress, Schedule, Step, Target, WorkloadPlan},
+    schedule::{
+        ClockPlan, ClusterPlan, DamagePlace, FORMAT, Fault, LeftBehind, Progress, Schedule, Step, Target, WorkloadPlan,
+    },
     workload::{KvConfig, KvWeights},
     world::DiskMoment,
 };
@@ -65,6 +67,7 @@ pub fn draw(seed: u64, options: &Options) -> Schedule {
         disk: draw_disk(&mut Stream::new(seed, "nemesis.disk", 0, 0), &families),
         clocks: Vec::new(),
         core: draw_core(&mut Stream::new(seed, "nemesis.core", 0, 0), replicas, damaged),
+        left_behind: *Stream::new(seed, "nemesis.left_behind", 0, 0).pick(&[LeftBehind::Down, LeftBehind::Deaf]),
         downtime_ns: Stream::new(seed, "nemesis.downtime", 0, 0).range(10 * MS, 500 * MS),
         steps,
     };
@@ -264,14 +267,21 @@ impl Nemesis<'_> {
 
     /// Damage shows when it is read: often the replica restarts at once, and often a new view must then do without the primary.
     fn discover_damage(&mut self, steps: &mut Vec<Step>) {
-        let mut at_once = |ns: u64, target: Target, down_ns: u64| {
+        let at_once = |ns: u64, target: Target, down_ns: u64| {
             let (after, fault) = (Progress::Time { ns }, Fault::Kill { target, down_ns });
-            steps.push(Step { after, patience_ns: ns, fault });
+            Step { after, patience_ns: ns, fault }
         };
         let Some(replica) = self.damaged.filter(|_| self.random.chance(700_000)) else { return };
-        at_once(0, Target::Replica(replica), self.random.range(MS, 40 * MS));
+        steps.push(at_once(0, Target::Replica(replica), self.random.range(MS, 40 * MS)));
+        if self.families.contains(&FaultFamily::Reorder) {
+            // It asks what its head is, and hears what was said before it knew less.
+            let after = Progress::Probe { name: "recovery_uncertain_head".to_owned(), count: 1 };
+            let fault = Fault::Echo { target: Target::Replica(replica) };
+            steps.push(Step { after, patience_ns: 150 * MS, fault });
+        }
         if self.random.chance(600_000) {
-            at_once(self.random.range(0, 60 * MS), Target::Primary, self.random.range(200 * MS, 900 * MS));
+            let (ns, down_ns) = (self.random.range(0, 60 * MS), self.random.range(200 * MS, 900 * MS));
+            steps.push(at_once(ns, Target::Primary, down_ns));
         }
     }
 

@@ -44,11 +44,25 @@ pub struct Schedule {
     pub clocks: Vec<ClockPlan>,
     /// The replicas that are healed at the end and must converge.
     pub core: Vec<u8>,
+    /// What becomes of the others.
+    #[serde(default)]
+    pub left_behind: LeftBehind,
     /// How long a replica stays down that stopped by itself, or in a crash that states no other time.
     pub downtime_ns: u64,
     /// The faults, in order. Each waits until the one before has struck.
     #[serde(default)]
     pub steps: Vec<Step>,
+}
+
+/// What becomes of the replicas outside the core when that is healed.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LeftBehind {
+    /// They are down.
+    #[default]
+    Down,
+    /// They hear nobody, and everybody hears them.
+    Deaf,
 }
 
 /// The replicas of a simulation.

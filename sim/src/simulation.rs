@@ -1,7 +1,7 @@
 //! One seed: a world of replicas and clients, its nemesis, its oracles, in two phases.
 //!
 //! First safety under faults: the schedule's steps strike one after the other while clients work. Then liveness: the network and
-//! the disks are healed, a core majority is brought back and the rest is left behind; the core must converge, and every request
+//! the disks are healed, a core majority is brought back and the rest is left behind, down or deaf; the core must converge, and every request
 //! must be answered within [`ANSWER_BOUND_NS`].
 
 use chronon::{
@@ -18,7 +18,7 @@ use crate::{
     disk::SimDisk,
     network::LinkSettings,
     oracle::{Violation, cluster::ClusterOracle, convergence},
-    schedule::{DamagePlace, Fault, Progress, Schedule, Target},
+    schedule::{DamagePlace, Fault, LeftBehind, Progress, Schedule, Target},
     trace::{TraceBodies, TraceMode},
     verdict::Failure,
     workload::{CallOutcome, KvWorkload},
@@ -32,7 +32,7 @@ pub const ANSWER_BOUND_NS: u64 = 10_000_000_000;
 const LOOK_NS: u64 = 100_000_000;
 
 /// How many frames of a link an echo repeats at most.
-const ECHO_FRAMES: u32 = 32;
+const ECHO_FRAMES: u32 = 64;
 
 /// A run that takes more steps than this is stuck.
 const STEPS_MAX: u64 = 4_000_000;
@@ -513,7 +513,7 @@ impl Simulation {
         }
     }
 
-    /// Ends every fault. The core comes back; the others are left behind for good.
+    /// Ends every fault. The core comes back; the others are left behind for good, down or deaf.
     fn heal(&mut self) {
         self.world.note("healed");
         self.reliefs.clear();
@@ -528,12 +528,23 @@ impl Simulation {
             self.world.clear_disk_faults(node);
             self.world.cancel_planned_kills(node);
             self.world.resume(node);
-            if !self.schedule.core.contains(&(node.0 as u8)) {
+            let in_core = self.schedule.core.contains(&(node.0 as u8));
+            if !in_core && self.schedule.left_behind == LeftBehind::Down {
                 self.world.kill(node);
             } else if !self.world.is_up(node) {
                 self.restart(node);
             }
+            if !in_core {
+                self.deafen_for_good(node);
+            }
             self.down[node.0 as usize] = !self.world.is_up(node);
+        }
+    }
+
+    fn deafen_for_good(&mut self, node: NodeId) {
+        let everybody: Vec<NodeId> = self.world.nodes().collect();
+        for other in everybody.into_iter().filter(|other| *other != node) {
+            self.world.cut_one_way(other, node);
         }
     }
 

@@ -337,9 +337,6 @@ impl Vsr {
             }
         }
         self.head_certain = superblock.view > superblock.log_view || !self.may_go_further(superblock, states);
-        if !self.head_certain {
-            actions.probe(Probe::HeadUncertain.into());
-        }
         let leftover = |state: &SlotState| matches!(state, SlotState::Clean(header) if header.op > self.log.head());
         if states.values().any(leftover) {
             actions.probe(Probe::Leftover.into());
@@ -387,6 +384,9 @@ impl Vsr {
             *heard = self.now.monotonic;
         }
         self.status = Status::ViewChange;
+        if !self.head_certain {
+            actions.probe(Probe::HeadUncertain.into());
+        }
         let primary = self.primary_of_view() == self.config.replica;
         if self.view == self.log_view && self.head_certain && !primary {
             self.enter_normal();
