@@ -1,8 +1,11 @@
 //! One seed: a world of replicas and clients, its nemesis, its oracles, in two phases.
 //!
 //! First safety under faults: the schedule's steps strike one after the other while clients work. Then liveness: the network and
-//! the disks are healed, a core majority is brought back and the rest is left behind, down or deaf; the core must converge, and every request
-//! must be answered within [`ANSWER_BOUND_NS`].
+//! the disks are healed, a core majority is brought back and the rest is left behind, down or deaf; the core must converge, and
+//! every request must be answered within [`ANSWER_BOUND_NS`].
+
+mod healed;
+mod strike;
 
 use chronon::{
     app::kv::Kv,
@@ -10,15 +13,13 @@ use chronon::{
     replica::Replica,
     storage::{layout::Layout, superblock},
     types::{ClientId, ClusterId, NodeId, ReplicaId},
-    vsr::{Config, Status},
+    vsr::Config,
 };
 
 use crate::{
     clock::ClockSettings,
-    disk::SimDisk,
-    network::LinkSettings,
-    oracle::{Violation, cluster::ClusterOracle, convergence},
-    schedule::{DamagePlace, Fault, LeftBehind, Progress, Schedule, Target},
+    oracle::cluster::ClusterOracle,
+    schedule::{Fault, Progress, Schedule},
     trace::{TraceBodies, TraceMode},
     verdict::Failure,
     workload::{CallOutcome, KvWorkload},
@@ -332,277 +333,6 @@ impl Simulation {
             self.restarts += 1;
             self.down[node.0 as usize] = false;
         }
-    }
-
-    /// The primary of the latest view that some replica is normal in; replica 0 if there is none.
-    fn primary(&self) -> NodeId {
-        let normal = |node: NodeId| {
-            let vsr = self.world.process::<Replica<Kv>>(node)?.vsr();
-            (vsr.status() == Status::Normal).then(|| vsr.view())
-        };
-        let latest = self.nodes().filter_map(normal).max();
-        latest.map_or(NodeId(0), |view| view.primary(self.replicas).node())
-    }
-
-    fn resolve(&self, target: Target) -> NodeId {
-        let count = u32::from(self.replicas);
-        match target {
-            Target::Replica(replica) => NodeId(u32::from(replica)),
-            Target::Primary => self.primary(),
-            Target::Backup(which) => NodeId((self.primary().0 + u32::from(which)) % count),
-        }
-    }
-
-    fn strike(&mut self, fault: &Fault) {
-        match fault {
-            Fault::Kill { target, down_ns } => {
-                let node = self.resolve(*target);
-                self.plan_downtime(node, *down_ns);
-                self.world.kill(node);
-            }
-            Fault::KillInStep { target, actions, down_ns } => {
-                let node = self.resolve(*target);
-                self.plan_downtime(node, *down_ns);
-                self.world.kill_after_actions(node, *actions);
-            }
-            Fault::KillAtDisk { target, operation, moment, skip, down_ns } => {
-                let node = self.resolve(*target);
-                self.plan_downtime(node, *down_ns);
-                self.world.kill_at_disk_operation(node, Some(*operation), *skip, *moment);
-            }
-            Fault::KillAll { down_ns } => {
-                for node in self.nodes() {
-                    let down_ns = down_ns.get(node.0 as usize % down_ns.len().max(1)).copied().unwrap_or_default();
-                    self.plan_downtime(node, down_ns);
-                    self.world.cut_power(node);
-                }
-            }
-            Fault::Pause { target, for_ns } => {
-                let node = self.resolve(*target);
-                if self.world.pause(node) {
-                    self.later(*for_ns, Relief::Resume(node));
-                }
-            }
-            Fault::StepClock { target, delta_ns } => {
-                let node = self.resolve(*target);
-                self.world.step_clock(node, *delta_ns);
-            }
-            _ => self.strike_network(fault),
-        }
-        self.notice_crashes();
-    }
-
-    fn plan_downtime(&mut self, node: NodeId, down_ns: u64) {
-        if self.world.is_up(node) {
-            self.downtime_ns[node.0 as usize] = Some(down_ns);
-        }
-    }
-
-    fn strike_network(&mut self, fault: &Fault) {
-        let everybody: Vec<NodeId> = self.world.nodes().collect();
-        match fault {
-            Fault::Isolate { target, clients, for_ns } => {
-                let node = self.resolve(*target);
-                let replicas = usize::from(self.replicas);
-                for other in everybody.into_iter().take(if *clients { usize::MAX } else { replicas }) {
-                    self.cut(node, other, *for_ns);
-                    self.cut(other, node, *for_ns);
-                }
-            }
-            Fault::CutOneWay { from, to, for_ns } => {
-                let (from, to) = (self.resolve(*from), self.resolve(*to));
-                self.cut(from, to, *for_ns);
-            }
-            Fault::Deafen { target, mute, for_ns } => {
-                let node = self.resolve(*target);
-                for other in everybody {
-                    let (from, to) = if *mute { (node, other) } else { (other, node) };
-                    self.cut(from, to, *for_ns);
-                }
-            }
-            Fault::Partition { side, for_ns } => {
-                for a in self.nodes().filter(|node| side.contains(&(node.0 as u8))) {
-                    for b in self.nodes().filter(|node| !side.contains(&(node.0 as u8))) {
-                        self.cut(a, b, *for_ns);
-                        self.cut(b, a, *for_ns);
-                    }
-                }
-            }
-            Fault::CutClient { client, target, for_ns } => {
-                let (client, node) = (NodeId(u32::from(self.replicas) + u32::from(*client)), self.resolve(*target));
-                self.cut(client, node, *for_ns);
-                self.cut(node, client, *for_ns);
-            }
-            Fault::Echo { target } => {
-                let node = self.resolve(*target);
-                for other in self.nodes().filter(|other| *other != node) {
-                    self.world.echo(other, node);
-                }
-            }
-            Fault::Clog { from, to, for_ns } => {
-                let (from, to) = (self.resolve(*from), self.resolve(*to));
-                if from != to && !self.world.network().is_clogged(from, to) {
-                    self.world.clog(from, to);
-                    self.later(*for_ns, Relief::Unclog(from, to));
-                }
-            }
-            _ => self.strike_disk(fault),
-        }
-    }
-
-    fn cut(&mut self, from: NodeId, to: NodeId, for_ns: u64) {
-        if from != to {
-            self.world.cut_one_way(from, to);
-            self.later(for_ns, Relief::Heal(from, to));
-        }
-    }
-
-    fn strike_disk(&mut self, fault: &Fault) {
-        let now_ns = self.world.now_ns();
-        match fault {
-            Fault::StallDisk { target, for_ns } => self.disk(*target).stall_until(now_ns + for_ns),
-            Fault::SlowDisk { target, percent, for_ns } => self.disk(*target).slow(*percent, now_ns + for_ns),
-            Fault::FailBarrier { target } => self.disk(*target).fail_next_barrier(),
-            Fault::FailWrite { target } => self.disk(*target).fail_next_write(),
-            Fault::FailRead { target } => self.disk(*target).fail_next_read(),
-            Fault::NoSpace { target, for_ns } => {
-                let node = self.resolve(*target);
-                self.world.disk_mut(node).no_space(true);
-                self.later(*for_ns, Relief::Space(node));
-            }
-            Fault::Damage { replica, place, nth, unreadable } => self.damage(*replica, *place, *nth, *unreadable),
-            _ => unreachable!("every other fault was dealt with before"),
-        }
-    }
-
-    fn disk(&mut self, target: Target) -> &mut SimDisk {
-        let node = self.resolve(target);
-        self.world.disk_mut(node)
-    }
-
-    /// Damages the journal of one replica, at the `nth` written slot from the newest.
-    fn damage(&mut self, replica: u8, place: DamagePlace, nth: u32, unreadable: bool) {
-        let plan = self.schedule.cluster;
-        let layout = Layout { slot_count: plan.slot_count, message_size_max: plan.message_size_max };
-        let disk = self.world.disk_mut(NodeId(u32::from(replica)));
-        let sector = |offset: u64| offset / chronon::frame::SECTOR_SIZE as u64;
-        let per_slot = u64::from(layout.message_size_max) / chronon::frame::SECTOR_SIZE as u64;
-        let first = sector(layout.prepare_offset(0));
-        let written = disk.written_sectors(first, sector(layout.size()));
-        let slots: Vec<u64> =
-            written.filter(|found| (found - first) % per_slot == 0).map(|found| (found - first) / per_slot).collect();
-        // The root is no op of anybody's, and in no other replica's gift.
-        let slots = &slots[slots.iter().take_while(|slot| **slot == 0).count()..];
-        let Some(slot) = slots.len().checked_sub(1 + nth as usize).map(|index| slots[index] as u32) else { return };
-        let mut strike = |offset: u64| {
-            if unreadable {
-                disk.make_unreadable(offset, chronon::frame::SECTOR_SIZE as u64);
-            } else {
-                disk.corrupt(offset, &[0x5A; 64]);
-            }
-        };
-        let header_at = |slot: u32| {
-            let within = u64::from(slot % 32) * chronon::wire::header::HEADER_SIZE as u64;
-            layout.header_sector_offset(slot) + if unreadable { 0 } else { within }
-        };
-        if matches!(place, DamagePlace::Prepare | DamagePlace::Both) {
-            strike(layout.prepare_offset(slot));
-        }
-        if matches!(place, DamagePlace::Headers | DamagePlace::Both) {
-            strike(header_at(slot));
-        }
-    }
-
-    /// Ends every fault. The core comes back; the others are left behind for good, down or deaf.
-    fn heal(&mut self) {
-        self.world.note("healed");
-        self.reliefs.clear();
-        self.world.heal_all();
-        let settings = LinkSettings {
-            latency_min_ns: self.schedule.network.latency_min_ns,
-            latency_max_ns: self.schedule.network.latency_max_ns,
-            ..LinkSettings::default()
-        };
-        self.world.set_links(settings);
-        for node in self.nodes() {
-            self.world.clear_disk_faults(node);
-            self.world.cancel_planned_kills(node);
-            self.world.resume(node);
-            let in_core = self.schedule.core.contains(&(node.0 as u8));
-            if !in_core && self.schedule.left_behind == LeftBehind::Down {
-                self.world.kill(node);
-            } else if !self.world.is_up(node) {
-                self.restart(node);
-            }
-            if !in_core {
-                self.deafen_for_good(node);
-            }
-            self.down[node.0 as usize] = !self.world.is_up(node);
-        }
-    }
-
-    fn deafen_for_good(&mut self, node: NodeId) {
-        let everybody: Vec<NodeId> = self.world.nodes().collect();
-        for other in everybody.into_iter().filter(|other| *other != node) {
-            self.world.cut_one_way(other, node);
-        }
-    }
-
-    /// Every request is answered within the bound, until no client has any left.
-    fn must_answer(&mut self) {
-        let clients: Vec<NodeId> = self.clients().collect();
-        let mut since_ns = vec![(0, self.world.now_ns()); clients.len()];
-        while self.world.verdict().is_none() {
-            let limit_ns = self.world.now_ns() + LOOK_NS;
-            self.advance_healed(limit_ns);
-            let now_ns = self.world.now_ns();
-            let mut busy = false;
-            for (client, (calls, since)) in clients.iter().zip(&mut since_ns) {
-                let process = self.world.process::<ClientProcess<KvWorkload>>(*client);
-                let Some(workload) = process.map(ClientProcess::driver) else { continue };
-                busy |= !workload.is_finished();
-                let ended = workload.history().len() as u64 * 2 - u64::from(workload.is_outstanding());
-                if ended != *calls || !workload.is_outstanding() {
-                    (*calls, *since) = (ended, now_ns);
-                }
-            }
-            if !busy {
-                return;
-            }
-            let late = clients.iter().zip(&since_ns).find(|(_, (_, since))| now_ns - since > ANSWER_BOUND_NS);
-            if let Some((client, _)) = late {
-                let sentence =
-                    format!("a request of {} stayed unanswered for 10 s in a healed cluster", self.world.name(*client));
-                self.world.fail("liveness", Violation::liveness("a request is never answered", sentence));
-            }
-        }
-    }
-
-    fn must_converge(&mut self) {
-        let core: Vec<NodeId> = self.schedule.core.iter().map(|replica| NodeId(u32::from(*replica))).collect();
-        let limit_ns = self.world.now_ns() + ANSWER_BOUND_NS;
-        loop {
-            let why = match convergence::converged(&self.world.view(), &core) {
-                Ok(()) => return,
-                Err(why) => why,
-            };
-            if self.world.now_ns() >= limit_ns {
-                let sentence = format!("the healed core did not converge within 10 s: {why}");
-                self.world.fail("liveness", Violation::liveness("the core does not converge", sentence));
-                return;
-            }
-            self.advance_healed(self.world.now_ns() + LOOK_NS);
-            if self.world.verdict().is_some() {
-                return;
-            }
-        }
-    }
-
-    /// Like [`Simulation::advance`]; the core alone comes back when it stops by itself.
-    fn advance_healed(&mut self, limit_ns: u64) {
-        self.advance(limit_ns, |_| false);
-        let core = &self.schedule.core;
-        self.reliefs.retain(|(_, relief)| !matches!(relief, Relief::Restart(node) if !core.contains(&(node.0 as u8))));
     }
 }
 

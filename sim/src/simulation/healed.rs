@@ -1,0 +1,105 @@
+//! The second phase: a healed core must converge and answer, whatever became of the others.
+
+use chronon::{client::ClientProcess, types::NodeId};
+
+use super::{ANSWER_BOUND_NS, LOOK_NS, Relief, Simulation};
+use crate::{
+    network::LinkSettings,
+    oracle::{Violation, convergence},
+    schedule::LeftBehind,
+    workload::KvWorkload,
+};
+
+impl Simulation {
+    /// Ends every fault. The core comes back; the others are left behind for good, down or deaf.
+    pub(super) fn heal(&mut self) {
+        self.world.note("healed");
+        self.reliefs.clear();
+        self.world.heal_all();
+        let settings = LinkSettings {
+            latency_min_ns: self.schedule.network.latency_min_ns,
+            latency_max_ns: self.schedule.network.latency_max_ns,
+            ..LinkSettings::default()
+        };
+        self.world.set_links(settings);
+        for node in self.nodes() {
+            self.world.clear_disk_faults(node);
+            self.world.cancel_planned_kills(node);
+            self.world.resume(node);
+            let in_core = self.schedule.core.contains(&(node.0 as u8));
+            if !in_core && self.schedule.left_behind == LeftBehind::Down {
+                self.world.kill(node);
+            } else if !self.world.is_up(node) {
+                self.restart(node);
+            }
+            if !in_core {
+                self.deafen_for_good(node);
+            }
+            self.down[node.0 as usize] = !self.world.is_up(node);
+        }
+    }
+
+    fn deafen_for_good(&mut self, node: NodeId) {
+        let everybody: Vec<NodeId> = self.world.nodes().collect();
+        for other in everybody.into_iter().filter(|other| *other != node) {
+            self.world.cut_one_way(other, node);
+        }
+    }
+
+    /// Every request is answered within the bound, until no client has any left.
+    pub(super) fn must_answer(&mut self) {
+        let clients: Vec<NodeId> = self.clients().collect();
+        let mut since_ns = vec![(0, self.world.now_ns()); clients.len()];
+        while self.world.verdict().is_none() {
+            let limit_ns = self.world.now_ns() + LOOK_NS;
+            self.advance_healed(limit_ns);
+            let now_ns = self.world.now_ns();
+            let mut busy = false;
+            for (client, (calls, since)) in clients.iter().zip(&mut since_ns) {
+                let process = self.world.process::<ClientProcess<KvWorkload>>(*client);
+                let Some(workload) = process.map(ClientProcess::driver) else { continue };
+                busy |= !workload.is_finished();
+                let ended = workload.history().len() as u64 * 2 - u64::from(workload.is_outstanding());
+                if ended != *calls || !workload.is_outstanding() {
+                    (*calls, *since) = (ended, now_ns);
+                }
+            }
+            if !busy {
+                return;
+            }
+            let late = clients.iter().zip(&since_ns).find(|(_, (_, since))| now_ns - since > ANSWER_BOUND_NS);
+            if let Some((client, _)) = late {
+                let sentence =
+                    format!("a request of {} stayed unanswered for 10 s in a healed cluster", self.world.name(*client));
+                self.world.fail("liveness", Violation::liveness("a request is never answered", sentence));
+            }
+        }
+    }
+
+    pub(super) fn must_converge(&mut self) {
+        let core: Vec<NodeId> = self.schedule.core.iter().map(|replica| NodeId(u32::from(*replica))).collect();
+        let limit_ns = self.world.now_ns() + ANSWER_BOUND_NS;
+        loop {
+            let why = match convergence::converged(&self.world.view(), &core) {
+                Ok(()) => return,
+                Err(why) => why,
+            };
+            if self.world.now_ns() >= limit_ns {
+                let sentence = format!("the healed core did not converge within 10 s: {why}");
+                self.world.fail("liveness", Violation::liveness("the core does not converge", sentence));
+                return;
+            }
+            self.advance_healed(self.world.now_ns() + LOOK_NS);
+            if self.world.verdict().is_some() {
+                return;
+            }
+        }
+    }
+
+    /// Like [`Simulation::advance`]; the core alone comes back when it stops by itself.
+    fn advance_healed(&mut self, limit_ns: u64) {
+        self.advance(limit_ns, |_| false);
+        let core = &self.schedule.core;
+        self.reliefs.retain(|(_, relief)| !matches!(relief, Relief::Restart(node) if !core.contains(&(node.0 as u8))));
+    }
+}

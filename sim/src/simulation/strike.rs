@@ -1,0 +1,190 @@
+//! The first phase's faults: whom a step means, and what it does to them.
+
+use chronon::{app::kv::Kv, replica::Replica, storage::layout::Layout, types::NodeId, vsr::Status};
+
+use super::{Relief, Simulation};
+use crate::{
+    disk::SimDisk,
+    schedule::{DamagePlace, Fault, Target},
+};
+
+impl Simulation {
+    /// The primary of the latest view that some replica is normal in; replica 0 if there is none.
+    fn primary(&self) -> NodeId {
+        let normal = |node: NodeId| {
+            let vsr = self.world.process::<Replica<Kv>>(node)?.vsr();
+            (vsr.status() == Status::Normal).then(|| vsr.view())
+        };
+        let latest = self.nodes().filter_map(normal).max();
+        latest.map_or(NodeId(0), |view| view.primary(self.replicas).node())
+    }
+
+    fn resolve(&self, target: Target) -> NodeId {
+        let count = u32::from(self.replicas);
+        match target {
+            Target::Replica(replica) => NodeId(u32::from(replica)),
+            Target::Primary => self.primary(),
+            Target::Backup(which) => NodeId((self.primary().0 + u32::from(which)) % count),
+        }
+    }
+
+    pub(super) fn strike(&mut self, fault: &Fault) {
+        match fault {
+            Fault::Kill { target, down_ns } => {
+                let node = self.resolve(*target);
+                self.plan_downtime(node, *down_ns);
+                self.world.kill(node);
+            }
+            Fault::KillInStep { target, actions, down_ns } => {
+                let node = self.resolve(*target);
+                self.plan_downtime(node, *down_ns);
+                self.world.kill_after_actions(node, *actions);
+            }
+            Fault::KillAtDisk { target, operation, moment, skip, down_ns } => {
+                let node = self.resolve(*target);
+                self.plan_downtime(node, *down_ns);
+                self.world.kill_at_disk_operation(node, Some(*operation), *skip, *moment);
+            }
+            Fault::KillAll { down_ns } => {
+                for node in self.nodes() {
+                    let down_ns = down_ns.get(node.0 as usize % down_ns.len().max(1)).copied().unwrap_or_default();
+                    self.plan_downtime(node, down_ns);
+                    self.world.cut_power(node);
+                }
+            }
+            Fault::Pause { target, for_ns } => {
+                let node = self.resolve(*target);
+                if self.world.pause(node) {
+                    self.later(*for_ns, Relief::Resume(node));
+                }
+            }
+            Fault::StepClock { target, delta_ns } => {
+                let node = self.resolve(*target);
+                self.world.step_clock(node, *delta_ns);
+            }
+            _ => self.strike_network(fault),
+        }
+        self.notice_crashes();
+    }
+
+    fn plan_downtime(&mut self, node: NodeId, down_ns: u64) {
+        if self.world.is_up(node) {
+            self.downtime_ns[node.0 as usize] = Some(down_ns);
+        }
+    }
+
+    fn strike_network(&mut self, fault: &Fault) {
+        let everybody: Vec<NodeId> = self.world.nodes().collect();
+        match fault {
+            Fault::Isolate { target, clients, for_ns } => {
+                let node = self.resolve(*target);
+                let replicas = usize::from(self.replicas);
+                for other in everybody.into_iter().take(if *clients { usize::MAX } else { replicas }) {
+                    self.cut(node, other, *for_ns);
+                    self.cut(other, node, *for_ns);
+                }
+            }
+            Fault::CutOneWay { from, to, for_ns } => {
+                let (from, to) = (self.resolve(*from), self.resolve(*to));
+                self.cut(from, to, *for_ns);
+            }
+            Fault::Deafen { target, mute, for_ns } => {
+                let node = self.resolve(*target);
+                for other in everybody {
+                    let (from, to) = if *mute { (node, other) } else { (other, node) };
+                    self.cut(from, to, *for_ns);
+                }
+            }
+            Fault::Partition { side, for_ns } => {
+                for a in self.nodes().filter(|node| side.contains(&(node.0 as u8))) {
+                    for b in self.nodes().filter(|node| !side.contains(&(node.0 as u8))) {
+                        self.cut(a, b, *for_ns);
+                        self.cut(b, a, *for_ns);
+                    }
+                }
+            }
+            Fault::CutClient { client, target, for_ns } => {
+                let (client, node) = (NodeId(u32::from(self.replicas) + u32::from(*client)), self.resolve(*target));
+                self.cut(client, node, *for_ns);
+                self.cut(node, client, *for_ns);
+            }
+            Fault::Echo { target } => {
+                let node = self.resolve(*target);
+                for other in self.nodes().filter(|other| *other != node) {
+                    self.world.echo(other, node);
+                }
+            }
+            Fault::Clog { from, to, for_ns } => {
+                let (from, to) = (self.resolve(*from), self.resolve(*to));
+                if from != to && !self.world.network().is_clogged(from, to) {
+                    self.world.clog(from, to);
+                    self.later(*for_ns, Relief::Unclog(from, to));
+                }
+            }
+            _ => self.strike_disk(fault),
+        }
+    }
+
+    fn cut(&mut self, from: NodeId, to: NodeId, for_ns: u64) {
+        if from != to {
+            self.world.cut_one_way(from, to);
+            self.later(for_ns, Relief::Heal(from, to));
+        }
+    }
+
+    fn strike_disk(&mut self, fault: &Fault) {
+        let now_ns = self.world.now_ns();
+        match fault {
+            Fault::StallDisk { target, for_ns } => self.disk(*target).stall_until(now_ns + for_ns),
+            Fault::SlowDisk { target, percent, for_ns } => self.disk(*target).slow(*percent, now_ns + for_ns),
+            Fault::FailBarrier { target } => self.disk(*target).fail_next_barrier(),
+            Fault::FailWrite { target } => self.disk(*target).fail_next_write(),
+            Fault::FailRead { target } => self.disk(*target).fail_next_read(),
+            Fault::NoSpace { target, for_ns } => {
+                let node = self.resolve(*target);
+                self.world.disk_mut(node).no_space(true);
+                self.later(*for_ns, Relief::Space(node));
+            }
+            Fault::Damage { replica, place, nth, unreadable } => self.damage(*replica, *place, *nth, *unreadable),
+            _ => unreachable!("every other fault was dealt with before"),
+        }
+    }
+
+    fn disk(&mut self, target: Target) -> &mut SimDisk {
+        let node = self.resolve(target);
+        self.world.disk_mut(node)
+    }
+
+    /// Damages the journal of one replica, at the `nth` written slot from the newest.
+    fn damage(&mut self, replica: u8, place: DamagePlace, nth: u32, unreadable: bool) {
+        let plan = self.schedule.cluster;
+        let layout = Layout { slot_count: plan.slot_count, message_size_max: plan.message_size_max };
+        let disk = self.world.disk_mut(NodeId(u32::from(replica)));
+        let sector = |offset: u64| offset / chronon::frame::SECTOR_SIZE as u64;
+        let per_slot = u64::from(layout.message_size_max) / chronon::frame::SECTOR_SIZE as u64;
+        let first = sector(layout.prepare_offset(0));
+        let written = disk.written_sectors(first, sector(layout.size()));
+        let slots: Vec<u64> =
+            written.filter(|found| (found - first) % per_slot == 0).map(|found| (found - first) / per_slot).collect();
+        // The root is no op of anybody's, and in no other replica's gift.
+        let slots = &slots[slots.iter().take_while(|slot| **slot == 0).count()..];
+        let Some(slot) = slots.len().checked_sub(1 + nth as usize).map(|index| slots[index] as u32) else { return };
+        let mut strike = |offset: u64| {
+            if unreadable {
+                disk.make_unreadable(offset, chronon::frame::SECTOR_SIZE as u64);
+            } else {
+                disk.corrupt(offset, &[0x5A; 64]);
+            }
+        };
+        let header_at = |slot: u32| {
+            let within = u64::from(slot % 32) * chronon::wire::header::HEADER_SIZE as u64;
+            layout.header_sector_offset(slot) + if unreadable { 0 } else { within }
+        };
+        if matches!(place, DamagePlace::Prepare | DamagePlace::Both) {
+            strike(layout.prepare_offset(slot));
+        }
+        if matches!(place, DamagePlace::Headers | DamagePlace::Both) {
+            strike(header_at(slot));
+        }
+    }
+}
