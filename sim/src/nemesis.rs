@@ -248,6 +248,10 @@ impl Nemesis<'_> {
                 *expected_commits += count;
             }
             let patience_ns = self.random.range(200 * MS, 1_200 * MS);
+            if family == FaultFamily::Damage && self.random.chance(300_000) {
+                self.damage_in_a_young_view(after, steps);
+                continue;
+            }
             let carousel = family == FaultFamily::Kill && self.random.chance(150_000);
             let fault = if carousel { self.kill_primary_briefly() } else { self.fault(family) };
             let damaged = matches!(fault, Fault::Damage { .. });
@@ -263,6 +267,20 @@ impl Nemesis<'_> {
                 self.kill_every_successor(steps);
             }
         }
+    }
+
+    /// What is lost was acknowledged soon after its view began, with the start of the view still to be heard again.
+    fn damage_in_a_young_view(&mut self, after: Progress, steps: &mut Vec<Step>) {
+        let fault = self.kill_primary_briefly();
+        steps.push(Step { after, patience_ns: 500 * MS, fault });
+        // Little commits any more before the next view does.
+        let after = Progress::Commits { count: self.random.range(3, 15) };
+        let mut fault = self.damage();
+        if let Fault::Damage { nth, place, .. } = &mut fault {
+            (*nth, *place) = (0, DamagePlace::Both);
+        }
+        steps.push(Step { after, patience_ns: 1_200 * MS, fault });
+        self.discover_damage(steps);
     }
 
     /// Damage shows when it is read: often the replica restarts at once, and often a new view must then do without the primary.
