@@ -13,8 +13,10 @@ pub use layout::{Layout, LayoutError};
 pub use recovery::{Decision, SlotState, decide};
 pub use superblock::{OpenError, Superblock, SuperblockError};
 
-/// Whether every byte is zero. By blocks: it runs over whole sectors, most of which are.
+/// Whether every byte is zero. By blocks of words: it runs over whole sectors, most of which are, and a comparison of blocks
+/// would be a call for each.
 fn is_zero(bytes: &[u8]) -> bool {
     let (blocks, rest) = bytes.as_chunks::<64>();
-    blocks.iter().all(|block| *block == [0; 64]) && rest.iter().all(|byte| *byte == 0)
+    let union = |block: &[u8; 64]| block.as_chunks().0.iter().fold(0, |union, word| union | u64::from_le_bytes(*word));
+    blocks.iter().all(|block| union(block) == 0) && rest.iter().all(|byte| *byte == 0)
 }

@@ -48,16 +48,14 @@ pub(super) struct Boot {
     attempts: BTreeMap<u64, u32>,
     copies: [Option<Frame>; SUPERBLOCK_COPIES as usize],
     ring: Vec<HeaderRead>,
-    /// What each slot's prepare turned out to be; slots that were not read are beyond what can have been written.
-    prepares: BTreeMap<u32, PrepareRead>,
+    /// What each slot's prepare turned out to be; slots that were not sent for are beyond what can have been written.
+    prepares: Vec<Option<PrepareRead>>,
     /// The highest op that anything read so far names.
     highest: Op,
-    /// The first slot that was not sent for yet.
-    looked: u32,
     /// Slots still to be read.
     to_read: Vec<u32>,
-    /// Whole prepares that were read, to be written again.
-    whole: BTreeMap<u32, Frame>,
+    /// The whole prepares among them, to be written again.
+    whole: Vec<Option<Frame>>,
     /// Their headers, the lowest op last.
     to_rewrite: Vec<Header>,
 }
@@ -70,11 +68,10 @@ impl Vsr {
             attempts: BTreeMap::new(),
             copies: Default::default(),
             ring: Vec::new(),
-            prepares: BTreeMap::new(),
+            prepares: Vec::new(),
             highest: Op::ROOT,
-            looked: 0,
             to_read: Vec::new(),
-            whole: BTreeMap::new(),
+            whole: Vec::new(),
             to_rewrite: Vec::new(),
         });
         for copy in 0..SUPERBLOCK_COPIES {
@@ -106,7 +103,7 @@ impl Vsr {
         let whole_slot = self.config.layout.message_size_max;
         let boot = self.booting();
         match &boot.ring[slot as usize] {
-            _ if boot.prepares.contains_key(&slot) => whole_slot,
+            _ if boot.prepares[slot as usize].is_some() => whole_slot,
             HeaderRead::Valid(header) => header.size.next_multiple_of(SECTOR_SIZE as u32).min(whole_slot),
             _ => SECTOR_SIZE as u32,
         }
@@ -222,9 +219,11 @@ impl Vsr {
         let named = self.promised().head;
         let boot = self.booting();
         let highest = boot.highest.max(named);
+        let looked = boot.prepares.len() as u32;
         let end = (highest.0 + WRITE_WINDOW + 1).min(u64::from(layout.slot_count)) as u32;
-        boot.to_read = (boot.looked..end).rev().collect();
-        boot.looked = end.max(boot.looked);
+        boot.to_read = (looked..end).rev().collect();
+        boot.prepares.resize(end.max(looked) as usize, None);
+        boot.whole.resize(end.max(looked) as usize, None);
         if boot.to_read.is_empty() {
             return self.decide_slots(actions);
         }
@@ -246,10 +245,10 @@ impl Vsr {
         let boot = self.booting();
         let again = partial && read == PrepareRead::Corrupt;
         if let (PrepareRead::Valid(header), Some(bytes)) = (&read, &bytes) {
-            boot.whole.insert(slot, bytes.slice(0, header.size as usize));
+            boot.whole[slot as usize] = Some(bytes.slice(0, header.size as usize));
             boot.highest = boot.highest.max(header.op);
         }
-        boot.prepares.insert(slot, read);
+        boot.prepares[slot as usize] = Some(read);
         if again {
             // The prepare may be longer than what was read.
             return self.boot_read(Kind::BootPrepare, u64::from(slot), actions);
@@ -264,9 +263,9 @@ impl Vsr {
     fn decide_slots(&mut self, actions: &mut Actions) {
         let superblock = self.promised().clone();
         let mut boot = self.boot.take().expect("recovery is in progress");
-        let mut states = BTreeMap::new();
-        for (slot, prepare) in &boot.prepares {
-            let header = &boot.ring[*slot as usize];
+        let mut states = Vec::with_capacity(boot.prepares.len());
+        for (prepare, header) in boot.prepares.iter().zip(&boot.ring) {
+            let prepare = prepare.as_ref().expect("every slot that was sent for was read");
             let decision = decide(header, prepare, is_superseded(header, &superblock));
             match decision.slot {
                 SlotState::Torn => actions.probe(Probe::TornTail.into()),
@@ -274,11 +273,11 @@ impl Vsr {
                 SlotState::Unknown(_) => actions.probe(Probe::Corrupt.into()),
                 SlotState::Empty | SlotState::Clean(_) => {}
             }
-            states.insert(*slot, decision.slot);
+            states.push(decision.slot);
         }
         self.recover_log(&superblock, &states, actions);
-        for (slot, state) in &states {
-            let op = self.op_of(state, *slot);
+        for (slot, state) in (0..).zip(&states) {
+            let op = self.op_of(state, slot);
             let wanted = self.log.get(op).map(|header| header.checksum);
             let held = match state {
                 SlotState::Empty | SlotState::Torn => Held::Nothing,
@@ -293,12 +292,12 @@ impl Vsr {
                 SlotState::Present(header) if wanted == Some(header.checksum) => boot.to_rewrite.push(*header),
                 SlotState::Present(_) | SlotState::Unknown(_) | SlotState::Empty | SlotState::Torn => {}
             }
-            let entry = match (&boot.ring[*slot as usize], state) {
+            let entry = match (&boot.ring[slot as usize], state) {
                 (_, SlotState::Torn) | (HeaderRead::Empty, _) => RingEntry::Empty,
                 (HeaderRead::Valid(header), _) => RingEntry::Header(*header),
                 (HeaderRead::Corrupt | HeaderRead::Misdirected, _) => RingEntry::Unreadable,
             };
-            self.journal.restore(*slot, held, entry);
+            self.journal.restore(slot, held, entry);
         }
         boot.to_rewrite.sort_unstable_by_key(|header| core::cmp::Reverse(header.op));
         boot.stage = Stage::Rewrite;
@@ -315,9 +314,9 @@ impl Vsr {
     }
 
     /// The log of the superblock's log view: its suffix, then what the journal adds to it in that view, in an unbroken chain.
-    fn recover_log(&mut self, superblock: &Superblock, states: &BTreeMap<u32, SlotState>, actions: &mut Actions) {
+    fn recover_log(&mut self, superblock: &Superblock, states: &[SlotState], actions: &mut Actions) {
         let layout = self.config.layout;
-        let header_in = |op: Op| match states.get(&layout.slot(op)) {
+        let header_in = |op: Op| match states.get(layout.slot(op) as usize) {
             Some(SlotState::Clean(header) | SlotState::Present(header) | SlotState::Unknown(Some(header))) => {
                 Some(*header).filter(|header| header.op == op)
             }
@@ -338,16 +337,16 @@ impl Vsr {
         }
         self.head_certain = superblock.view > superblock.log_view || !self.may_go_further(superblock, states);
         let leftover = |state: &SlotState| matches!(state, SlotState::Clean(header) if header.op > self.log.head());
-        if states.values().any(leftover) {
+        if states.iter().any(leftover) {
             actions.probe(Probe::Leftover.into());
         }
     }
 
     /// Whether a slot that cannot be read may have held an acknowledged op above the head (design rule 4). The next slot alone
     /// answers that: `prepare_ok` is sent in the order of ops, so where one was certainly never acknowledged none above was.
-    fn may_go_further(&self, superblock: &Superblock, states: &BTreeMap<u32, SlotState>) -> bool {
+    fn may_go_further(&self, superblock: &Superblock, states: &[SlotState]) -> bool {
         let next = self.log.head().next();
-        match states.get(&self.config.layout.slot(next)) {
+        match states.get(self.config.layout.slot(next) as usize) {
             None | Some(SlotState::Empty | SlotState::Torn) => false,
             Some(SlotState::Unknown(None)) => true,
             // Of an earlier view: a leftover, over which nothing of this log was made durable.
@@ -364,7 +363,7 @@ impl Vsr {
             while self.journal.writes_in_flight() < REWRITES_MAX {
                 let Some(header) = boot.to_rewrite.pop() else { break };
                 let slot = self.config.layout.slot(header.op);
-                let frame = boot.whole.remove(&slot).expect("what is vouched for was read");
+                let frame = boot.whole[slot as usize].take().expect("what is vouched for was read");
                 self.journal.write(&header, &frame, actions);
             }
             let done =

@@ -16,12 +16,13 @@ use crate::{
         layout::Layout,
     },
     types::{Checksum, Op},
-    vsr::token::Kind,
+    vsr::{config::PIPELINE_MAX, token::Kind},
     wire::header::Header,
 };
 
-/// How far above the durable part of the log a write may start. Recovery looks this far beyond what the ring names.
-pub(super) const WRITE_WINDOW: u64 = 32;
+/// How far above the durable part of the log a write may start: as far as a pipeline goes. Recovery looks this far beyond what
+/// the ring names.
+pub(super) const WRITE_WINDOW: u64 = PIPELINE_MAX as u64;
 
 /// How many prepares are kept in memory.
 const CACHE_MAX: usize = 96;

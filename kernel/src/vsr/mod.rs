@@ -67,14 +67,14 @@ impl Vsr {
     }
 
     fn on_message(&mut self, from: NodeId, frame: &Frame, actions: &mut Actions) {
+        if self.status == Status::Booting {
+            return;
+        }
         let Ok((header, body)) = wire::seal::open(frame, self.config.cluster) else {
             return actions.probe(Probe::BadFrame.into());
         };
         if !is_countable(&header) {
             return actions.probe(Probe::BadFrame.into());
-        }
-        if self.status == Status::Booting {
-            return;
         }
         if header.command == Command::Request {
             return self.on_request(from, &header, frame, actions);
