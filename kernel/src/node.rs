@@ -7,6 +7,7 @@ use alloc::{string::String, vec::Vec};
 
 use crate::{
     env::{Clock, DiskOperation, Network, VirtualDisk},
+    frame::FramePool,
     process::{Action, Actions, Event, Now, ProbeId, Process},
     types::Instant,
 };
@@ -117,6 +118,11 @@ impl<P: Process> Node<P> {
                 }
             }
         }
+    }
+
+    /// Where the process's frames come from and go to: a host may read into one of them, and give back what it has done with.
+    pub fn pool(&mut self) -> &mut FramePool {
+        &mut self.actions.pool
     }
 
     /// When the process next wants to be polled although nothing arrived.

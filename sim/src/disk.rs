@@ -10,7 +10,7 @@
 
 use chronon::{
     env::DiskOperation,
-    frame::Frame,
+    frame::{Frame, FramePool},
     process::{Completion, DiskError, Token},
 };
 
@@ -100,15 +100,20 @@ impl SimDisk {
 
     /// Ends an operation: whatever it does to the disk, it does at this moment.
     pub fn complete(&mut self, now_ns: u64, operation_id: u32) -> Completed {
+        self.complete_with(now_ns, operation_id, &mut FramePool::default())
+    }
+
+    /// As [`SimDisk::complete`]; what is read lies in a frame of the pool, and what is overwritten goes back to it.
+    pub fn complete_with(&mut self, now_ns: u64, operation_id: u32, pool: &mut FramePool) -> Completed {
         if now_ns < self.episodes.stalled_until_ns {
             let Some(kind) = self.kind(operation_id) else { return Completed::Gone };
             return Completed::Later(self.due(now_ns, kind));
         }
         let Some(flight) = self.in_flight.remove(operation_id) else { return Completed::Gone };
         let result = match flight.operation {
-            DiskOperation::Read { offset, length } => self.end_read(offset, length),
+            DiskOperation::Read { offset, length } => self.end_read(offset, length, pool),
             DiskOperation::Write { offset, data, durable } => {
-                self.end_write(flight.submitted, offset, &data, durable).map(|()| self.empty())
+                self.end_write(flight.submitted, offset, &data, durable, pool).map(|()| self.empty())
             }
             DiskOperation::Barrier => self.end_barrier(flight.submitted).map(|()| self.empty()),
         };
@@ -179,7 +184,7 @@ impl SimDisk {
         now_ns.max(self.episodes.stalled_until_ns).saturating_add(latency_ns)
     }
 
-    fn end_read(&mut self, offset: u64, length: u32) -> Result<Frame, DiskError> {
+    fn end_read(&mut self, offset: u64, length: u32, pool: &mut FramePool) -> Result<Frame, DiskError> {
         let asked = self.episodes.fails(OperationKind::Read);
         if asked || self.by_chance(Purpose::ReadError, self.episodes.errors.read_ppm) {
             return Err(DiskError::Read);
@@ -189,10 +194,17 @@ impl SimDisk {
             let sector = offset / SECTOR + self.streams.of(Purpose::LatentError).below(sectors);
             self.medium.damage(sector, Damage::Unreadable);
         }
-        self.read(offset, length)
+        self.read(offset, length, pool)
     }
 
-    fn end_write(&mut self, submitted: u64, offset: u64, data: &Frame, durable: bool) -> Result<(), DiskError> {
+    fn end_write(
+        &mut self,
+        submitted: u64,
+        offset: u64,
+        data: &Frame,
+        durable: bool,
+        pool: &mut FramePool,
+    ) -> Result<(), DiskError> {
         self.completed += 1;
         let completed = self.completed;
         let first = offset / SECTOR;
@@ -209,7 +221,10 @@ impl SimDisk {
         }
         for place in 0..sectors {
             let landing = Landing { content: Content::of(data, place), submitted, completed, durable, torn: false };
-            self.speculation.land(&mut self.medium, &mut self.streams, first + place, landing);
+            let replaced = self.speculation.land(&mut self.medium, &mut self.streams, first + place, landing);
+            if let Some(frame) = replaced.into_frame() {
+                pool.recycle(frame);
+            }
         }
         Ok(())
     }

@@ -245,7 +245,10 @@ impl Vsr {
         let boot = self.booting();
         let again = partial && read == PrepareRead::Corrupt;
         if let (PrepareRead::Valid(header), Some(bytes)) = (&read, &bytes) {
-            boot.whole[slot as usize] = Some(bytes.slice(0, header.size as usize));
+            // Copied where it is the lesser part of what was read, all of which it would hold in memory.
+            let frame = bytes.slice(0, header.size as usize);
+            let small = 2 * frame.len() <= bytes.len();
+            boot.whole[slot as usize] = Some(if small { Frame::new(frame.to_vec()) } else { frame });
             boot.highest = boot.highest.max(header.op);
         }
         boot.prepares[slot as usize] = Some(read);

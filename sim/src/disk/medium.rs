@@ -70,6 +70,11 @@ impl Content {
         ours[..common] == theirs[..common] && is_zero(&ours[common..]) && is_zero(&theirs[common..])
     }
 
+    /// What the bytes lie in.
+    pub(super) fn into_frame(self) -> Option<Frame> {
+        self.0
+    }
+
     /// The bytes, unless they are all zeros.
     pub(super) fn frame(&self) -> Option<&Frame> {
         self.0.as_ref()
@@ -139,10 +144,10 @@ impl Medium {
         self.entry(sector).completed
     }
 
-    /// Overwrites `sector`, which ends any damage to it.
-    pub(super) fn set(&mut self, sector: u64, content: Content, completed: u64) {
+    /// Overwrites `sector`, which ends any damage to it. Returns what was there.
+    pub(super) fn set(&mut self, sector: u64, content: Content, completed: u64) -> Content {
         self.heal(sector);
-        *self.entry_mut(sector) = Entry { content, completed };
+        std::mem::replace(self.entry_mut(sector), Entry { content, completed }).content
     }
 
     /// Changes what `sector` holds; its damage, if any, stays.

@@ -2,7 +2,7 @@
 
 use chronon::{
     env::DiskOperation,
-    frame::{Frame, SECTOR_SIZE},
+    frame::{Frame, FrameBuilder, FramePool, SECTOR_SIZE},
     process::DiskError,
 };
 
@@ -16,11 +16,11 @@ use super::{
 
 impl SimDisk {
     /// What a read of an aligned range sees.
-    pub(super) fn read(&mut self, offset: u64, length: u32) -> Result<Frame, DiskError> {
+    pub(super) fn read(&mut self, offset: u64, length: u32, pool: &mut FramePool) -> Result<Frame, DiskError> {
         let first = offset / SECTOR;
         let end = first + u64::from(length) / SECTOR;
         let contested = self.in_flight.writes() > 0 && self.in_flight.iter().any(|flight| reaches(flight, first, end));
-        let mut assembly = Assembly { length: length as usize, done: 0, bytes: Vec::new() };
+        let mut assembly = Assembly { length: length as usize, done: 0, builder: None, pool };
         for sector in first..end {
             let content = visible(&self.medium, &self.speculation, &mut self.streams, sector);
             if contested {
@@ -103,29 +103,30 @@ fn readable(medium: &Medium, sector: u64) -> Option<&Content> {
 }
 
 /// A frame being put together from sectors. Zeros are written only between others.
-struct Assembly {
+struct Assembly<'a> {
     length: usize,
     done: usize,
-    bytes: Vec<u8>,
+    /// None while all are zeros.
+    builder: Option<FrameBuilder>,
+    pool: &'a mut FramePool,
 }
 
-impl Assembly {
+impl Assembly<'_> {
     fn push(&mut self, content: &Content) {
         if let Some(frame) = content.frame() {
-            if self.bytes.is_empty() {
-                self.bytes.reserve_exact(self.length);
-            }
-            self.bytes.resize(self.done, 0);
-            self.bytes.extend_from_slice(frame);
+            let bytes = self.builder.get_or_insert_with(|| self.pool.builder()).bytes();
+            bytes.reserve_exact(self.length - bytes.len());
+            bytes.resize(self.done, 0);
+            bytes.extend_from_slice(frame);
         }
         self.done += SECTOR_SIZE;
     }
 
     /// The frame; one of zeros alone shares the buffer of all such frames.
-    fn finish(mut self, zeros: &mut Option<Frame>) -> Frame {
-        if !self.bytes.is_empty() {
-            self.bytes.resize(self.length, 0);
-            return Frame::new(self.bytes);
+    fn finish(self, zeros: &mut Option<Frame>) -> Frame {
+        if let Some(mut builder) = self.builder {
+            builder.bytes().resize(self.length, 0);
+            return builder.finish();
         }
         match zeros {
             Some(zeros) if zeros.len() >= self.length => zeros.slice(0, self.length),

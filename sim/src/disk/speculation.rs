@@ -68,7 +68,14 @@ impl Speculation {
     }
 
     /// A successful write reaches `sector`. Writes that were in flight at the same time take effect in either order, drawn.
-    pub(super) fn land(&mut self, medium: &mut Medium, streams: &mut Streams, sector: u64, landing: Landing) {
+    /// Returns what is certainly no longer there.
+    pub(super) fn land(
+        &mut self,
+        medium: &mut Medium,
+        streams: &mut Streams,
+        sector: u64,
+        landing: Landing,
+    ) -> Content {
         let Landing { content, submitted, completed, durable, torn } = landing;
         let base = medium.completed(sector);
         let mut place = self.versions(sector).len();
@@ -81,15 +88,16 @@ impl Speculation {
         let beneath_base = floor == 0 && base > submitted;
         if (floor < place || beneath_base) && streams.coin(Purpose::Order) {
             if beneath_base {
-                return;
+                return content;
             }
             place = floor;
         }
         if durable {
-            medium.set(sector, content, completed);
             self.forget(sector, place);
+            medium.set(sector, content, completed)
         } else {
             self.insert(sector, place, Version { content, completed, doubt: None, torn });
+            Content::default()
         }
     }
 

@@ -231,7 +231,8 @@ impl World {
             self.crash(node, CrashCause::KilledAtDisk);
             return None;
         }
-        let completion = match slot.disk.complete(self.core.now_ns, operation) {
+        let running = slot.running.as_mut().expect("what a life asked for completes in it");
+        let completion = match slot.disk.complete_with(self.core.now_ns, operation, running.pool()) {
             Completed::Done(completion) => completion,
             Completed::Later(at_ns) => {
                 self.core.queue.push(at_ns, Pending::Due { node, life, operation, put_off: true });
