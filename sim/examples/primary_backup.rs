@@ -56,8 +56,7 @@ impl Process for Server {
                 let value = value_of(frame);
                 if value > self.asked {
                     self.asked = value;
-                    let sector = Frame::new(value.to_le_bytes().to_vec());
-                    actions.write(Token(2 * value - 1), 0, sector, false);
+                    actions.write(Token(2 * value - 1), 0, Frame::new(value.to_le_bytes().to_vec()), false);
                 }
                 if let Some(backup) = self.backup {
                     say(actions, backup, value);
