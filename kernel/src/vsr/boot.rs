@@ -380,6 +380,12 @@ impl Vsr {
 
     fn finish_boot(&mut self, actions: &mut Actions) {
         self.journal.gather(false);
+        if let Some(op) = self.lost_for_good() {
+            return actions.halt(format!(
+                "the journal is damaged at {op}, and a single replica has nobody to repair it from: start again if the disk \
+                 could not be read, or else restore the data file"
+            ));
+        }
         self.durable_op = self.promised().head;
         self.timers.set(Timer::Ping, self.now.monotonic);
         for heard in &mut self.heard {
@@ -403,6 +409,20 @@ impl Vsr {
         }
         self.on_view_message_timer(actions);
         self.choose_log(actions);
+    }
+}
+
+impl Vsr {
+    /// What a single replica cannot make good: the first op of its log that it does not hold, or the one after a head that it
+    /// cannot be certain of.
+    fn lost_for_good(&self) -> Option<Op> {
+        if self.config.replica_count > 1 {
+            return None;
+        }
+        let head = self.log.head();
+        let missing = |op: &Op| self.log.get(*op).is_none_or(|header| !self.journal.holds(header));
+        let lost = (1..=head.0).map(Op).find(missing);
+        lost.or_else(|| (!self.head_certain).then(|| head.next()))
     }
 }
 

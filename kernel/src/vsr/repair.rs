@@ -238,7 +238,8 @@ impl Vsr {
             }
             // It was replaced while it was being read, or is being replaced.
             _ if !self.journal.holds(&header) => {}
-            Err(_) if wanted.attempts < Self::READ_ATTEMPTS_MAX => {
+            // Or it was replaced, and the new one is held by now: a second look tells that from damage.
+            _ if wanted.attempts < Self::READ_ATTEMPTS_MAX => {
                 actions.probe(Probe::ReadRetried.into());
                 wanted.attempts += 1;
                 self.repair.reads.insert(op, wanted);

@@ -8,7 +8,7 @@ use chronon::{
     vsr::Held,
 };
 
-use crate::script::{Script, Setup, puts};
+use crate::script::{PATIENCE_MS, Script, Setup, puts};
 
 const DAMAGED: Op = Op(20);
 
@@ -53,6 +53,28 @@ fn a_corrupt_header_and_prepare_are_learned_from_the_others() {
     script.converge_all();
     assert_eq!(script.head(backup), Op(41));
     assert!(script.probe("header_repaired") >= 1 && script.probe("prepare_repaired") >= 1);
+    script.check();
+}
+
+#[test]
+fn a_single_replica_with_damage_refuses_in_words_and_changes_nothing() {
+    let mut script = Script::replicas(1);
+    script.commit(40).converge_all().cut_power(0);
+    let sound = script.fork();
+    for damaged in [DAMAGED, Op(41)] {
+        let mut script = sound.fork();
+        script.corrupt_prepare(0, damaged);
+        for _ in 0..2 {
+            script.restart(0);
+            script.until("it refuses", PATIENCE_MS, |script| script.world.halted(NodeId(0)).is_some());
+            let reason = script.world.halted(NodeId(0)).expect("it was waited for").to_owned();
+            let found = format!("damaged at {damaged}");
+            assert!(reason.contains(&found) && reason.contains("restore the data file"), "{reason}");
+        }
+    }
+    let mut script = sound;
+    script.recover(0).commit(10).converge_all();
+    assert_eq!(script.head(0), Op(52));
     script.check();
 }
 
