@@ -413,15 +413,14 @@ impl Vsr {
 }
 
 impl Vsr {
-    /// What a single replica cannot make good: the first op of its log that it does not hold, or the one after a head that it
-    /// cannot be certain of.
+    /// What a single replica cannot make good: the first op of its log that it may have acknowledged and cannot read, or the one
+    /// after a head that it cannot be certain of. What it never held is another matter: that is dropped when its view starts.
     fn lost_for_good(&self) -> Option<Op> {
         if self.config.replica_count > 1 {
             return None;
         }
         let head = self.log.head();
-        let missing = |op: &Op| self.log.get(*op).is_none_or(|header| !self.journal.holds(header));
-        let lost = (1..=head.0).map(Op).find(missing);
+        let lost = (1..=head.0).map(Op).find(|op| self.journal.held(*op) == Held::Unknown);
         lost.or_else(|| (!self.head_certain).then(|| head.next()))
     }
 }
