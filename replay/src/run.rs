@@ -109,10 +109,15 @@ pub(crate) fn main(program: &Program, arguments: &Arguments) -> Result<Status, T
     let (report, ending) = conduct(&campaign, &selection, wanted, arguments.duration);
     (at.ending, at.cpu_ns, at.wall_ns) = (ending, stopwatch.cpu_ns(), stopwatch.wall_ns());
 
-    let failures = show_failures(program, &selection, &report, &arguments.traces)?;
+    let (failures, mut texts) = failures(program, &selection, &report, &arguments.traces);
+    texts.push(summary(&report, &at));
+    // The report first: whoever reads the screen may be gone by now, and what was found must not go with them.
     write(CampaignReport::new(program, &report, &at, failures))?;
-    say(&summary(&report, &at))?;
-    verdict(&selection, &report, ending)
+    let said = texts.iter().try_for_each(|text| say(text));
+    match verdict(&selection, &report, ending)? {
+        Status::Found => Ok(Status::Found),
+        status => said.map(|()| status),
+    }
 }
 
 /// Runs the campaign, with progress, until it ends or its time does or somebody interrupts it.
@@ -164,14 +169,15 @@ fn interruption() -> Arc<AtomicBool> {
     Arc::clone(flag)
 }
 
-/// Shows the first failure and counts the others by kind; writes the trace of the first of each kind.
-fn show_failures(
+/// What to report and what to say of the failures: the first of all on one screen, the first of each other kind in a line. Writes
+/// the traces of those.
+fn failures(
     program: &Program,
     selection: &Selection<'_>,
     report: &Report,
     traces: &std::path::Path,
-) -> Result<Vec<FailureReport>, Trouble> {
-    let (mut seen, mut reports) = (BTreeSet::new(), Vec::new());
+) -> (Vec<FailureReport>, Vec<String>) {
+    let (mut seen, mut reports, mut texts) = (BTreeSet::new(), Vec::new(), Vec::new());
     for found in &report.failures {
         let mut found = found.clone();
         let is_first = seen.insert(found.failure.fingerprint());
@@ -184,9 +190,9 @@ fn show_failures(
             };
             let screen = Screen { program, selection, found: &found, trace: again.as_deref(), place: &place };
             if reports.is_empty() {
-                say(&format!("{}\n", screen.text()))?;
+                texts.push(format!("{}\n", screen.text()));
             } else {
-                say(&format!("also: {}, in seed {}; trace {place}", found.failure.violation, found.seed))?;
+                texts.push(format!("also: {}, in seed {}; trace {place}", found.failure.violation, found.seed));
             }
             path = kept.ok().map(|path| path.display().to_string());
         }
@@ -194,9 +200,13 @@ fn show_failures(
     }
     if reports.len() > 1 {
         let kinds = seen.len() as u64;
-        say(&format!("{} failed, in {}\n", counted(reports.len() as u64, "seed"), counted(kinds, "different way")))?;
+        texts.push(format!(
+            "{} failed, in {}\n",
+            counted(reports.len() as u64, "seed"),
+            counted(kinds, "different way")
+        ));
     }
-    Ok(reports)
+    (reports, texts)
 }
 
 /// Runs a failed seed again with its trace kept, and writes that. A seed that does something else this time has failed

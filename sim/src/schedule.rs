@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use chronon::app::kv::VALUE_SIZE_MAX;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -370,6 +371,37 @@ impl Schedule {
             (self.core.iter().all(|replica| *replica < replicas), "core must name replicas of the cluster"),
             (self.core.len() as u64 > u64::from(replicas) / 2, "core must be a majority"),
             (self.core.windows(2).all(|pair| pair[0] < pair[1]), "core must ascend"),
+            (slot_count <= SLOTS_MAX, "cluster.slot_count must be at most 65536"),
+            (message_size_max <= MESSAGE_SIZE_MAX, "cluster.message_size_max must be at most 1048576"),
+        ];
+        match rules.iter().find(|(holds, _)| !holds) {
+            Some((_, rule)) => Err(ScheduleError::Invalid((*rule).to_owned())),
+            None => self.check_surroundings(),
+        }
+    }
+
+    /// The workload, the network and the disk: what would make no sense, or take all of a machine's memory.
+    fn check_surroundings(&self) -> Result<(), ScheduleError> {
+        let (each, link, disk) = (&self.workload.each, &self.network, &self.disk);
+        let w = each.weights;
+        let weights = [w.get, w.put, w.delete, w.compare_and_swap, w.append, w.refused, w.oversized];
+        let ranges = [disk.read, disk.write, disk.durable_write, disk.barrier];
+        let chances = [link.loss_ppm, link.duplication_ppm, link.corruption_ppm, link.reorder_ppm];
+        let errors = [disk.errors.read_ppm, disk.errors.latent_ppm, disk.errors.write_ppm, disk.errors.barrier_ppm];
+        let rules = [
+            (each.keys > 0, "workload.each.keys must be positive"),
+            (each.value_size_max as usize <= VALUE_SIZE_MAX, "workload.each.value_size_max must be at most 16384"),
+            (each.oversized_size <= MESSAGE_SIZE_MAX, "workload.each.oversized_size must be at most 1048576"),
+            (each.think_ns_max <= HOUR_NS, "workload.each.think_ns_max must be at most an hour"),
+            (weights.iter().any(|weight| *weight > 0), "one of workload.each.weights must be positive"),
+            (each.calls < u64::from(u32::MAX), "workload.each.calls must be less than 2^32"),
+            (link.latency_min_ns <= link.latency_max_ns, "network.latency_min_ns must be at most latency_max_ns"),
+            (link.latency_max_ns <= HOUR_NS, "network.latency_max_ns must be at most an hour"),
+            (link.in_flight_max > 0, "network.in_flight_max must be positive"),
+            (chances.iter().all(|ppm| *ppm <= MILLION), "the chances of network must be at most 1000000"),
+            (errors.iter().all(|ppm| *ppm <= MILLION), "the chances of disk.errors must be at most 1000000"),
+            (ranges.iter().all(|range| range.min_ns <= range.max_ns), "min_ns must be at most max_ns in all of disk"),
+            (ranges.iter().all(|range| range.max_ns <= HOUR_NS), "max_ns must be at most an hour in all of disk"),
         ];
         match rules.iter().find(|(holds, _)| !holds) {
             Some((_, rule)) => Err(ScheduleError::Invalid((*rule).to_owned())),
@@ -395,6 +427,10 @@ impl Schedule {
     }
 }
 
+const SLOTS_MAX: u32 = 65_536;
+const MESSAGE_SIZE_MAX: u32 = 1 << 20;
+const MILLION: u32 = 1_000_000;
+const HOUR_NS: u64 = 3_600_000_000_000;
 const MESSAGE_SIZE_RULE: &str = "cluster.message_size_max must be a multiple of 4096 and at least 20480";
 
 impl Fault {
@@ -442,9 +478,10 @@ impl fmt::Display for Target {
 impl fmt::Display for Progress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Commits { count: 1 } => write!(f, "after 1 commit"),
             Self::Commits { count } => write!(f, "after {count} commits"),
             Self::Probe { name, count: 1 } => write!(f, "at {name}"),
-            Self::Probe { name, count } => write!(f, "at {name} for the {count}th time"),
+            Self::Probe { name, count } => write!(f, "at {name}, {count} times"),
             Self::Time { ns } => write!(f, "after {} ms", ns / 1_000_000),
         }
     }

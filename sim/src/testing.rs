@@ -55,7 +55,7 @@ macro_rules! simulate {
 /// Runs `simulation` in a fresh world for each seed.
 ///
 /// `name` is the test's, with its crate's in front as `module_path!()` gives it: what the command to run one seed again is
-/// made from.
+/// made from. A program that is no test gives any name without `::`.
 ///
 /// # Panics
 /// At the first seed that fails, with what there is to say of it.
@@ -103,7 +103,12 @@ fn run(name: &str, seed: u64, trace: TraceMode, simulation: &impl Fn(&mut World)
 
 /// The command that runs this seed alone.
 fn command(name: &str, seed: u64) -> String {
-    format!("{SEED_VARIABLE}={seed} cargo test {} -- --exact", test_name(name))
+    if name.contains("::") {
+        format!("{SEED_VARIABLE}={seed} cargo test --workspace {} -- --exact", test_name(name))
+    } else {
+        // No test's name: some program of its own.
+        format!("the same command again, with {SEED_VARIABLE}={seed} before it")
+    }
 }
 
 /// The test's name as the test program knows it: without the crate's.

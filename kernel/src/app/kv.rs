@@ -9,7 +9,10 @@
 
 mod codec;
 
-use alloc::{collections::BTreeMap, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, btree_map},
+    vec::Vec,
+};
 
 pub use codec::{KEY_SIZE_MAX, Refusal, Request, Response, VALUE_SIZE_MAX};
 
@@ -26,8 +29,26 @@ pub struct Kv;
 /// What is under which key.
 #[derive(Clone, Default, Debug)]
 pub struct State {
-    entries: BTreeMap<Vec<u8>, Entry>,
+    entries: BTreeMap<Key, Entry>,
     digest: SetDigest,
+}
+
+/// A key in the order of its bytes. The first of them are at hand for a comparison, which seldom needs the others: those lie
+/// elsewhere in memory, and to fetch them is most of what a look-up among many keys would cost.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Key {
+    /// Big-endian, so that numbers compare as the bytes do; with zeros behind a shorter key, which `bytes` then tells apart.
+    first: u128,
+    bytes: Vec<u8>,
+}
+
+impl Key {
+    fn new(bytes: &[u8]) -> Self {
+        let mut first = [0; 16];
+        let length = bytes.len().min(first.len());
+        first[..length].copy_from_slice(&bytes[..length]);
+        Self { first: u128::from_be_bytes(first), bytes: bytes.to_vec() }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -103,7 +124,7 @@ pub fn apply(state: &mut State, payload: &[u8], response: &mut Vec<u8>) -> Resul
 impl State {
     /// What is under `key`.
     pub fn get(&self, key: &[u8]) -> Option<&[u8]> {
-        self.entries.get(key).map(|entry| entry.value.as_slice())
+        self.entries.get(&Key::new(key)).map(|entry| entry.value.as_slice())
     }
 
     /// The number of keys.
@@ -118,7 +139,7 @@ impl State {
 
     /// All keys with their values, in the order of the keys.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.entries.iter().map(|(key, entry)| (key.as_slice(), entry.value.as_slice()))
+        self.entries.iter().map(|(key, entry)| (key.bytes.as_slice(), entry.value.as_slice()))
     }
 
     /// The digest of all entries: equal states, and in practice only those, have equal digests. Costs the same for every
@@ -129,23 +150,24 @@ impl State {
 
     fn put(&mut self, key: &[u8], value: &[u8]) {
         let hash = hash(key, value);
-        match self.entries.get_mut(key) {
-            Some(entry) => {
+        match self.entries.entry(Key::new(key)) {
+            btree_map::Entry::Occupied(mut occupied) => {
+                let entry = occupied.get_mut();
                 self.digest.remove(entry.hash);
-                // The value's buffer serves again: a put over an existing key allocates nothing.
+                // The value's buffer serves again.
                 entry.value.clear();
                 entry.value.extend_from_slice(value);
                 entry.hash = hash;
             }
-            None => {
-                self.entries.insert(key.to_vec(), Entry { value: value.to_vec(), hash });
+            btree_map::Entry::Vacant(vacant) => {
+                vacant.insert(Entry { value: value.to_vec(), hash });
             }
         }
         self.digest.insert(hash);
     }
 
     fn delete(&mut self, key: &[u8]) -> bool {
-        let removed = self.entries.remove(key);
+        let removed = self.entries.remove(&Key::new(key));
         if let Some(entry) = &removed {
             self.digest.remove(entry.hash);
         }
@@ -154,7 +176,7 @@ impl State {
 
     /// Returns the length of the whole value. Hashes the whole value, too: an append costs what a put of it would.
     fn append(&mut self, key: &[u8], value: &[u8]) -> Result<u32, Refusal> {
-        let Some(entry) = self.entries.get_mut(key) else {
+        let Some(entry) = self.entries.get_mut(&Key::new(key)) else {
             self.put(key, value);
             return Ok(value.len() as u32);
         };
@@ -238,6 +260,19 @@ mod tests {
             assert_eq!(state.digest(), digest_from_scratch(state), "{request:?}");
         }
         assert_eq!(state.len(), 1);
+    }
+
+    #[test]
+    fn keys_are_in_the_order_of_their_bytes() {
+        let long = [[7; 16], [0; 16]].concat();
+        let mut keys: Vec<&[u8]> = vec![b"", b"\0", b"a", b"a\0", b"a\0\0b", b"ab", b"b", &[255; 16], &[255; 17]];
+        keys.extend([15, 16, 17, 18, 32].map(|length| &long[..length]));
+        keys.push(&[255; 300]);
+        for left in &keys {
+            for right in &keys {
+                assert_eq!(Key::new(left).cmp(&Key::new(right)), left.cmp(right), "{left:?} {right:?}");
+            }
+        }
     }
 
     #[test]

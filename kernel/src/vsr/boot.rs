@@ -4,7 +4,11 @@
 //! the replica speaks, the superblock and every prepare that it will vouch for are written again and made durable: what can be
 //! read after a crash need not be what lasts (design rule 6).
 
-use alloc::{collections::BTreeMap, format, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    format,
+    vec::Vec,
+};
 
 use crate::{
     frame::{Frame, SECTOR_SIZE},
@@ -15,7 +19,7 @@ use crate::{
         layout::{HEADERS_PER_SECTOR, SUPERBLOCK_COPIES, SUPERBLOCK_COPY_SIZE},
         superblock::{self, Superblock},
     },
-    types::Op,
+    types::{Op, View},
     vsr::{
         Held, ReadResult, Status, Vsr, durable::Durable, journal::WRITE_WINDOW, probe::Probe, timer::Timer, token::Kind,
     },
@@ -285,6 +289,12 @@ impl Vsr {
             let held = match state {
                 SlotState::Empty | SlotState::Torn => Held::Nothing,
                 SlotState::Clean(header) => Held::Prepare(header.checksum),
+                // Its header was never written, so that it was acknowledged no more than a torn one.
+                SlotState::Present(header)
+                    if boot.ring[slot as usize] == HeaderRead::Empty && wanted != Some(header.checksum) =>
+                {
+                    Held::Nothing
+                }
                 // Vouched for only once its header is written too.
                 SlotState::Present(_) | SlotState::Unknown(_) => Held::Unknown,
             };
@@ -295,12 +305,11 @@ impl Vsr {
                 SlotState::Present(header) if wanted == Some(header.checksum) => boot.to_rewrite.push(*header),
                 SlotState::Present(_) | SlotState::Unknown(_) | SlotState::Empty | SlotState::Torn => {}
             }
-            let entry = match (&boot.ring[slot as usize], state) {
-                (_, SlotState::Torn) | (HeaderRead::Empty, _) => RingEntry::Empty,
-                (HeaderRead::Valid(header), _) => RingEntry::Header(*header),
-                (HeaderRead::Corrupt | HeaderRead::Misdirected, _) => RingEntry::Unreadable,
-            };
-            self.journal.restore(slot, held, entry);
+            // As it was read: an entry changes only when a prepare is durable under it.
+            self.journal.restore(slot, held, RingEntry::from(boot.ring[slot as usize]));
+        }
+        if let Some(op) = self.lost_for_good(superblock.commit.op(), &boot.to_rewrite) {
+            return Self::halt_for_damage(op, actions);
         }
         boot.to_rewrite.sort_unstable_by_key(|header| core::cmp::Reverse(header.op));
         boot.stage = Stage::Rewrite;
@@ -380,12 +389,6 @@ impl Vsr {
 
     fn finish_boot(&mut self, actions: &mut Actions) {
         self.journal.gather(false);
-        if let Some(op) = self.lost_for_good() {
-            return actions.halt(format!(
-                "the journal is damaged at {op}, and a single replica has nobody to repair it from: start again if the disk \
-                 could not be read, or else restore the data file"
-            ));
-        }
         self.durable_op = self.promised().head;
         self.timers.set(Timer::Ping, self.now.monotonic);
         for heard in &mut self.heard {
@@ -404,7 +407,9 @@ impl Vsr {
         self.arm_election();
         if self.view == self.log_view && primary {
             // Rule 2: what it had promised as primary, and told nobody but its memory, is gone. A later view settles it.
-            actions.probe(Probe::PrimaryRestarted.into());
+            if self.view > View(0) {
+                actions.probe(Probe::PrimaryRestarted.into());
+            }
             return self.propose(actions);
         }
         self.on_view_message_timer(actions);
@@ -413,15 +418,27 @@ impl Vsr {
 }
 
 impl Vsr {
-    /// What a single replica cannot make good: the first op of its log that it may have acknowledged and cannot read, or the one
-    /// after a head that it cannot be certain of. What it never held is another matter: that is dropped when its view starts.
-    fn lost_for_good(&self) -> Option<Op> {
+    /// What a single replica cannot make good: the first op of its log that is committed, or that it may have acknowledged, and
+    /// that it does not have; or the one after a head that it cannot be certain of. What it never held is another matter: that
+    /// is dropped when its view starts. Judged before anything is written: the next start may read what this one could not.
+    fn lost_for_good(&self, committed: Op, to_rewrite: &[Header]) -> Option<Op> {
         if self.config.replica_count > 1 {
             return None;
         }
+        let wanted = |header: &&Header| self.log.get_tied(header.op).is_some_and(|it| it.checksum == header.checksum);
+        let here: BTreeSet<Op> = to_rewrite.iter().filter(wanted).map(|header| header.op).collect();
         let head = self.log.head();
-        let lost = (1..=head.0).map(Op).find(|op| self.journal.held(*op) == Held::Unknown);
+        let lost = |op: &Op| !here.contains(op) && (*op <= committed || self.journal.held(*op) == Held::Unknown);
+        let lost = (1..=head.0).map(Op).find(lost);
         lost.or_else(|| (!self.head_certain).then(|| head.next()))
+    }
+
+    /// A single replica's damage: what was acknowledged cannot be known, and nobody else has it.
+    pub(super) fn halt_for_damage(op: Op, actions: &mut Actions) {
+        actions.halt(format!(
+            "the journal is damaged at {op}, and a single replica has nobody to repair it from: start again if the disk \
+             could not be read, or else restore the data file"
+        ));
     }
 }
 

@@ -229,7 +229,10 @@ impl Vsr {
         if header.view > self.view {
             return self.on_later_view(header.view, actions);
         }
-        if header.view < self.view || !self.is_backup() {
+        if header.view < self.view {
+            return self.return_to(header.view, actions);
+        }
+        if !self.is_backup() {
             return;
         }
         self.hear_primary();
@@ -261,7 +264,8 @@ impl Vsr {
         if self.is_isolated() {
             return self.stand_down(Probe::PrimaryIsolated, actions);
         }
-        if self.is_blocked() {
+        // A single replica has nobody to stand down for: it waits for its disk.
+        if self.config.replica_count > 1 && self.is_blocked() {
             return self.stand_down(Probe::PrimaryDiskBlocked, actions);
         }
         self.withdraw_proposal();
@@ -322,7 +326,7 @@ impl Vsr {
 
     /// Forgets what belonged to a view that is over.
     pub(super) fn forget_view(&mut self, view: View) {
-        assert!(view >= self.view);
+        assert!(view >= self.view || !self.head_certain);
         self.primary = super::state::Primary::default();
         self.repair.asked.clear();
         self.repair.headers_asked = None;

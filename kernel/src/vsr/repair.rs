@@ -245,8 +245,7 @@ impl Vsr {
                 self.repair.reads.insert(op, wanted);
                 self.journal.read(&header, actions);
             }
-            // Nobody else has it: all that can be done is to read again, when it is next wanted.
-            Err(_) if self.config.replica_count == 1 => {}
+            _ if self.config.replica_count == 1 => Self::halt_for_damage(op, actions),
             _ => {
                 actions.probe(Probe::Corrupt.into());
                 self.journal.lose(op);

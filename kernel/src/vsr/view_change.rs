@@ -140,6 +140,18 @@ impl Vsr {
         }
     }
 
+    /// A replica with an uncertain head has gone to a later view in its memory alone, and given nobody its word there. While an
+    /// earlier one lives, which it has not durably left, its place is in that: the later one may never begin.
+    pub(super) fn return_to(&mut self, view: View, actions: &mut Actions) {
+        let bound = self.head_certain || self.status != Status::ViewChange || self.change.installing;
+        if bound || view < self.promised().view || view >= self.view {
+            return;
+        }
+        self.forget_view(view);
+        self.enter(view);
+        self.on_view_message_timer(actions);
+    }
+
     fn enter(&mut self, view: View) {
         self.view = view;
         self.status = Status::ViewChange;

@@ -10,7 +10,19 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("sim", &["blake3", "chronon", "rand_chacha", "serde", "toml"]),
     (
         "replay",
-        &["blake3", "chronon", "chronon-sim", "clap", "ctrlc", "indicatif", "rustix", "serde", "serde_json", "toml"],
+        &[
+            "blake3",
+            "chronon",
+            "chronon-sim",
+            "clap",
+            "ctrlc",
+            "indicatif",
+            "mimalloc",
+            "rustix",
+            "serde",
+            "serde_json",
+            "toml",
+        ],
     ),
     ("fuzz", &["arbitrary", "chronon", "chronon-sim", "libfuzzer-sys"]),
 ];

@@ -145,6 +145,7 @@ impl ClusterOracle {
         }
         self.relies_on_superblock(speaker)?;
         if !speaker.vsr.executed().is_empty() {
+            self.begins_views(speaker.replica, step)?;
             self.executes(world, speaker.replica, process)?;
         }
         for action in step.actions {
@@ -188,6 +189,17 @@ impl ClusterOracle {
             _ => state::same_sessions(&self.model, replica, sessions)?,
         }
         state::agrees(&mut self.model, replica, vsr.applied(), process.state(), sessions)
+    }
+
+    /// A view that begins in this step began before anything was executed in it.
+    fn begins_views(&mut self, replica: ReplicaId, step: &StepView<'_>) -> Result<(), Violation> {
+        for action in step.actions {
+            let Action::Send { frame, .. } = action else { continue };
+            if let Some(speech) = Speech::of(frame).filter(|speech| speech.command() == Some(Command::StartView)) {
+                self.quorum.starts(replica, speech.view(), speech.commit())?;
+            }
+        }
+        Ok(())
     }
 
     fn commits_by_quorum(

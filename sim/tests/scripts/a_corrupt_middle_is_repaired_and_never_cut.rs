@@ -5,7 +5,7 @@ use chronon::{
     frame::SECTOR_SIZE,
     storage::layout::Layout,
     types::{NodeId, Op},
-    vsr::Held,
+    vsr::{Held, Status},
 };
 
 use crate::script::{PATIENCE_MS, Script, Setup, puts};
@@ -73,9 +73,26 @@ fn a_single_replica_with_damage_refuses_in_words_and_changes_nothing() {
         }
     }
     let mut script = sound;
+    // The headers of ops 32 to 63 cannot be read this time. Nothing is written over what the next start may read.
+    let sector = script.setup.layout.header_sector_offset(32);
+    script.world.disk_mut(NodeId(0)).make_unreadable(sector, SECTOR_SIZE as u64);
+    script.restart(0);
+    script.until("it refuses", PATIENCE_MS, |script| script.world.halted(NodeId(0)).is_some());
+    script.world.disk_mut(NodeId(0)).repair_media();
     script.recover(0).commit(10).converge_all();
     assert_eq!(script.head(0), Op(52));
     script.check();
+}
+
+#[test]
+fn a_single_replica_whose_prepare_rots_while_it_runs_stops_in_words() {
+    let mut script = Script::replicas(1);
+    script.commit(200).converge_all().cut_power(0).restart(0);
+    script.until("it has recovered", PATIENCE_MS, |script| script.vsr(0).status() != Status::Booting);
+    script.corrupt_prepare(0, Op(3));
+    script.until("it stops", PATIENCE_MS, |script| script.world.halted(NodeId(0)).is_some());
+    let reason = script.world.halted(NodeId(0)).expect("it was waited for");
+    assert!(reason.contains("damaged at op3"), "{reason}");
 }
 
 #[test]

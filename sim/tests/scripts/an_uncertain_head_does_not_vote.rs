@@ -39,6 +39,20 @@ fn an_uncertain_head_does_not_vote_until_a_start_view() {
     script.check();
 }
 
+/// It goes to a view that another only proposed, and is alone there when that one hears its primary again.
+#[test]
+fn an_uncertain_head_comes_back_from_a_view_that_never_began() {
+    let (mut script, primary, uncertain, other) = with_an_unreadable_head();
+    let view = script.vsr(primary).view();
+    script.cut_one_way(primary, uncertain).cut_one_way(primary, other);
+    script.cut_one_way(uncertain, other).cut_one_way(uncertain, primary);
+    script.recover(uncertain).until("it goes on", 5_000, |script| script.vsr(uncertain).view() > view);
+    assert_eq!((script.vsr(other).view(), script.vsr(primary).view()), (view, view));
+    script.heal().converge_all();
+    assert_eq!((script.vsr(uncertain).view(), script.head(uncertain)), (view, Op(21)));
+    script.commit(5).converge_all().check();
+}
+
 #[test]
 fn an_uncertain_head_is_learned_in_the_same_view_from_its_primary() {
     let (mut script, primary, uncertain, _) = with_an_unreadable_head();
