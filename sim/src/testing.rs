@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "seed 5: safety: five is one too many (found by a test at 0.000000007 s, step 0)\n\
-        to run it again: CHRONON_SEED=5 cargo test some::test -- --exact\n")]
+        to run it again: CHRONON_SEED=5 cargo test --workspace some::test -- --exact\n")]
     fn the_first_seed_that_fails_is_told_with_the_command_that_runs_it_again() {
         check_seeds("a_crate::some::test", 0..10, |world| {
             world.run_for(7);

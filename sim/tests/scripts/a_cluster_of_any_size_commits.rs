@@ -14,7 +14,10 @@ fn one_to_six_replicas_commit_and_come_back() {
         script.converge_all();
         assert!(script.vsr(0).view() > View(1), "nobody serves in a view that it served in before");
         assert_ne!(script.replica(0).state().digest(), state);
-        assert!(script.probe("primary_restarted") >= 2, "the first start, and the second");
+        assert!(
+            script.probe("primary_restarted") >= 1,
+            "it is noticed, and at a first start there is nothing to notice"
+        );
         script.check();
     }
 }
