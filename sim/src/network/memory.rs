@@ -16,7 +16,7 @@ impl Memory {
     pub(super) fn keep(&mut self, frames_max: u32) {
         self.frames_max = frames_max as usize;
         for frames in self.links.values_mut() {
-            frames.truncate(self.frames_max);
+            frames.drain(..frames.len().saturating_sub(self.frames_max));
         }
     }
 
