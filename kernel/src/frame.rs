@@ -12,8 +12,12 @@ pub const SECTOR_SIZE: usize = 4096;
 /// Frames whose buffers are larger than this are not kept for reuse, so that one large message does not pin memory.
 const POOLED_CAPACITY_MAX: usize = 64 * 1024;
 
-/// How many idle buffers a pool keeps.
-const POOL_LENGTH_MAX: usize = 64;
+/// How many idle buffers a pool keeps of each class.
+const POOL_LENGTH_MAX: usize = 32;
+
+/// The classes of buffers, by the capacity that each has at least: a buffer that had to grow would be copied for it, and a large
+/// one under a small frame would be memory held for nothing. The last is made as large as is asked.
+const CLASSES: [usize; 4] = [0, 512, 2048, SECTOR_SIZE];
 
 /// Immutable, reference-counted bytes.
 #[derive(Clone)]
@@ -127,9 +131,10 @@ impl FrameBuilder {
 /// Buffers that were frames and can be frames again. A clone of a pool is an empty pool.
 #[derive(Default)]
 pub struct FramePool {
-    /// The buffer to use next: a process that answers what it gets needs no other. Held by nobody else, as all here.
+    /// The small buffer to use next: a process that answers what it gets needs no other. Held by nobody else, as all here.
     spare: Option<Arc<Vec<u8>>>,
-    idle: Vec<Arc<Vec<u8>>>,
+    /// By class.
+    idle: [Vec<Arc<Vec<u8>>>; CLASSES.len()],
 }
 
 impl Clone for FramePool {
@@ -142,10 +147,26 @@ impl FramePool {
     /// An empty builder, from an idle buffer if there is one.
     #[inline]
     pub fn builder(&mut self) -> FrameBuilder {
-        match self.spare.take().or_else(|| self.idle.pop()) {
+        match self.spare.take().or_else(|| self.idle[0].pop()) {
             Some(buffer) => FrameBuilder { buffer, stale: true },
             None => FrameBuilder { buffer: Arc::default(), stale: false },
         }
+    }
+
+    /// An empty builder with room for `length` bytes, from an idle buffer if there is one of its class.
+    pub fn builder_of(&mut self, length: usize) -> FrameBuilder {
+        let class = CLASSES.iter().position(|capacity| length <= *capacity).unwrap_or(CLASSES.len() - 1);
+        if let Some(buffer) = self.idle[class].pop() {
+            let mut builder = FrameBuilder { buffer, stale: true };
+            if builder.buffer.capacity() < length {
+                builder.bytes().reserve_exact(length);
+            }
+            return builder;
+        }
+        if class == 0 {
+            return self.builder();
+        }
+        FrameBuilder { buffer: Arc::new(Vec::with_capacity(length.max(CLASSES[class]))), stale: false }
     }
 
     /// Takes the frame's buffer for reuse if nothing else holds it.
@@ -159,10 +180,17 @@ impl FramePool {
         if Arc::strong_count(&buffer) > 1 || buffer.capacity() > POOLED_CAPACITY_MAX {
             return;
         }
-        if self.spare.is_none() {
+        if buffer.capacity() < CLASSES[1] && self.spare.is_none() {
             self.spare = Some(buffer);
-        } else if self.idle.len() < POOL_LENGTH_MAX {
-            self.idle.push(buffer);
+        } else {
+            self.keep(buffer);
+        }
+    }
+
+    fn keep(&mut self, buffer: Arc<Vec<u8>>) {
+        let class = CLASSES.iter().rposition(|capacity| buffer.capacity() >= *capacity).unwrap_or(0);
+        if self.idle[class].len() < POOL_LENGTH_MAX {
+            self.idle[class].push(buffer);
         }
     }
 }
@@ -181,11 +209,38 @@ mod tests {
         pool.recycle(frame);
         pool.builder().bytes().push(9);
         assert_eq!(&held[..], &[1, 2, 3]);
-        assert!(pool.spare.is_none() && pool.idle.is_empty());
+        assert!(pool.spare.is_none() && pool.idle.iter().all(Vec::is_empty));
         pool.recycle(held);
         assert!(pool.spare.is_some());
         assert!(pool.builder().bytes().is_empty());
         pool.recycle(Frame::new(vec![1, 2, 3]));
         assert!(pool.builder().finish().is_empty());
+    }
+
+    #[test]
+    fn a_buffer_serves_frames_of_its_class_again_and_does_not_grow_under_them() {
+        let mut pool = FramePool::default();
+        for length in [0, 1, 128, 512, 513, 2048, 2049, 4096, 5000, 20_000] {
+            let mut builder = pool.builder_of(length);
+            let before = builder.bytes().capacity();
+            builder.bytes().resize(length, 7);
+            assert!(before >= length && builder.bytes().capacity() == before, "{length}");
+            pool.recycle(builder.finish());
+            let kept = |pool: &FramePool| pool.idle.iter().map(Vec::len).sum::<usize>();
+            let idle = kept(&pool);
+            let mut again = pool.builder_of(length.min(SECTOR_SIZE));
+            assert!(again.bytes().is_empty() && (length == 0 || kept(&pool) == idle - 1), "{length}");
+            pool.recycle(again.finish());
+        }
+    }
+
+    #[test]
+    fn a_pool_keeps_no_more_than_its_bound() {
+        let mut pool = FramePool::default();
+        for length in 0..3 * POOL_LENGTH_MAX {
+            pool.recycle(Frame::new(vec![0; 600 + length]));
+            pool.recycle(Frame::new(vec![0; length]));
+        }
+        assert!(pool.idle.iter().all(|buffers| buffers.len() <= POOL_LENGTH_MAX));
     }
 }

@@ -131,6 +131,12 @@ impl Actions {
         self.pool.builder()
     }
 
+    /// An empty frame with room for `length` bytes, so that its buffer does not grow under it.
+    #[inline]
+    pub fn frame_of(&mut self, length: usize) -> FrameBuilder {
+        self.pool.builder_of(length)
+    }
+
     /// Gives a frame's buffer back for reuse, if nobody else holds it.
     #[inline]
     pub fn recycle(&mut self, frame: Frame) {

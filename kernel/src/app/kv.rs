@@ -13,6 +13,7 @@ use alloc::{
     collections::{BTreeMap, btree_map},
     vec::Vec,
 };
+use core::cmp::Ordering;
 
 pub use codec::{KEY_SIZE_MAX, Refusal, Request, Response, VALUE_SIZE_MAX};
 
@@ -33,21 +34,53 @@ pub struct State {
     digest: SetDigest,
 }
 
-/// A key in the order of its bytes. The first of them are at hand for a comparison, which seldom needs the others: those lie
-/// elsewhere in memory, and to fetch them is most of what a look-up among many keys would cost.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+/// A key in the order of its bytes. A short one lies in the map itself, and so do the first bytes of a long one, which seldom
+/// needs the others for a comparison: to fetch what lies elsewhere in memory is most of what a look-up among many keys costs.
+#[derive(Clone, PartialEq, Eq, Debug)]
 struct Key {
-    /// Big-endian, so that numbers compare as the bytes do; with zeros behind a shorter key, which `bytes` then tells apart.
-    first: u128,
-    bytes: Vec<u8>,
+    /// The first bytes, with zeros behind a shorter key.
+    first: [u8; KEY_INLINE],
+    /// Of the whole key.
+    length: u32,
+    /// The whole of a key that is longer than `first`; else empty.
+    whole: Vec<u8>,
 }
+
+/// Keys of at most so many bytes need no memory of their own.
+const KEY_INLINE: usize = 16;
 
 impl Key {
     fn new(bytes: &[u8]) -> Self {
-        let mut first = [0; 16];
-        let length = bytes.len().min(first.len());
-        first[..length].copy_from_slice(&bytes[..length]);
-        Self { first: u128::from_be_bytes(first), bytes: bytes.to_vec() }
+        let mut first = [0; KEY_INLINE];
+        let inline = bytes.len().min(KEY_INLINE);
+        first[..inline].copy_from_slice(&bytes[..inline]);
+        let whole = if bytes.len() > KEY_INLINE { bytes.to_vec() } else { Vec::new() };
+        Self { first, length: bytes.len() as u32, whole }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        if self.whole.is_empty() { &self.first[..self.length as usize] } else { &self.whole }
+    }
+}
+
+impl Ord for Key {
+    fn cmp(&self, other: &Self) -> Ordering {
+        // Big-endian numbers compare as their bytes do.
+        let first = |key: &Self| u128::from_be_bytes(key.first);
+        first(self).cmp(&first(other)).then_with(|| {
+            if self.whole.is_empty() || other.whole.is_empty() {
+                // With its zeros, the shorter one begins the longer one.
+                self.length.cmp(&other.length)
+            } else {
+                self.whole.cmp(&other.whole)
+            }
+        })
+    }
+}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
@@ -139,13 +172,18 @@ impl State {
 
     /// All keys with their values, in the order of the keys.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.entries.iter().map(|(key, entry)| (key.bytes.as_slice(), entry.value.as_slice()))
+        self.entries.iter().map(|(key, entry)| (key.bytes(), entry.value.as_slice()))
     }
 
     /// The digest of all entries: equal states, and in practice only those, have equal digests. Costs the same for every
     /// state. See [`crate::digest`] for what it does not withstand.
     pub fn digest(&self) -> Checksum {
         self.digest.digest()
+    }
+
+    /// What [`State::digest`] is of: as good for a comparison, and costs nothing.
+    pub const fn set_digest(&self) -> SetDigest {
+        self.digest
     }
 
     fn put(&mut self, key: &[u8], value: &[u8]) {
@@ -269,8 +307,10 @@ mod tests {
         keys.extend([15, 16, 17, 18, 32].map(|length| &long[..length]));
         keys.push(&[255; 300]);
         for left in &keys {
+            assert_eq!(Key::new(left).bytes(), *left);
             for right in &keys {
                 assert_eq!(Key::new(left).cmp(&Key::new(right)), left.cmp(right), "{left:?} {right:?}");
+                assert_eq!(Key::new(left) == Key::new(right), left == right, "{left:?} {right:?}");
             }
         }
     }

@@ -16,7 +16,7 @@ use crate::{
         layout::Layout,
     },
     types::{Checksum, Op},
-    vsr::{config::PIPELINE_MAX, token::Kind},
+    vsr::{config::PIPELINE_MAX, token::Kind, writes::SlotWrites},
     wire::header::Header,
 };
 
@@ -25,7 +25,7 @@ use crate::{
 pub(super) const WRITE_WINDOW: u64 = PIPELINE_MAX as u64;
 
 /// How many prepares are kept in memory.
-const CACHE_MAX: usize = 96;
+const CACHE_MAX: u64 = 96;
 
 /// What a slot is known to hold durably.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,13 +36,6 @@ pub enum Held {
     Prepare(Checksum),
     /// Damage, or rings that disagree: an acknowledged prepare may have been here.
     Unknown,
-}
-
-#[derive(Clone)]
-struct SlotWrite {
-    header: Header,
-    /// The next prepare for this slot, waiting until this one is durable.
-    next: Option<(Header, Frame)>,
 }
 
 #[derive(Clone, Default)]
@@ -61,9 +54,10 @@ pub struct Journal {
     held: Vec<Held>,
     ring: HeaderRing,
     ring_max: Op,
-    writes: BTreeMap<u32, SlotWrite>,
+    writes: SlotWrites,
     sectors: BTreeMap<u32, SectorWrite>,
-    cache: BTreeMap<Op, (Checksum, Frame)>,
+    /// Prepares in memory, each in the place of its op modulo [`CACHE_MAX`].
+    cache: Vec<Option<(Op, Checksum, Frame)>>,
     /// Whether a sector of the ring waits for all prepares of its slots that are being written.
     gathers: bool,
 }
@@ -75,9 +69,9 @@ impl Journal {
             held: Vec::new(),
             ring: HeaderRing::default(),
             ring_max: Op::ROOT,
-            writes: BTreeMap::new(),
+            writes: SlotWrites::default(),
             sectors: BTreeMap::new(),
-            cache: BTreeMap::new(),
+            cache: Vec::new(),
             gathers: false,
         }
     }
@@ -94,7 +88,7 @@ impl Journal {
 
     /// Whether a write of this very prepare is on its way.
     pub(super) fn is_writing(&self, header: &Header) -> bool {
-        self.writes.get(&self.layout.slot(header.op)).is_some_and(|write| match &write.next {
+        self.writes.get(self.layout.slot(header.op)).is_some_and(|write| match &write.next {
             Some((next, _)) => next.checksum == header.checksum,
             None => write.header.checksum == header.checksum,
         })
@@ -138,7 +132,7 @@ impl Journal {
         self.remember(header, frame);
         assert_eq!(frame.len(), header.size as usize, "a prepare is written whole and alone");
         let slot = self.layout.slot(header.op);
-        if let Some(write) = self.writes.get_mut(&slot) {
+        if let Some(write) = self.writes.get_mut(slot) {
             write.next = Some((*header, frame.clone()));
             return;
         }
@@ -150,14 +144,14 @@ impl Journal {
         if self.held[slot as usize] != Held::Unknown {
             self.held[slot as usize] = Held::Nothing;
         }
-        self.writes.insert(slot, SlotWrite { header, next: None });
+        self.writes.begin(slot, header);
         let token = Kind::PrepareWrite.token(u64::from(slot));
         actions.write(token, self.layout.prepare_offset(slot), frame.clone(), true);
     }
 
     /// A prepare is durable in its slot: now its header may be written.
     pub(super) fn on_prepare_written(&mut self, slot: u32, actions: &mut Actions) {
-        let header = self.writes.get(&slot).expect("a completion belongs to a write in flight").header;
+        let header = self.writes.get(slot).expect("a completion belongs to a write in flight").header;
         self.ring.set(slot, &RingEntry::Header(header));
         let number = slot / HEADERS_PER_SECTOR;
         let sector = self.sectors.entry(number).or_default();
@@ -167,15 +161,16 @@ impl Journal {
             return;
         }
         let first = number * HEADERS_PER_SECTOR;
-        if self.gathers && self.writes.range(first..first + HEADERS_PER_SECTOR).count() > waiting {
+        if self.gathers && self.writes.count_in(first..first + HEADERS_PER_SECTOR) > waiting {
             return;
         }
         self.start_sector(number, actions);
     }
 
     fn start_sector(&mut self, number: u32, actions: &mut Actions) {
-        let mut builder = actions.frame();
-        builder.bytes().extend_from_slice(self.ring.sector(number));
+        let entries = self.ring.sector(number);
+        let mut builder = actions.frame_of(entries.len());
+        builder.bytes().extend_from_slice(entries);
         let data = builder.finish();
         let sector = self.sectors.get_mut(&number).expect("the sector has entries to write");
         sector.in_flight = true;
@@ -191,11 +186,11 @@ impl Journal {
         let mut carried = core::mem::take(&mut sector.carried);
         let more = !sector.waiting.is_empty();
         for slot in carried.drain(..) {
-            let write = self.writes.remove(&slot).expect("an entry is carried for a write in flight");
-            self.held[slot as usize] = Held::Prepare(write.header.checksum);
-            self.ring_max = self.ring_max.max(write.header.op);
-            durable.push(write.header);
-            if let Some((header, frame)) = write.next {
+            let (written, next) = self.writes.end(slot).expect("an entry is carried for a write in flight");
+            self.held[slot as usize] = Held::Prepare(written.checksum);
+            self.ring_max = self.ring_max.max(written.op);
+            durable.push(written);
+            if let Some((header, frame)) = next {
                 self.start(slot, header, &frame, actions);
             }
         }
@@ -214,17 +209,19 @@ impl Journal {
         self.held[slot as usize] = Held::Unknown;
     }
 
-    /// Keeps a prepare in memory, and lets the oldest go.
+    /// Keeps a prepare in memory, in place of the one that was kept so many ops before.
     pub(super) fn remember(&mut self, header: &Header, frame: &Frame) {
-        self.cache.insert(header.op, (header.checksum, frame.clone()));
-        while self.cache.len() > CACHE_MAX {
-            self.cache.pop_first();
+        let place = cache_place(header.op);
+        if self.cache.len() <= place {
+            self.cache.resize(place + 1, None);
         }
+        self.cache[place] = Some((header.op, header.checksum, frame.clone()));
     }
 
     /// The prepare of `op` with this checksum, if it is in memory.
     pub fn cached(&self, op: Op, checksum: Checksum) -> Option<&Frame> {
-        self.cache.get(&op).filter(|(cached, _)| *cached == checksum).map(|(_, frame)| frame)
+        let cached = self.cache.get(cache_place(op))?.as_ref();
+        cached.filter(|(kept, sum, _)| *kept == op && *sum == checksum).map(|(_, _, frame)| frame)
     }
 
     /// Asks for the prepare of `header` from the disk.
@@ -233,4 +230,8 @@ impl Journal {
         let length = header.size.next_multiple_of(crate::frame::SECTOR_SIZE as u32);
         actions.read(Kind::PrepareRead.token(header.op.0), self.layout.prepare_offset(slot), length);
     }
+}
+
+fn cache_place(op: Op) -> usize {
+    (op.0 % CACHE_MAX) as usize
 }

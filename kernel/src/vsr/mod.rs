@@ -22,6 +22,7 @@ mod state;
 pub mod timer;
 mod token;
 mod view_change;
+mod writes;
 
 use alloc::format;
 

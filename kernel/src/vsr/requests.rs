@@ -132,7 +132,8 @@ impl Vsr {
         let room = self.config.layout.message_size_max as usize;
         let waiting = &mut self.primary.waiting;
         let mut count = 0;
-        let (header, frame) = seal_with(header, actions, |bytes| {
+        let length = waiting.iter().map(|request| batch::entry_size(request.frame.len() - HEADER_SIZE)).sum::<usize>();
+        let (header, frame) = seal_with(header, length.min(room), actions, |bytes| {
             while let Some(request) = waiting.front() {
                 let payload = &request.frame[HEADER_SIZE..];
                 if count == BATCH_LENGTH_MAX || bytes.len() + batch::entry_size(payload.len()) > room {

@@ -17,14 +17,20 @@ use crate::{
 
 /// Builds the frame of `header` over `body`, from the pool. Returns the header as sealed.
 pub fn seal(header: Header, body: &[u8], actions: &mut Actions) -> (Header, Frame) {
-    seal_with(header, actions, |bytes| bytes.extend_from_slice(body))
+    seal_with(header, body.len(), actions, |bytes| bytes.extend_from_slice(body))
 }
 
-/// Builds the frame of `header` over the body that `write` appends, in place. Returns the header as sealed.
+/// Builds the frame of `header` over the body of about `length` bytes that `write` appends, in place. Returns the header as
+/// sealed.
 ///
 /// `write` must only append: the bytes before are the header's.
-pub fn seal_with(header: Header, actions: &mut Actions, write: impl FnOnce(&mut Vec<u8>)) -> (Header, Frame) {
-    let mut builder = actions.frame();
+pub fn seal_with(
+    header: Header,
+    length: usize,
+    actions: &mut Actions,
+    write: impl FnOnce(&mut Vec<u8>),
+) -> (Header, Frame) {
+    let mut builder = actions.frame_of(HEADER_SIZE + length);
     let bytes = builder.bytes();
     bytes.extend_from_slice(&[0; HEADER_SIZE]);
     write(bytes);
@@ -80,7 +86,7 @@ mod tests {
     #[test]
     fn a_body_written_in_place_is_the_same_frame() {
         let mut actions = Actions::new();
-        let (_, placed) = seal_with(header(Command::Reply), &mut actions, |bytes| bytes.extend_from_slice(b"body"));
+        let (_, placed) = seal_with(header(Command::Reply), 4, &mut actions, |bytes| bytes.extend_from_slice(b"body"));
         let (_, copied) = seal(header(Command::Reply), b"body", &mut actions);
         assert_eq!(placed, copied);
     }

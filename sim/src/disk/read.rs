@@ -114,8 +114,7 @@ struct Assembly<'a> {
 impl Assembly<'_> {
     fn push(&mut self, content: &Content) {
         if let Some(frame) = content.frame() {
-            let bytes = self.builder.get_or_insert_with(|| self.pool.builder()).bytes();
-            bytes.reserve_exact(self.length - bytes.len());
+            let bytes = self.builder.get_or_insert_with(|| self.pool.builder_of(self.length)).bytes();
             bytes.resize(self.done, 0);
             bytes.extend_from_slice(frame);
         }

@@ -67,10 +67,10 @@ fn same(name: &str, replica: &Replica<Kv>, other: &str, first: &Replica<Kv>) -> 
     if vsr.applied() != reference.applied() {
         return Err(format!("{name} has executed {} and {other} {}", vsr.applied(), reference.applied()));
     }
-    if replica.state().digest() != first.state().digest() {
+    if replica.state().set_digest() != first.state().set_digest() {
         return Err(format!("{name} and {other} have executed {} to different states", vsr.applied()));
     }
-    if vsr.sessions().digest() != reference.sessions().digest() {
+    if vsr.sessions().set_digest() != reference.sessions().set_digest() {
         return Err(format!("{name} and {other} have executed {} to different sessions", vsr.applied()));
     }
     Ok(())

@@ -8,6 +8,7 @@
 
 use chronon::{
     app::kv,
+    digest::SetDigest,
     types::{Checksum, ClientId, ClusterId, Op, ReplicaId, Timestamp, View},
     wire::header::Header,
 };
@@ -24,9 +25,9 @@ pub(super) struct Canonical {
     /// That replica.
     pub(super) seen_on: ReplicaId,
     /// The digest of the application's state after it.
-    pub(super) state: Checksum,
+    pub(super) state: SetDigest,
     /// The digest of the sessions after it, as the first replica had them that stood there.
-    pub(super) sessions: Option<(ReplicaId, Checksum)>,
+    pub(super) sessions: Option<(ReplicaId, SetDigest)>,
 }
 
 /// The canonical log and what follows from it.
@@ -51,7 +52,7 @@ impl Model {
             timestamp: root.timestamp,
             seen_in: View(0),
             seen_on: ReplicaId(0),
-            state: state.digest(),
+            state: state.set_digest(),
             sessions: None,
         };
         Self {
@@ -83,8 +84,8 @@ impl Model {
         &mut self,
         op: Op,
         replica: ReplicaId,
-        digest: Checksum,
-    ) -> Option<(ReplicaId, Checksum)> {
+        digest: SetDigest,
+    ) -> Option<(ReplicaId, SetDigest)> {
         let known = &mut self.log.get_mut(op.0 as usize)?.sessions;
         if known.is_none() {
             *known = Some((replica, digest));
@@ -113,7 +114,7 @@ impl Model {
 
     /// Makes the op of `header` canonical, all of its requests having been run.
     pub(super) fn append(&mut self, header: &Header, seen_on: ReplicaId, seen_in: View) {
-        let state = self.state.digest();
+        let state = self.state.set_digest();
         let Header { checksum, timestamp, op, .. } = *header;
         self.log.push(Canonical { checksum, timestamp, seen_in, seen_on, state, sessions: None });
         match self.heads.last_mut() {
@@ -125,6 +126,8 @@ impl Model {
 
 #[cfg(test)]
 mod tests {
+    use chronon::digest::EntryHasher;
+
     use super::*;
 
     const CLUSTER: ClusterId = ClusterId(9);
@@ -142,11 +145,17 @@ mod tests {
         assert!(model.get(Op(5)).is_none());
     }
 
+    fn digest(number: u64) -> SetDigest {
+        let mut digest = SetDigest::new();
+        digest.insert(EntryHasher::new().number(number).finish());
+        digest
+    }
+
     #[test]
     fn a_sessions_digest_is_the_first_one_s() {
         let mut model = Model::new(CLUSTER, 4);
-        assert_eq!(model.sessions_at(Op(0), ReplicaId(1), Checksum(5)), Some((ReplicaId(1), Checksum(5))));
-        assert_eq!(model.sessions_at(Op(0), ReplicaId(2), Checksum(6)), Some((ReplicaId(1), Checksum(5))));
-        assert_eq!(model.sessions_at(Op(1), ReplicaId(2), Checksum(6)), None);
+        assert_eq!(model.sessions_at(Op(0), ReplicaId(1), digest(5)), Some((ReplicaId(1), digest(5))));
+        assert_eq!(model.sessions_at(Op(0), ReplicaId(2), digest(6)), Some((ReplicaId(1), digest(5))));
+        assert_eq!(model.sessions_at(Op(1), ReplicaId(2), digest(6)), None);
     }
 }

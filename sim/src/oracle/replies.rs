@@ -7,6 +7,8 @@
 //!
 //! Deliberately absent: the times of the clients' own clocks. What was first is what the world saw first.
 
+use std::fmt;
+
 use chronon::{
     app::executor::Answer,
     client::Client,
@@ -203,9 +205,16 @@ fn is_told(told: &Told, answer: &[u8]) -> bool {
     }
 }
 
-/// A client's identity, short.
-pub(super) fn name(client: ClientId) -> String {
-    format!("client {:08x}", client.0 >> 96)
+/// A client's identity, short. Costs nothing until it is written.
+pub(super) fn name(client: ClientId) -> impl fmt::Display + Copy {
+    #[derive(Clone, Copy)]
+    struct Name(ClientId);
+    impl fmt::Display for Name {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "client {:08x}", self.0.0 >> 96)
+        }
+    }
+    Name(client)
 }
 
 fn abridged(bytes: &[u8]) -> &[u8] {

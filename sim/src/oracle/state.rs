@@ -2,7 +2,7 @@
 //!
 //! The state is compared with the model's, by digest, whenever a step has executed something. Of the sessions, the entries
 //! that an op touched are compared with the model's table where the op is executed first, whole tables now and then and at
-//! the end; replicas that stand at the same op are compared with each other by digest, at every few ops.
+//! the end; replicas that stand at the same op are compared with each other by digest.
 
 use chronon::{
     app::kv,
@@ -17,9 +17,6 @@ use chronon::{
 use super::{Violation, accounts::Account, model::Model, promise::broken, replies::name};
 
 const PROMISE: &str = "state";
-
-/// How many ops lie between two comparisons of the sessions' digests. Two tables that differ do so for long.
-const OPS_PER_DIGEST: u64 = 8;
 
 /// How many ops lie between two comparisons of whole session tables.
 const OPS_PER_TABLE: u64 = 64;
@@ -37,13 +34,10 @@ pub(super) fn agrees(
         return Err(broken(PROMISE, "a state of no op", sentence));
     };
     let (first, expected) = (known.seen_on, known.state);
-    if state.digest() != expected {
+    if state.set_digest() != expected {
         return Err(other_state(replica, op, first));
     }
-    if !op.0.is_multiple_of(OPS_PER_DIGEST) {
-        return Ok(());
-    }
-    let digest = sessions.digest();
+    let digest = sessions.set_digest();
     if let Some((other, expected)) = model.sessions_at(op, replica, digest).filter(|(_, expected)| *expected != digest)
     {
         let sentence = format!("after {op} the sessions are {expected:?} on {other} and {digest:?} on {replica}");
@@ -89,7 +83,7 @@ pub(super) fn agrees_at_the_head(
     state: &kv::State,
     sessions: &Sessions,
 ) -> Result<(), Violation> {
-    if state.digest() != model.last().state {
+    if state.set_digest() != model.last().state {
         return Err(other_state(replica, model.head(), model.last().seen_on));
     }
     same_sessions(model, replica, sessions)
@@ -147,7 +141,7 @@ mod tests {
 
     const A: ClientId = ClientId(10);
     /// The op at which everything happens.
-    const AT: u64 = OPS_PER_DIGEST;
+    const AT: u64 = 8;
     const PUT: &[u8] = b"anything: the application refuses it, which is an answer too";
 
     /// A model after one client registered and asked something, and a replica's tables after the same.
