@@ -119,6 +119,7 @@ fn draw_cluster(random: &mut Stream, replicas: u8, clients: u8) -> ClusterPlan {
     ClusterPlan {
         replicas,
         pipeline: random.range(1, 8) as u32,
+        company: *random.pick(&[0, 1, 3]),
         requests_max,
         clients_max,
         slot_count: 1024,

@@ -74,6 +74,9 @@ pub struct ClusterPlan {
     pub replicas: u8,
     /// Prepares in flight.
     pub pipeline: u32,
+    /// How many requests wait for each in the pipeline before they join it.
+    #[serde(default = "one")]
+    pub company: u32,
     /// Requests that a primary takes on at once.
     pub requests_max: u32,
     /// Sessions.
@@ -82,6 +85,11 @@ pub struct ClusterPlan {
     pub slot_count: u32,
     /// The largest message: a multiple of the sector.
     pub message_size_max: u32,
+}
+
+/// What schedules meant that were written before they could say.
+const fn one() -> u32 {
+    1
 }
 
 /// The clients of a simulation.
@@ -358,12 +366,14 @@ impl Schedule {
 
     /// Whether it can be run.
     pub fn check(&self) -> Result<(), ScheduleError> {
-        let ClusterPlan { replicas, pipeline, slot_count, message_size_max, clients_max, requests_max } = self.cluster;
+        let ClusterPlan { replicas, pipeline, company, slot_count, message_size_max, clients_max, requests_max } =
+            self.cluster;
         let rules = [
             (self.format == FORMAT, "format must be 1"),
             (self.seed <= SEED_MAX, "seed must be below 2^63"),
             ((1..=6).contains(&replicas), "cluster.replicas must be 1 to 6"),
             ((1..=16).contains(&pipeline), "cluster.pipeline must be 1 to 16"),
+            (company <= 1024, "cluster.company must be at most 1024"),
             (slot_count > 0 && slot_count % 32 == 0, "cluster.slot_count must be a positive multiple of 32"),
             (message_size_max >= 20 * 1024 && message_size_max % 4096 == 0, MESSAGE_SIZE_RULE),
             (clients_max > 0 && requests_max > 0, "cluster.clients_max and cluster.requests_max must be positive"),

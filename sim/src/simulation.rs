@@ -161,6 +161,7 @@ impl Simulation {
         for replica in (0..plan.replicas).map(ReplicaId) {
             let mut config = Config::new(cluster, replica, plan.replicas, layout);
             config.pipeline = plan.pipeline;
+            config.company = plan.company;
             config.requests_max = plan.requests_max;
             config.clients_max = plan.clients_max;
             let clock = self.schedule.clocks.get(usize::from(replica.0)).copied().unwrap_or_default();

@@ -23,6 +23,9 @@ pub struct Config {
     pub layout: Layout,
     /// Prepares in flight at once: 1 to [`PIPELINE_MAX`]. A smaller pipeline batches more.
     pub pipeline: u32,
+    /// How many requests wait, for each that the pipeline carries already, before they are logged beside it. 0 logs each as
+    /// soon as the pipeline has room; with more, prepares are fewer and larger, and a request may wait for a commit.
+    pub company: u32,
     /// Requests that a primary has in flight or waiting; past it clients are told "busy".
     pub requests_max: u32,
     /// Sessions; past it the least recently used one is evicted.
@@ -75,6 +78,7 @@ impl Config {
             replica_count,
             layout,
             pipeline: 4,
+            company: 3,
             requests_max: 1024,
             clients_max: 64,
             timeouts: Timeouts::default(),

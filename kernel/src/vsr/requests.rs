@@ -77,6 +77,7 @@ impl Vsr {
         }
         self.primary.in_flight.insert(header.client, (header.request, from));
         self.primary.waiting.push_back(Request { header: *header, frame: frame.clone() });
+        self.primary.waiting_size += entry_size(frame);
         self.pump(actions);
     }
 
@@ -87,8 +88,9 @@ impl Vsr {
 
     /// Turns waiting requests into prepares while the pipeline has room; those that waited together go together.
     ///
-    /// A few requests do not get a prepare of their own while more are on their way: they wait for company until as many wait,
-    /// or the pipeline is empty. So batches grow with the load, and a lone request waits for nobody.
+    /// A few requests do not get a prepare of their own while more are on their way: they wait for company until
+    /// [`Config::company`](crate::vsr::Config::company) times as many wait, or the pipeline is empty. So batches grow with the
+    /// load, and a lone request waits for nobody.
     pub(super) fn pump(&mut self, actions: &mut Actions) {
         while self.is_serving() && !self.primary.waiting.is_empty() {
             let in_flight = self.log.head().0 - self.commit_max.0;
@@ -101,7 +103,10 @@ impl Vsr {
                 return;
             }
             let waiting = self.primary.waiting.len();
-            if in_flight > 0 && waiting < self.primary.in_flight.len() - waiting {
+            let few = waiting < self.config.company as usize * (self.primary.in_flight.len() - waiting);
+            // What fills a message gains nothing from more.
+            let small = self.primary.waiting_size < self.config.layout.message_size_max as usize;
+            if in_flight > 0 && few && small && waiting < BATCH_LENGTH_MAX {
                 return;
             }
             self.prepare(actions);
@@ -110,6 +115,7 @@ impl Vsr {
 
     /// The journal filled up before these requests were logged: their numbers are not used up.
     fn refuse_waiting(&mut self, actions: &mut Actions) {
+        self.primary.waiting_size = 0;
         while let Some(Request { header, .. }) = self.primary.waiting.pop_front() {
             let known = self.primary.in_flight.remove(&header.client);
             let (_, node) = known.expect("a request that waits is in flight");
@@ -130,10 +136,10 @@ impl Vsr {
         header.timestamp = timestamp;
         header.context = self.log.head_header().checksum.0;
         let room = self.config.layout.message_size_max as usize;
-        let waiting = &mut self.primary.waiting;
+        let (waiting, waiting_size) = (&mut self.primary.waiting, &mut self.primary.waiting_size);
         let mut count = 0;
-        let length = waiting.iter().map(|request| batch::entry_size(request.frame.len() - HEADER_SIZE)).sum::<usize>();
-        let (header, frame) = seal_with(header, length.min(room), actions, |bytes| {
+        let length = room.min(*waiting_size);
+        let (header, frame) = seal_with(header, length, actions, |bytes| {
             while let Some(request) = waiting.front() {
                 let payload = &request.frame[HEADER_SIZE..];
                 if count == BATCH_LENGTH_MAX || bytes.len() + batch::entry_size(payload.len()) > room {
@@ -141,6 +147,7 @@ impl Vsr {
                 }
                 let Header { client, request: number, .. } = request.header;
                 batch::push(bytes, client, request.header.session(), number, payload);
+                *waiting_size -= entry_size(&request.frame);
                 waiting.pop_front();
                 count += 1;
             }
@@ -183,4 +190,9 @@ pub(super) fn send_reply(header: &Header, to: NodeId, client: ClientId, reply: &
     header.timestamp = reply.timestamp;
     let (_, frame) = seal(header, reply.body, actions);
     actions.send(to, frame);
+}
+
+/// The bytes that a request takes in a batch.
+fn entry_size(request: &[u8]) -> usize {
+    batch::entry_size(request.len() - HEADER_SIZE)
 }

@@ -85,6 +85,8 @@ pub(super) struct Primary {
     pub(super) start_head: Op,
     /// Requests that no prepare carries yet.
     pub(super) waiting: VecDeque<Request>,
+    /// The bytes that these will take in a batch.
+    pub(super) waiting_size: usize,
     /// The request of each client that waits or is in the log uncommitted, and where to answer.
     pub(super) in_flight: BTreeMap<ClientId, (RequestNumber, NodeId)>,
     /// When the commit index last moved, or the pipeline was last empty.

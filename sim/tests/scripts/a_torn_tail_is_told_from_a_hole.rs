@@ -27,7 +27,7 @@ fn zeros_followed_by_data_are_a_hole_that_is_repaired() {
 
 /// A replica whose disk stands still in the middle of large writes, and then loses its power.
 fn torn(replicas: u8, seed: u64) -> (Script, u8, Op) {
-    let mut script = Script::new(Setup { replicas, seed, pipeline: 8, ..Setup::default() });
+    let mut script = Script::new(Setup { replicas, seed, pipeline: 8, company: 0, ..Setup::default() });
     let primary = script.primary();
     let victim = script.after(primary, u8::from(replicas > 1));
     script.clients(8, &puts(1_000, 16 * 1024));

@@ -38,6 +38,7 @@ pub(crate) struct Setup {
     pub(crate) seed: u64,
     pub(crate) layout: Layout,
     pub(crate) pipeline: u32,
+    pub(crate) company: u32,
     pub(crate) requests_max: u32,
     pub(crate) clients_max: u32,
     /// Of each replica.
@@ -52,6 +53,7 @@ impl Default for Setup {
             seed: 1,
             layout: Layout { slot_count: 1024, message_size_max: 32 * 1024 },
             pipeline: 4,
+            company: 3,
             requests_max: 1024,
             clients_max: 64,
             disk: |_| DiskSettings::default(),
@@ -352,7 +354,7 @@ impl Script {
 
 fn config(setup: &Setup, replica: ReplicaId) -> Config {
     let mut config = Config::new(CLUSTER, replica, setup.replicas, setup.layout);
-    (config.pipeline, config.requests_max, config.clients_max) =
-        (setup.pipeline, setup.requests_max, setup.clients_max);
+    (config.pipeline, config.company, config.requests_max, config.clients_max) =
+        (setup.pipeline, setup.company, setup.requests_max, setup.clients_max);
     config
 }
