@@ -7,6 +7,8 @@ use crate::{read, refuse, root};
 /// The packages that each crate may build on. One more needs its reason in ARCHITECTURE.md, "Dependencies".
 const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("kernel", &["bincode", "blake3", "rand_chacha", "serde", "zerocopy"]),
+    // The simulator's conformance suites, for its tests.
+    ("kernel/production", &["chronon", "chronon-sim", "rustix"]),
     ("sim", &["blake3", "chronon", "rand_chacha", "serde", "toml"]),
     (
         "replay",

@@ -1,0 +1,92 @@
+//! What becomes of data files: made whole or not at all, opened by one at a time, refused in words that name the mend.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use chronon_production::{DataFile, DataFileError};
+
+const SIZE: u64 = 64 * 4096;
+
+/// An empty folder in the build's own; gone when the test is over.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("data-file-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    fn file(&self) -> PathBuf {
+        self.0.join("r0.chronon")
+    }
+
+    fn names(&self) -> Vec<String> {
+        fs::read_dir(&self.0).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn a_file_has_its_size_its_blocks_and_zeros_elsewhere() {
+    let folder = Folder::new("made");
+    DataFile::create(&folder.file(), SIZE, &[(0, vec![1; 10]), (SIZE - 3, vec![2; 3])]).unwrap();
+    let bytes = fs::read(folder.file()).unwrap();
+    assert_eq!(bytes.len() as u64, SIZE);
+    assert_eq!((&bytes[..10], &bytes[bytes.len() - 3..]), (&[1; 10][..], &[2; 3][..]));
+    assert!(bytes[10..bytes.len() - 3].iter().all(|byte| *byte == 0));
+    assert_eq!(folder.names(), ["r0.chronon"], "nothing else is left");
+}
+
+#[test]
+fn a_file_that_exists_is_never_touched() {
+    let folder = Folder::new("exists");
+    fs::write(folder.file(), b"somebody's data").unwrap();
+    let error = DataFile::create(&folder.file(), SIZE, &[]).unwrap_err();
+    assert!(matches!(error, DataFileError::Exists(_)), "{error}");
+    assert!(error.to_string().contains("choose another name"), "{error}");
+    assert_eq!(fs::read(folder.file()).unwrap(), b"somebody's data");
+    assert_eq!(folder.names(), ["r0.chronon"]);
+}
+
+#[test]
+fn a_file_that_cannot_be_made_leaves_nothing() {
+    let folder = Folder::new("nowhere");
+    let error = DataFile::create(&folder.0.join("no/such/folder"), SIZE, &[]).unwrap_err();
+    assert!(error.to_string().starts_with("cannot create"), "{error}");
+    assert!(folder.names().is_empty());
+}
+
+#[test]
+fn a_file_is_opened_by_one_at_a_time_and_the_other_is_named() {
+    let folder = Folder::new("locked");
+    DataFile::create(&folder.file(), SIZE, &[]).unwrap();
+    let first = DataFile::open(&folder.file()).unwrap();
+    let error = DataFile::open(&folder.file()).unwrap_err();
+    let DataFileError::Locked(_, Some((process, name))) = &error else { panic!("{error}") };
+    assert_eq!(*process, std::process::id());
+    assert!(error.to_string().contains(name.as_str()), "{error}");
+    assert_eq!(DataFile::open_to_read(&folder.file()).unwrap().size(), SIZE, "looking is free");
+    drop(first);
+    DataFile::open(&folder.file()).unwrap();
+}
+
+#[test]
+fn what_is_no_data_file_is_refused_in_words() {
+    let folder = Folder::new("foreign");
+    let refused = |path: &Path| DataFile::open(path).unwrap_err().to_string();
+    assert!(refused(&folder.file()).contains("make it with `format`"));
+    assert!(refused(&folder.0).contains("no regular file"));
+    for (length, says) in [(0, "0 bytes"), (4095, "4095 bytes"), (4097, "cut short")] {
+        fs::write(folder.file(), vec![0; length]).unwrap();
+        assert!(refused(&folder.file()).contains(says), "{}", refused(&folder.file()));
+    }
+}
