@@ -2,13 +2,22 @@
 
 use chronon_sim::trace::{Trace, first_difference};
 
-/// A trace decodes to records or to an error that says where; every record can be told; a trace differs from itself
-/// nowhere, and from a damaged self where it was damaged or later.
+/// Bytes that are not what was written are an error. As if they were, they decode to records or to an error that says where;
+/// every record can be told; under checksums of their own the same bytes come back, and such a trace differs from itself nowhere.
 pub fn trace(bytes: &[u8]) {
-    let Ok(trace) = Trace::parse(bytes) else { return };
-    let header = trace.header().encode();
-    assert_eq!(header, bytes[..header.len()], "a header encodes to the same bytes");
-    assert_eq!(trace.record_bytes(), &bytes[header.len()..]);
+    // No checksum stands between the fuzzer and what is to be fuzzed.
+    let Ok(believed) = Trace::unchecked(bytes) else {
+        assert!(Trace::parse(bytes).is_err(), "what does not even begin as a trace is none");
+        return;
+    };
+    let sealed = believed.header().over(believed.record_bytes());
+    let trace = Trace::parse(&sealed).expect("what is written is whole");
+    assert_eq!((trace.header(), trace.record_bytes()), (believed.header(), believed.record_bytes()));
+    assert_eq!(
+        Trace::parse(bytes).is_ok(),
+        bytes == sealed,
+        "a trace has one encoding, and its checksums cover all of it"
+    );
     let mut end = 0;
     let mut whole = true;
     for entry in trace.records() {

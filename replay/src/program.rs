@@ -138,9 +138,7 @@ impl Program {
         if *trace.header() == header {
             return bytes;
         }
-        let mut stamped = header.encode();
-        stamped.extend_from_slice(trace.record_bytes());
-        stamped
+        header.over(trace.record_bytes())
     }
 
     /// Runs a seed with its trace kept, and gives that under this program's header beside the outcome.

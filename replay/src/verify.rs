@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use chronon_sim::{
     campaign,
-    trace::{Trace, TraceMode, first_difference},
+    trace::{Trace, TraceError, TraceMode, first_difference},
 };
 use clap::Args;
 
@@ -19,7 +19,8 @@ use crate::{
 /// Run a trace's seed again and compare it byte for byte
 ///
 /// The trace holds its seed and its schedule. If this build does something else, the first event that differs is shown: with
-/// the same sources that is nondeterminism, and a failure. A trace of other sources may truthfully differ.
+/// the same sources that is nondeterminism, and a failure. A trace of other sources may truthfully differ. A damaged one is
+/// neither: its checksums tell.
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// A trace that `seed --trace` or a failed campaign wrote
@@ -77,9 +78,18 @@ pub(crate) fn main(program: &Program, arguments: &Arguments) -> Result<Status, T
     }
 }
 
-/// Reads a trace to its end, so that a part of one is noticed before it is run.
+/// Reads a trace to its end, so that one that is damaged, or a part of one, is noticed before it is run.
 pub(crate) fn whole<'a>(path: &Path, bytes: &'a [u8]) -> Result<Trace<'a>, Trouble> {
     let trace =
         Trace::parse(bytes).and_then(|trace| trace.records().try_for_each(|entry| entry.map(drop)).map(|()| trace));
-    trace.map_err(|error| Trouble::Usage(format!("{}: {error}", path.display())))
+    trace.map_err(|error| {
+        let sentence = format!("{}: {error}", path.display());
+        match error {
+            TraceError::Foreign | TraceError::Version { .. } => Trouble::Usage(sentence),
+            // It was whole once: whoever names it has done nothing wrong.
+            TraceError::Truncated { .. } | TraceError::Damaged { .. } | TraceError::Malformed { .. } => {
+                Trouble::Infrastructure(sentence)
+            }
+        }
+    })
 }

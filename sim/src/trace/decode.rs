@@ -9,6 +9,7 @@ use chronon::{
 use super::{
     Body, Contents, CrashCause, Entry, Named, Record, TraceError, TraceHeader,
     cursor::Cursor,
+    seal::Seal,
     tag,
     writer::{PADDING, Readings, error_code, small_message, small_send},
 };
@@ -27,11 +28,22 @@ pub struct Trace<'a> {
 }
 
 impl<'a> Trace<'a> {
-    /// Reads the header. The records are read by [`Trace::records`].
+    /// Reads the header and checks that every byte is what was written. The records are read by [`Trace::records`].
     pub fn parse(bytes: &'a [u8]) -> Result<Self, TraceError> {
+        let (trace, seal) = Self::open(bytes)?;
+        seal.check(bytes)?;
+        Ok(trace)
+    }
+
+    /// Reads the header and believes the rest, for whoever wants to see what a damaged trace still says.
+    pub fn unchecked(bytes: &'a [u8]) -> Result<Self, TraceError> {
+        Self::open(bytes).map(|(trace, _)| trace)
+    }
+
+    fn open(bytes: &'a [u8]) -> Result<(Self, Seal<'a>), TraceError> {
         let mut cursor = Cursor::new(bytes);
-        let header = TraceHeader::decode(&mut cursor)?;
-        Ok(Self { header, records: cursor.rest(), offset: cursor.at() as u64 })
+        let (header, seal) = TraceHeader::decode(&mut cursor)?;
+        Ok((Self { header, records: cursor.rest(), offset: cursor.at() as u64 }, seal))
     }
 
     /// What was run.

@@ -19,6 +19,13 @@ pub enum TraceError {
         /// How many bytes there are.
         length: u64,
     },
+    /// Bytes are not what was written.
+    Damaged {
+        /// The first byte that may be wrong, from the beginning of the trace.
+        from: u64,
+        /// Behind the last one.
+        to: u64,
+    },
     /// The bytes at `offset` cannot have been written by a simulation.
     Malformed {
         /// From the beginning of the trace.
@@ -27,6 +34,9 @@ pub enum TraceError {
         what: &'static str,
     },
 }
+
+/// What to do about a trace that is not whole.
+const MEND: &str = "write it anew from its seed";
 
 impl fmt::Display for TraceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -38,10 +48,14 @@ impl fmt::Display for TraceError {
                  it, or write it anew from its seed"
             ),
             Self::Truncated { length } => {
-                write!(f, "the trace breaks off after {length} bytes, before its end; write it anew from its seed")
+                write!(f, "the trace is damaged at byte {length}: it breaks off there, before its end; {MEND}")
+            }
+            Self::Damaged { from, to } => {
+                let last = to.saturating_sub(1);
+                write!(f, "the trace is damaged at bytes {from} to {last}: they are not what was written; {MEND}")
             }
             Self::Malformed { offset, what } => {
-                write!(f, "the trace is damaged at byte {offset} ({what}); write it anew from its seed")
+                write!(f, "the trace is damaged at byte {offset} ({what}); {MEND}")
             }
         }
     }

@@ -1,12 +1,12 @@
 //! What a trace says of itself before the first record. The digest does not cover it.
 
-use super::{TraceError, cursor::Cursor, encode::Page};
+use super::{TraceError, cursor::Cursor, encode::Page, seal::Seal};
 
 /// The first bytes of every trace.
 const MAGIC: [u8; 8] = *b"CHRTRACE";
 
 /// The version of everything in a trace, header and records.
-const FORMAT_VERSION: u16 = 2;
+const FORMAT_VERSION: u16 = 3;
 
 /// What was run.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -22,8 +22,8 @@ pub struct TraceHeader {
 }
 
 impl TraceHeader {
-    /// The header's bytes: magic, version, then each field.
-    pub fn encode(&self) -> Vec<u8> {
+    /// A whole trace: magic, version, each field, the checksums of all that, then the records.
+    pub fn over(&self, records: &[u8]) -> Vec<u8> {
         let mut page = Page::default();
         page.bytes(&MAGIC);
         page.bytes(&FORMAT_VERSION.to_le_bytes());
@@ -31,10 +31,11 @@ impl TraceHeader {
         for field in [&self.code_version, &self.scenario, &self.schedule] {
             page.text(field);
         }
-        page.written().to_vec()
+        Seal::write(&mut page, records);
+        [page.written(), records].concat()
     }
 
-    pub(super) fn decode(cursor: &mut Cursor<'_>) -> Result<Self, TraceError> {
+    pub(super) fn decode<'a>(cursor: &mut Cursor<'a>) -> Result<(Self, Seal<'a>), TraceError> {
         if cursor.rest().get(..MAGIC.len()).is_none_or(|magic| magic != MAGIC) {
             return Err(TraceError::Foreign);
         }
@@ -47,6 +48,6 @@ impl TraceHeader {
         let code_version = cursor.text()?.to_owned();
         let scenario = cursor.text()?.to_owned();
         let schedule = cursor.text()?.to_owned();
-        Ok(Self { code_version, scenario, seed, schedule })
+        Ok((Self { code_version, scenario, seed, schedule }, Seal::decode(cursor)?))
     }
 }

@@ -10,6 +10,7 @@
 //!
 //! - `encode` and `cursor` hold the two halves of the byte format, `writer` and `decode` those of the records; a tag is named
 //!   once, in `tag`.
+//! - `seal` has the checksums by which damage to a file is told from a run that did something else.
 //! - `writer` keeps the digest too; `record` is what a reader gets; `difference` compares two traces.
 
 mod cursor;
@@ -19,6 +20,7 @@ mod encode;
 mod error;
 mod header;
 mod record;
+mod seal;
 mod tag;
 mod writer;
 

@@ -307,9 +307,7 @@ impl World {
             seed: self.seed,
             schedule: self.settings.schedule.clone(),
         };
-        let mut bytes = header.encode();
-        bytes.extend_from_slice(&records);
-        Some(bytes)
+        Some(header.over(&records))
     }
 
     /// The world as oracles see it.

@@ -142,8 +142,8 @@ fn other_files_and_other_formats_are_called_that() {
     let mut bytes = troubled(2, TraceBodies::Checksum).trace().expect("it was kept");
     bytes[8] += 1;
     let error = Trace::parse(&bytes).map(|_| ()).expect_err("it is of another format");
-    assert_eq!(error, TraceError::Version { found: 3, known: 2 });
-    assert!(error.to_string().contains("format 3") && error.to_string().contains("write it anew"));
+    assert_eq!(error, TraceError::Version { found: 4, known: 3 });
+    assert!(error.to_string().contains("format 4") && error.to_string().contains("write it anew"));
 }
 
 #[test]
@@ -157,7 +157,8 @@ fn no_bytes_do_harm() {
             let place = stream.below(bytes.len() as u64) as usize;
             bytes[place] = *stream.pick(&[0, 1, 0x7f, 0xf8, 0xff, stream.clone().next_u64() as u8]);
         }
-        if let Ok(trace) = Trace::parse(&bytes) {
+        assert!(Trace::parse(&bytes).is_err(), "a part of a trace, with other bytes in it");
+        if let Ok(trace) = Trace::unchecked(&bytes) {
             // Either records or one error, and then nothing; and each can be told.
             let lines =
                 trace.records().map(|entry| entry.map_or_else(|error| error.to_string(), |entry| entry.to_string()));
@@ -170,9 +171,29 @@ fn no_bytes_do_harm() {
 fn bytes_after_the_end_are_noticed() {
     let mut bytes = troubled(2, TraceBodies::Checksum).trace().expect("it was kept");
     bytes.push(0);
-    let trace = Trace::parse(&bytes).expect("it begins as a trace");
+    let error = Trace::parse(&bytes).map(|_| ());
+    assert!(matches!(error, Err(TraceError::Malformed { what: "bytes after the end", .. })), "{error:?}");
+    let trace = Trace::unchecked(&bytes).expect("it begins as a trace");
     let error = trace.records().find_map(Result::err);
     assert!(matches!(error, Some(TraceError::Malformed { what: "bytes after the end", .. })), "{error:?}");
+}
+
+#[test]
+fn a_byte_that_is_not_what_was_written_is_located() {
+    let whole = troubled(2, TraceBodies::Bytes).trace().expect("it was kept");
+    let start = whole.len() - Trace::parse(&whole).expect("it is a trace").record_bytes().len();
+    let mut stream = Stream::new(2, "flips", 0, 0);
+    let places = (10..start).chain((0..200).map(|_| stream.range(start as u64, whole.len() as u64 - 1) as usize));
+    for place in places.collect::<Vec<_>>() {
+        let mut bytes = whole.clone();
+        bytes[place] ^= 1 << stream.below(8);
+        let error = Trace::parse(&bytes).map(|_| ()).expect_err("a byte was changed");
+        assert!(error.to_string().starts_with("the trace is damaged at byte"), "{place}: {error}");
+        if place >= start {
+            let TraceError::Damaged { from, to } = error else { panic!("{place}: {error}") };
+            assert!((from..to).contains(&(place as u64)) && to - from <= 64 * 1024, "{place}: {error}");
+        }
+    }
 }
 
 #[test]
