@@ -1,5 +1,6 @@
 //! What a user fixes of what seeds would draw: the scenario, the size of the clusters, the families of faults.
 
+use chronon_sim::nearest::nearest;
 use clap::Args;
 
 use crate::{
@@ -109,27 +110,6 @@ fn families(text: &str, known: &[Family]) -> Result<Vec<String>, Trouble> {
     Ok(all.into_iter().filter(|name| chosen.contains(name)).map(str::to_owned).collect())
 }
 
-/// The name that was probably meant.
-pub(crate) fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
-    let (distance, near) = known.iter().map(|candidate| (distance(name, candidate), *candidate)).min()?;
-    (distance <= name.chars().count().max(3) / 3 || near.starts_with(name)).then_some(near)
-}
-
-/// How many characters to add, to take away or to change.
-fn distance(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().collect();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (i, a) in left.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, b) in right.iter().enumerate() {
-            let change = diagonal + usize::from(a != *b);
-            diagonal = row[j + 1];
-            row[j + 1] = change.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[right.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,11 +140,5 @@ mod tests {
         let text = chosen("kill,partitoin").unwrap_err();
         assert_eq!(text, "there is no fault family `partitoin`; did you mean `partition`? `list` shows all");
         assert_eq!(chosen("no-fire").unwrap_err(), "there is no fault family `fire`; `list` shows all");
-    }
-
-    #[test]
-    fn a_distance_counts_edits() {
-        assert_eq!(distance("kitten", "sitting"), 3);
-        assert_eq!((distance("", "abc"), distance("abc", ""), distance("abc", "abc")), (3, 3, 0));
     }
 }

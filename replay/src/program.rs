@@ -3,13 +3,14 @@
 use std::process::ExitCode;
 
 use chronon_sim::{
+    nearest::nearest,
     simulation::Outcome,
     trace::{Trace, TraceHeader, TraceMode},
 };
 
 use crate::{
     arguments,
-    choice::{Choice, nearest},
+    choice::Choice,
     cluster, number,
     output::{Trouble, remark},
     subject::{Function, Subject},

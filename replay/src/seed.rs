@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use chronon_sim::{
     campaign,
+    schedule::toml_sentence,
     simulation::Outcome,
     trace::{Trace, TraceMode},
 };
@@ -96,13 +97,20 @@ fn run_file<'a>(program: &'a Program, arguments: &Arguments) -> Result<Ran<'a>, 
     let path = Path::new(&arguments.target);
     let otherwise = "name a seed, or a schedule that `seed SEED --schedule FILE.toml` wrote";
     let toml = file::read_text(path, otherwise)?;
-    let wrong = |why: &str| Trouble::Usage(format!("{}: {}; {otherwise}", path.display(), why.trim_end()));
-    let table: toml::Table = toml.parse().map_err(|error: toml::de::Error| wrong(&error.to_string()))?;
+    let wrong = |why: &str| {
+        // What is wrong with one line reads on from the file's name.
+        let joint = if why.starts_with("line ") { ',' } else { ':' };
+        let mend = if why.ends_with('?') { " Mend" } else { "; mend" };
+        let path = path.display();
+        Trouble::Usage(format!("{path}{joint} {why}{mend} it, or write one anew with `seed SEED --schedule FILE.toml`"))
+    };
+    let table: toml::Table = toml.parse().map_err(|error| wrong(&toml_sentence(&toml, &error)))?;
     let name = table.get("scenario").and_then(toml::Value::as_str).ok_or_else(|| wrong("it names no `scenario`"))?;
     if !arguments.flags.is_empty() && arguments.flags.scenario() != Some(name) {
         return Err(wrong(&format!("it is of scenario {name} and explicit; edit it rather than give flags")));
     }
-    let subject = program.subject_of(name)?;
+    let subject =
+        program.subject_of(name).map_err(|trouble| Trouble::Usage(format!("{}: {trouble}", path.display())))?;
     let faults = subject.tell_schedule(&toml).map_err(|why| wrong(&why))?.len() as u64;
     let run = campaign::caught(|| subject.run_schedule(&toml, TraceMode::Keep));
     let mut outcome = run.map_err(|panic| simulator_panicked(&panic))?.map_err(|why| wrong(&why))?;

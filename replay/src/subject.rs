@@ -1,6 +1,6 @@
 //! What is simulated: a named family of simulations, one for each seed.
 
-use chronon_sim::{simulation::Outcome, trace::TraceMode};
+use chronon_sim::{schedule::toml_sentence, simulation::Outcome, trace::TraceMode};
 
 use crate::choice::Choice;
 
@@ -75,7 +75,7 @@ pub trait Subject: Sync {
 
 /// The seed of a schedule that holds nothing else.
 fn bare_seed(toml: &str) -> Result<u64, String> {
-    let table: toml::Table = toml.parse().map_err(|error: toml::de::Error| error.to_string())?;
+    let table: toml::Table = toml.parse().map_err(|error: toml::de::Error| toml_sentence(toml, &error))?;
     if let Some(key) = table.keys().find(|key| !["scenario", "seed"].contains(&key.as_str())) {
         return Err(format!("a schedule of this scenario has a `scenario` and a `seed` and no `{key}`"));
     }

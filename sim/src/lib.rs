@@ -124,6 +124,7 @@
 //! - [`oracle`]: promises, watched from outside. [`verdict`]: what a run found.
 //! - [`trace`]: everything that happened, as bytes, with a digest; two runs compare by it.
 //! - [`rng`]: streams of randomness by purpose. [`queue`] and [`fold`] are parts that others may use.
+//! - [`mod@nearest`]: what somebody meant who mistyped a name.
 //! - [`testing`]: simulations as tests. [`mod@bench`]: what the engine itself costs.
 
 #![forbid(unsafe_code)]
@@ -131,6 +132,8 @@
 pub mod rng;
 
 pub mod fold;
+
+pub mod nearest;
 
 pub mod queue;
 

@@ -4,6 +4,8 @@
 //! order, each with what it waits for. A run is a function of its schedule and of the seed in it; the seed feeds what is too
 //! fine to be written down (each latency, each lost frame, what a crash leaves of a sector).
 
+mod error;
+
 use std::fmt;
 
 use chronon::app::kv::VALUE_SIZE_MAX;
@@ -15,6 +17,8 @@ use crate::{
     workload::KvConfig,
     world::DiskMoment,
 };
+
+pub use error::{ScheduleError, toml_sentence};
 
 /// The version of the format.
 pub const FORMAT: u32 = 1;
@@ -331,26 +335,6 @@ pub enum DamagePlace {
     Both,
 }
 
-/// Why a text is not a schedule.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum ScheduleError {
-    /// It is not the TOML of one. Says where and why.
-    Parse(String),
-    /// It is, but its values make no sense together. Says which and what would.
-    Invalid(String),
-}
-
-impl fmt::Display for ScheduleError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Parse(why) => write!(f, "not a schedule: {why}"),
-            Self::Invalid(why) => write!(f, "a schedule that cannot be run: {why}"),
-        }
-    }
-}
-
-impl std::error::Error for ScheduleError {}
-
 impl Schedule {
     /// The schedule as TOML, one step a table.
     pub fn to_toml(&self) -> String {
@@ -359,7 +343,7 @@ impl Schedule {
 
     /// Reads what [`Schedule::to_toml`] wrote, or a person did.
     pub fn from_toml(text: &str) -> Result<Self, ScheduleError> {
-        let schedule: Self = toml::from_str(text).map_err(|error| ScheduleError::Parse(error.to_string()))?;
+        let schedule: Self = toml::from_str(text).map_err(|error| ScheduleError::Parse(toml_sentence(text, &error)))?;
         schedule.check()?;
         Ok(schedule)
     }

@@ -29,6 +29,7 @@ const TOKEN_SIZE: usize = 12;
 
 /// What a client does, as data.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct KvConfig {
     /// How many calls the client makes.
     pub calls: u64,
@@ -46,6 +47,7 @@ pub struct KvConfig {
 
 /// How often each kind of call is made, relative to the others.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct KvWeights {
     /// Gets.
     pub get: u32,

@@ -5,7 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{choice::nearest, file, output::Trouble};
+use chronon_sim::nearest::nearest;
+
+use crate::{file, output::Trouble};
 
 /// A planted bug.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -8,6 +8,8 @@ fn what_makes_no_sense_is_refused_with_its_mend() {
     place.write("text.toml", "this is no schedule");
     place.write("foreign.toml", "scenario = \"swarm\"\nspeed = 3\n");
     place.write("nameless.toml", "seed = 3\n");
+    place.write("elsewhere.toml", "scenario = \"swam\"\n");
+    place.write("short.toml", "scenario = \"swarm\"\n");
     let cases: &[(&[&str], &str)] = &[
         (&["run", "--scenario", "swam"], "there is no scenario `swam`; did you mean `swarm`?"),
         (&["seed", "1", "--scenario", "nowhere"], "list` shows all"),
@@ -17,8 +19,16 @@ fn what_makes_no_sense_is_refused_with_its_mend() {
         ),
         (&["seed", "99999999999999999999999"], "is out of range: seeds go from 0 to"),
         (&["seed", "missing.toml"], "there is no file missing.toml; name a seed, or a schedule"),
-        (&["seed", "text.toml"], "name a seed, or a schedule"),
-        (&["seed", "foreign.toml"], "name a seed, or a schedule"),
+        (&["seed", "text.toml"], "text.toml, line 1, column 6: "),
+        (
+            &["seed", "foreign.toml"],
+            "foreign.toml, line 2, column 1: there is no key `speed` here; did you mean `seed`? Mend it",
+        ),
+        (&["seed", "elsewhere.toml"], "elsewhere.toml: there is no scenario `swam`; did you mean `swarm`?"),
+        (
+            &["seed", "short.toml"],
+            "short.toml, line 1, column 1: the key `format` is missing; mend it, or write one anew",
+        ),
         (&["seed", "nameless.toml"], "it names no `scenario`"),
         (&["seed", "1", "--faults", "fire"], "there is no fault family `fire`; `list` shows all"),
         (&["seed", "1", "--replicas", "7"], "a cluster has 1 to 6 replicas and not 7"),
@@ -38,6 +48,7 @@ fn what_makes_no_sense_is_refused_with_its_mend() {
         assert_eq!(ran.status, Some(2), "{arguments:?}: {ran:#?}");
         assert!(ran.err.contains(mend), "{arguments:?}: {}", ran.err);
         assert_eq!(ran.out, "", "{arguments:?}");
+        assert!(ran.err.lines().count() == 1 || !ran.err.starts_with("replay: "), "{arguments:?}: {}", ran.err);
     }
 }
 
