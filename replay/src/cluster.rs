@@ -4,7 +4,7 @@ use chronon_sim::{
     campaign,
     nemesis::{self, Options},
     scenario::{FaultFamily, Kind, SCENARIOS, Scenario},
-    schedule::Schedule,
+    schedule::{self, Schedule},
     simulation::Outcome,
     trace::TraceMode,
 };
@@ -51,8 +51,7 @@ impl Subject for Cluster {
     }
 
     fn probes(&self) -> Vec<&'static str> {
-        let replica = chronon::vsr::Probe::NAMES.iter();
-        replica.chain(chronon::client::ClientProbe::NAMES).copied().collect()
+        schedule::probes().collect()
     }
 
     fn expects(&self, _probe: &str) -> bool {

@@ -8,11 +8,12 @@ mod error;
 
 use std::fmt;
 
-use chronon::app::kv::VALUE_SIZE_MAX;
+use chronon::{app::kv::VALUE_SIZE_MAX, client::ClientProbe, vsr::Probe};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     disk::{DiskSettings, OperationKind},
+    nearest::nearest,
     network::LinkSettings,
     workload::KvConfig,
     world::DiskMoment,
@@ -410,6 +411,14 @@ impl Schedule {
                 let why = format!("step {number} names replica {replica} of {}", self.cluster.replicas);
                 return Err(ScheduleError::Invalid(why));
             }
+            if let Progress::Probe { name, .. } = &step.after
+                && !probes().any(|known| known == name)
+            {
+                let near = nearest(name, &probes().collect::<Vec<_>>());
+                let hint = near.map_or(String::new(), |near| format!("did you mean `{near}`? "));
+                let why = format!("step {number} waits for a probe `{name}` that there is not; {hint}`list` shows all");
+                return Err(ScheduleError::Invalid(why));
+            }
             if let Fault::CutClient { client, .. } = step.fault
                 && client >= self.workload.clients
             {
@@ -426,6 +435,11 @@ const MESSAGE_SIZE_MAX: u32 = 1 << 20;
 const MILLION: u32 = 1_000_000;
 const HOUR_NS: u64 = 3_600_000_000_000;
 const MESSAGE_SIZE_RULE: &str = "cluster.message_size_max must be a multiple of 4096 and at least 20480";
+
+/// The names of the rare paths that the processes of a cluster can take.
+pub fn probes() -> impl Iterator<Item = &'static str> {
+    Probe::NAMES.iter().chain(ClientProbe::NAMES).copied()
+}
 
 impl Fault {
     /// The replicas that it names by number.

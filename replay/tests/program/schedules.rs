@@ -52,3 +52,23 @@ fn a_seed_is_told_in_columns_by_replica() {
     assert!(transitions.iter().any(|one| one["kind"] == "note" && one["at_ns"].is_u64() && one["step"].is_u64()));
     assert!(json["schedule"].as_str().is_some_and(|toml| toml.contains("scenario = \"swarm\"")));
 }
+
+#[test]
+fn a_schedule_that_waits_for_a_probe_that_there_is_not_is_refused() {
+    let place = Place::new("probe_names");
+    place.replay(&["seed", "5", "--schedule", "it.toml"]).ends_with(0);
+    let toml = String::from_utf8(place.read("it.toml")).expect("text");
+    let (head, _) = toml.split_once("[[steps]]").expect("seed 5 has faults");
+    let step = "[[steps]]\npatience_ns = 1\n\n[steps.after]\nkind = \"probe\"\ncount = 1\nname = \"NAME\"\n\n\
+                [steps.fault]\nkind = \"kill\"\ntarget = \"primary\"\ndown_ns = 1\n";
+    for (name, hint) in
+        [("view_startd", "did you mean `view_started`? `list` shows all"), ("fire", "not; `list` shows")]
+    {
+        place.write("wrong.toml", format!("{head}{}", step.replace("NAME", name)));
+        let ran = place.replay(&["seed", "wrong.toml"]).ends_with(2);
+        assert!(ran.err.contains(&format!("step 1 waits for a probe `{name}` that there is not")), "{}", ran.err);
+        assert!(ran.err.contains(hint), "{}", ran.err);
+    }
+    place.write("right.toml", format!("{head}{}", step.replace("NAME", "view_started")));
+    place.replay(&["seed", "right.toml"]).ends_with(0);
+}
