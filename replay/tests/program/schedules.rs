@@ -72,3 +72,17 @@ fn a_schedule_that_waits_for_a_probe_that_there_is_not_is_refused() {
     place.write("right.toml", format!("{head}{}", step.replace("NAME", "view_started")));
     place.replay(&["seed", "right.toml"]).ends_with(0);
 }
+
+#[test]
+fn a_schedule_does_not_say_how_large_a_disk_is() {
+    let place = Place::new("capacity");
+    place.replay(&["seed", "5", "--schedule", "it.toml"]).ends_with(0);
+    let toml = String::from_utf8(place.read("it.toml")).expect("text");
+    assert!(!toml.contains("capacity"), "{toml}");
+    let disk = "[disk.read]";
+    assert!(toml.contains(disk), "{toml}");
+    place.write("wrong.toml", toml.replace(disk, &format!("[disk]\ncapacity = 4096\n\n{disk}")));
+    let ran = place.replay(&["seed", "wrong.toml"]).ends_with(2);
+    assert!(ran.err.contains(": a disk is as large as the cluster's slots and messages make it; take `capacity` out"));
+    assert!(ran.err.starts_with("replay: wrong.toml, line "), "{}", ran.err);
+}

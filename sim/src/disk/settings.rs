@@ -1,7 +1,7 @@
 //! What a simulated disk is configured with, and what it counts. Plain data; decides nothing.
 
 use chronon::env::DiskOperation;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
 use super::medium::{SECTOR, sectors_of};
 
@@ -40,7 +40,9 @@ pub struct ErrorRates {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DiskSettings {
-    /// Bytes; a multiple of the sector. Costs nothing until it is written.
+    /// Bytes; a multiple of the sector. Costs nothing until it is written. Not for a schedule to say: a replica's disk is as
+    /// large as its data file.
+    #[serde(skip_serializing, deserialize_with = "no_capacity")]
     pub capacity: u64,
     /// The latency of a read.
     pub read: LatencyRange,
@@ -66,6 +68,10 @@ impl Default for DiskSettings {
             errors: ErrorRates::default(),
         }
     }
+}
+
+fn no_capacity<'de, D: Deserializer<'de>>(_: D) -> Result<u64, D::Error> {
+    Err(D::Error::custom("a disk is as large as the cluster's slots and messages make it; take `capacity` out"))
 }
 
 impl DiskSettings {
