@@ -21,6 +21,11 @@ fn main() -> ExitCode {
         .scenario("drifts", "no run is like the one before", |seed, trace| run(seed, trace, Misbehaviour::Drift))
         .scenario("shallow", "a rare path is never taken", |seed, trace| run(seed, trace, Misbehaviour::Shallow))
         .scenario("explodes", "the simulator itself panics", |seed, trace| run(seed, trace, Misbehaviour::Explode))
+        .scenario("hangs", "no seed comes to an end", |_, _| {
+            loop {
+                std::thread::park();
+            }
+        })
         .main()
 }
 

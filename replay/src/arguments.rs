@@ -23,7 +23,8 @@ use crate::{bench, diff, list, mutants, output::Trouble, program::Program, run, 
         {name} seed 42 --trace it.trace         every event and every action, as bytes\n  \
         {name} verify it.trace                  does this build do the same again?\n\n\
         EXIT STATUS\n  \
-        0  clean    1  a failure was found    2  usage    3  infrastructure    75  stopped before the end",
+        0  clean    1  a failure was found    2  usage    3  infrastructure, or a damaged file\n  \
+        75  stopped before the end    130  ended at once, by a second Ctrl-C",
     disable_help_subcommand = true,
     subcommand_required = false,
     arg_required_else_help = false

@@ -33,6 +33,7 @@ mod cluster;
 mod diff;
 mod failure;
 mod file;
+mod interruption;
 mod list;
 mod measure;
 mod mutants;

@@ -20,6 +20,8 @@ pub(crate) enum Status {
     Infrastructure = 3,
     /// It was interrupted before its end.
     Stopped = 75,
+    /// It was interrupted twice, and did not even write its report.
+    Interrupted = 130,
 }
 
 impl From<Status> for ExitCode {

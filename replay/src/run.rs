@@ -4,10 +4,7 @@ use std::{
     collections::BTreeSet,
     num::NonZero,
     path::PathBuf,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
 };
@@ -22,7 +19,7 @@ use clap::Args;
 use crate::{
     choice::{Flags, Selection},
     failure::{self, Screen},
-    file,
+    file, interruption,
     measure::Stopwatch,
     number::{counted, grouped, hex, parse_count, parse_duration, parse_positive, parse_seed},
     output::{Status, Trouble, remark, say},
@@ -61,7 +58,8 @@ pub(crate) struct Arguments {
     /// Stop after this long, as in 90s, 5m or 1h30m: a campaign that was to be that long is complete then
     #[arg(long = "for", value_name = "DURATION", value_parser = parse_duration)]
     duration: Option<Duration>,
-    /// Write a report to this file, as JSON; it is whole at any time, also after Ctrl-C
+    /// Write a report to this file, as JSON; it is whole at any time, also after Ctrl-C, which ends a campaign early; a second
+    /// Ctrl-C ends the program at once
     #[arg(long, value_name = "FILE.json")]
     report: Option<PathBuf>,
     /// Stop at the N-th failed seed and not at the first; at none if N is left out
@@ -128,17 +126,17 @@ fn conduct(
     limit: Option<Duration>,
 ) -> (Report, Ending) {
     let stop = AtomicBool::new(false);
-    let interrupted = interruption();
+    interruption::heed();
     let mut progress = Progress::new(wanted, limit);
     let run = |seed| selection.subject.run(seed, &selection.choice, TraceMode::Digest);
     let (mut has_said, mut is_over) = (false, false);
     let report = run_campaign(campaign, &run, &stop, |report| {
         progress.update(report);
         is_over = limit.is_some_and(|limit| progress.elapsed() >= limit);
-        let is_interrupted = interrupted.load(Ordering::Relaxed);
+        let is_interrupted = interruption::is_wanted();
         if is_interrupted && !has_said {
             has_said = true;
-            remark("interrupted: the seeds at hand are finished, then the report is written");
+            remark("interrupted: the seeds at hand are finished, then the report is written; again ends it at once");
         }
         stop.store(is_over || is_interrupted, Ordering::Relaxed);
     });
@@ -146,27 +144,10 @@ fn conduct(
     let ending = match report.ended {
         Ended::Complete => Ending::Complete,
         Ended::Failures => Ending::Failures,
-        Ended::Running | Ended::Stopped if interrupted.load(Ordering::Relaxed) => Ending::Interrupted,
+        Ended::Running | Ended::Stopped if interruption::is_wanted() => Ending::Interrupted,
         Ended::Running | Ended::Stopped => Ending::Time,
     };
     (report, ending)
-}
-
-/// Is set once somebody wants the program to end: by Ctrl-C, a termination or a closed terminal.
-fn interruption() -> Arc<AtomicBool> {
-    static FLAG: OnceLock<Arc<AtomicBool>> = OnceLock::new();
-    let flag = FLAG.get_or_init(|| {
-        let flag = Arc::new(AtomicBool::new(false));
-        let handler = {
-            let flag = Arc::clone(&flag);
-            move || flag.store(true, Ordering::Relaxed)
-        };
-        if let Err(error) = ctrlc::set_handler(handler) {
-            remark(&format!("Ctrl-C will end this without a report: {error}"));
-        }
-        flag
-    });
-    Arc::clone(flag)
 }
 
 /// What to report and what to say of the failures: the first of all on one screen, the first of each other kind in a line. Writes

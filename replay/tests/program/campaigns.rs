@@ -176,6 +176,27 @@ fn an_interruption_leaves_a_valid_partial_report() {
 }
 
 #[test]
+fn a_second_interruption_ends_the_program_at_once() {
+    let place = Place::new("interrupted_twice");
+    let arguments = ["run", "--scenario", "hangs", "--report", "r.json"];
+    let mut child = place.command(&example("misbehaving"), &arguments).spawn().expect("the program starts");
+    let pid = Pid::from_child(&child);
+    let mut lines = BufReader::new(child.stderr.take().expect("its errors")).lines();
+    let mut said = |beginning: &str| {
+        let line = lines.next().expect("a line").expect("text");
+        assert!(line.starts_with(beginning), "{line}");
+    };
+    said("0 of 1,000 seeds");
+    kill_process(pid, Signal::INT).expect("a signal");
+    said("interrupted: ");
+    kill_process(pid, Signal::INT).expect("a signal");
+    said("interrupted again: ended at once");
+    Ran::of(child.wait_with_output().expect("its end")).ends_with(130);
+    let report = place.json("r.json");
+    assert_eq!((&report["ending"], &report["complete"]), (&Value::from("running"), &Value::from(false)));
+}
+
+#[test]
 fn a_complete_campaign_that_never_took_a_rare_path_fails() {
     let place = Place::new("probes_missing");
     let run = |seeds: &str| {
