@@ -28,8 +28,8 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn main(arguments: &Arguments) -> Result<Status, Trouble> {
-    let otherwise = "write one with `seed SEED --trace FILE`";
-    let (left, right) = (file::read(&arguments.left, otherwise)?, file::read(&arguments.right, otherwise)?);
+    let read = |path| file::read(path, &file::TRACE, "write one with `seed SEED --trace FILE`");
+    let (left, right) = (read(&arguments.left)?, read(&arguments.right)?);
     let (left, right) = (whole(&arguments.left, &left)?, whole(&arguments.right, &right)?);
     let headers = header_differences(left.header(), right.header());
     if !headers.is_empty() {

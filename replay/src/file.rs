@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{ErrorKind, Write},
+    io::{self, ErrorKind, Read, Write},
     path::{Path, PathBuf},
 };
 
@@ -40,18 +40,46 @@ pub(crate) fn make_folder(path: &Path) -> Result<(), Trouble> {
         .map_err(|error| Trouble::Infrastructure(format!("the folder {} cannot be made: {error}", path.display())))
 }
 
-/// Reads a file that the user named; `otherwise` is what to do if there is none.
-pub(crate) fn read(path: &Path, otherwise: &str) -> Result<Vec<u8>, Trouble> {
-    fs::read(path).map_err(|error| match error.kind() {
+/// What a file that is read ought to be, and how large it may be: no file takes all of a machine's memory.
+pub(crate) struct Sort {
+    name: &'static str,
+    mib_max: u64,
+}
+
+/// A seed of four million steps, at which every run is stopped, takes a few hundred MiB.
+pub(crate) const TRACE: Sort = Sort { name: "a trace", mib_max: 1024 };
+pub(crate) const SCHEDULE: Sort = Sort { name: "a schedule", mib_max: 4 };
+pub(crate) const REPORT: Sort = Sort { name: "a report", mib_max: 256 };
+pub(crate) const PATCH: Sort = Sort { name: "a patch", mib_max: 4 };
+
+/// Reads a file that the user named; `otherwise` is what to do if there is none of that sort.
+pub(crate) fn read(path: &Path, sort: &Sort, otherwise: &str) -> Result<Vec<u8>, Trouble> {
+    let limit = sort.mib_max << 20;
+    let trouble = |error: io::Error| match error.kind() {
         ErrorKind::NotFound => Trouble::Usage(format!("there is no file {}; {otherwise}", path.display())),
         ErrorKind::IsADirectory => Trouble::Usage(format!("{} is a folder; {otherwise}", path.display())),
         _ => Trouble::Infrastructure(format!("{} cannot be read: {error}", path.display())),
-    })
+    };
+    let file = fs::File::open(path).map_err(trouble)?;
+    let mut bytes = Vec::new();
+    let stated = file.metadata().map_err(trouble)?.len();
+    if stated <= limit {
+        // One byte more than may be: what is no file on a disk states no length, and has no end perhaps.
+        file.take(limit + 1).read_to_end(&mut bytes).map_err(trouble)?;
+    }
+    if stated.max(bytes.len() as u64) > limit {
+        let Sort { name, mib_max } = sort;
+        return Err(Trouble::Usage(format!(
+            "{} is larger than {mib_max} MiB, which {name} never is; {otherwise}",
+            path.display()
+        )));
+    }
+    Ok(bytes)
 }
 
 /// Like [`read`], for text.
-pub(crate) fn read_text(path: &Path, otherwise: &str) -> Result<String, Trouble> {
-    String::from_utf8(read(path, otherwise)?)
+pub(crate) fn read_text(path: &Path, sort: &Sort, otherwise: &str) -> Result<String, Trouble> {
+    String::from_utf8(read(path, sort, otherwise)?)
         .map_err(|_| Trouble::Usage(format!("{} is not text; {otherwise}", path.display())))
 }
 

@@ -96,7 +96,7 @@ fn run_seed<'a>(program: &Program, selection: &Selection<'a>, seed: u64) -> Resu
 fn run_file<'a>(program: &'a Program, arguments: &Arguments) -> Result<Ran<'a>, Trouble> {
     let path = Path::new(&arguments.target);
     let otherwise = "name a seed, or a schedule that `seed SEED --schedule FILE.toml` wrote";
-    let toml = file::read_text(path, otherwise)?;
+    let toml = file::read_text(path, &file::SCHEDULE, otherwise)?;
     let wrong = |why: &str| {
         // What is wrong with one line reads on from the file's name.
         let joint = if why.starts_with("line ") { ',' } else { ':' };

@@ -33,7 +33,7 @@ const OTHERWISE: &str = "write one with `seed SEED --trace FILE`";
 
 pub(crate) fn main(program: &Program, arguments: &Arguments) -> Result<Status, Trouble> {
     let path = arguments.trace.display();
-    let bytes = file::read(&arguments.trace, OTHERWISE)?;
+    let bytes = file::read(&arguments.trace, &file::TRACE, OTHERWISE)?;
     let trace = whole(&arguments.trace, &bytes)?;
     let header = trace.header();
     let subject = program.subject_of(&header.scenario)?;

@@ -53,7 +53,7 @@ fn read(path: PathBuf) -> Result<Patch, Trouble> {
         .split_once('-')
         .filter(|(number, _)| is_number(number))
         .ok_or_else(|| wrong("the name of a mutant is NN-slug.patch; rename it"))?;
-    let text = file::read_text(&path, "a mutant is a patch")?;
+    let text = file::read_text(&path, &file::PATCH, "a mutant is a patch")?;
     let (story, _) =
         text.split_once("diff --git ").ok_or_else(|| wrong("it holds no `diff --git`; make it with git diff"))?;
     if story.trim().is_empty() {

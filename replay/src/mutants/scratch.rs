@@ -83,7 +83,7 @@ impl Scratch {
             let why = last_lines(&output.stderr, 4);
             return Err(Trouble::Infrastructure(format!("the mutant ended with {}: {why}", output.status)));
         }
-        parse_report(&file::read(&report, "the mutant wrote no report")?)
+        parse_report(&file::read(&report, &file::REPORT, "the mutant wrote no report")?)
     }
 
     /// Writes what differs, and takes away what is too much.

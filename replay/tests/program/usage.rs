@@ -93,3 +93,21 @@ fn list_shows_what_there_is_to_choose_from() {
         assert!(json[kind].as_array().is_some_and(|items| !items.is_empty()), "{kind}");
     }
 }
+
+#[test]
+fn what_is_larger_than_it_can_be_is_not_read() {
+    let place = Place::new("large_files");
+    for (name, mib) in [("large.toml", 4), ("large.trace", 1024)] {
+        // Nothing is written, and so it takes no room on a disk.
+        let file = std::fs::File::create(place.path(name)).expect("a file");
+        file.set_len((mib << 20) + 1).expect("a length");
+    }
+    for (arguments, sentence) in [
+        (["seed", "large.toml"], "large.toml is larger than 4 MiB, which a schedule never is; name a seed, or"),
+        (["seed", "/dev/zero"], "/dev/zero is larger than 4 MiB, which a schedule never is; name a seed, or"),
+        (["verify", "large.trace"], "large.trace is larger than 1024 MiB, which a trace never is; write one with"),
+    ] {
+        let ran = place.replay(&arguments).ends_with(2);
+        assert!(ran.err.contains(sentence), "{}", ran.err);
+    }
+}
