@@ -1,7 +1,7 @@
 //! The failure screen: what was violated, how to see it again, when, after which faults, in which last moments, and where
 //! all of it lies. One screen that a newcomer can read aloud.
 
-use chronon_sim::{campaign::SeedFailure, trace::Trace};
+use chronon_sim::{campaign::SeedFailure, simulation::Particular, trace::Trace};
 
 use crate::{
     choice::Selection,
@@ -26,6 +26,8 @@ pub(crate) struct Screen<'a> {
     pub(crate) found: &'a SeedFailure,
     /// The trace, if it was kept.
     pub(crate) trace: Option<&'a [u8]>,
+    /// What is known of the run beside its trace.
+    pub(crate) particulars: &'a [Particular],
     /// Where the trace lies, or why it does not.
     pub(crate) place: &'a str,
 }
@@ -72,7 +74,7 @@ impl Screen<'_> {
     }
 
     fn transitions(&self, lines: &mut Vec<String>) {
-        let told = self.trace.and_then(|bytes| Told::of(&Trace::parse(bytes).ok()?).ok());
+        let told = self.trace.and_then(|bytes| Told::of(&Trace::parse(bytes).ok()?, self.particulars).ok());
         let Some(told) = told else { return };
         let table = Table::of(&told);
         let first = table.lines.len().saturating_sub(TRANSITION_LINES);

@@ -12,6 +12,7 @@ use std::{
 use chronon_sim::{
     campaign::{self, Campaign, Ended, Report, SeedFailure, run_campaign},
     schedule::SEED_MAX,
+    simulation::Particular,
     trace::TraceMode,
 };
 use clap::Args;
@@ -164,12 +165,13 @@ fn failures(
         let is_first = seen.insert(found.failure.fingerprint());
         let mut path = None;
         if is_first {
-            let (kept, again) = keep_trace(program, selection, &mut found, traces);
+            let (kept, again, particulars) = keep_trace(program, selection, &mut found, traces);
             let place = match &kept {
                 Ok(path) => path.display().to_string(),
                 Err(why) => why.clone(),
             };
-            let screen = Screen { program, selection, found: &found, trace: again.as_deref(), place: &place };
+            let trace = again.as_deref();
+            let screen = Screen { program, selection, found: &found, trace, particulars: &particulars, place: &place };
             if reports.is_empty() {
                 texts.push(format!("{}\n", screen.text()));
             } else {
@@ -197,22 +199,22 @@ fn keep_trace(
     selection: &Selection<'_>,
     found: &mut SeedFailure,
     folder: &std::path::Path,
-) -> (Result<PathBuf, String>, Option<Vec<u8>>) {
+) -> (Result<PathBuf, String>, Option<Vec<u8>>, Vec<Particular>) {
     let again = campaign::caught(|| program.run_kept(selection.subject, &selection.choice, found.seed));
     let Ok((outcome, trace)) = again else {
-        return (Err("none: the simulator itself panicked".to_owned()), None);
+        return (Err("none: the simulator itself panicked".to_owned()), None, Vec::new());
     };
     if outcome.digest != found.digest {
         let first = chronon_sim::simulation::Outcome { digest: found.digest, ..outcome.clone() };
         found.failure = campaign::differs(&first, &outcome);
     }
     let Some(trace) = trace else {
-        return (Err("none: the scenario keeps no trace".to_owned()), None);
+        return (Err("none: the scenario keeps no trace".to_owned()), None, outcome.particulars);
     };
     let name = format!("{}-{}-{}.trace", selection.subject.name(), found.seed, found.failure.fingerprint());
     let path = folder.join(name);
     let written = file::make_folder(folder).and_then(|()| file::write_whole(&path, &trace));
-    (written.map(|()| path).map_err(|trouble| format!("none: {trouble}")), Some(trace))
+    (written.map(|()| path).map_err(|trouble| format!("none: {trouble}")), Some(trace), outcome.particulars)
 }
 
 fn failure_report(

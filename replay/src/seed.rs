@@ -69,7 +69,9 @@ pub(crate) fn main(program: &Program, arguments: &Arguments) -> Result<Status, T
         file::write_whole(path, ran.schedule.as_bytes())?;
     }
     let told = match &ran.trace {
-        Some(bytes) => Trace::parse(bytes).and_then(|trace| Told::of(&trace)).expect("a world writes whole traces"),
+        Some(bytes) => Trace::parse(bytes)
+            .and_then(|trace| Told::of(&trace, &ran.outcome.particulars))
+            .expect("a world writes whole traces"),
         None => Told { columns: Vec::new(), transitions: Vec::new() },
     };
     match (&arguments.trace, &ran.trace) {

@@ -9,7 +9,10 @@ mod table;
 use std::collections::BTreeMap;
 
 use chronon::types::NodeId;
-use chronon_sim::trace::{CrashCause, Entry, Named, Record, Trace, TraceError};
+use chronon_sim::{
+    simulation::Particular,
+    trace::{CrashCause, Entry, Named, Record, Trace, TraceError},
+};
 use serde::Serialize;
 
 pub(crate) use table::{Table, shortened};
@@ -59,8 +62,8 @@ pub(crate) struct Told {
 }
 
 impl Told {
-    /// Reads the whole trace.
-    pub(crate) fn of(trace: &Trace<'_>) -> Result<Self, TraceError> {
+    /// Reads the whole trace, of a run of which some particulars may be known that no trace holds.
+    pub(crate) fn of<'a>(trace: &Trace<'a>, particulars: &'a [Particular]) -> Result<Self, TraceError> {
         let (mut counts, mut names) = (BTreeMap::new(), Vec::new());
         for entry in trace.records() {
             match entry?.record {
@@ -70,7 +73,8 @@ impl Told {
             }
         }
         counts.retain(|_, count| *count > FREQUENT);
-        let mut teller = Teller { frequent: counts.into_keys().collect(), names, ..Teller::default() };
+        let particulars = particulars.iter().map(|one| ((one.step, one.node, one.probe), &*one.text)).collect();
+        let mut teller = Teller { frequent: counts.into_keys().collect(), names, particulars, ..Teller::default() };
         for entry in trace.records() {
             // Whoever drives the world may go on with it after a verdict, but nothing happens in it.
             if teller.transitions.last().is_none_or(|last| last.kind != Kind::Verdict) {
@@ -95,6 +99,8 @@ struct Teller<'a> {
     /// The paths that are summed up.
     frequent: Vec<&'a str>,
     names: Vec<&'a str>,
+    /// What a path was about that a node took in a step.
+    particulars: BTreeMap<(u64, NodeId, &'a str), &'a str>,
     transitions: Vec<Transition>,
     /// How often which node took each of the frequent paths since the last transition.
     work: BTreeMap<&'a str, BTreeMap<NodeId, u64>>,
@@ -140,8 +146,11 @@ impl<'a> Teller<'a> {
             _ => return,
         };
         let (mut node, mut text) = (entry.record.node().map(|node| node.node), entry.record.to_string());
-        if let Record::Probe { name, .. } = entry.record {
-            name.clone_into(&mut text);
+        if let Record::Probe { node, name } = entry.record {
+            text = match self.particulars.get(&(entry.step, node.node, name)) {
+                Some(about) => format!("{name} {about}"),
+                None => name.to_owned(),
+            };
         }
         if let Record::Note { note } = entry.record
             && let Some((name, rest)) = note.split_once(": ")

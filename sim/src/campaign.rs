@@ -228,6 +228,7 @@ fn blank(seed: u64) -> Outcome {
         restarts: 0,
         probes: Vec::new(),
         trace: None,
+        particulars: Vec::new(),
     }
 }
 

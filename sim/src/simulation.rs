@@ -5,6 +5,7 @@
 //! every request must be answered within [`ANSWER_BOUND_NS`].
 
 mod healed;
+mod particulars;
 mod strike;
 
 use chronon::{
@@ -25,6 +26,8 @@ use crate::{
     workload::{CallOutcome, KvWorkload},
     world::{NodeSettings, World, WorldSettings},
 };
+pub use particulars::Particular;
+use particulars::Particulars;
 
 /// In a healed cluster, how long a request may stay unanswered, and how long the core may take to converge.
 pub const ANSWER_BOUND_NS: u64 = 10_000_000_000;
@@ -67,6 +70,8 @@ pub struct Outcome {
     pub probes: Vec<(&'static str, u64)>,
     /// The trace, if it was to be kept.
     pub trace: Option<Vec<u8>>,
+    /// What rare paths were about, in order, as far as it is known; nothing if the trace was not to be kept.
+    pub particulars: Vec<Particular>,
 }
 
 /// Runs a schedule to its end.
@@ -136,6 +141,10 @@ impl Simulation {
             restarts: 0,
             schedule: schedule.clone(),
         };
+        if keeps {
+            // Ahead of the one that judges, so that it has seen the step that is judged.
+            simulation.world.add_oracle(Particulars::default());
+        }
         simulation.add_nodes();
         if schedule.steps.iter().any(|step| matches!(step.fault, Fault::Echo { .. })) {
             simulation.world.remember_frames(ECHO_FRAMES);
@@ -231,6 +240,7 @@ impl Simulation {
             restarts: self.restarts,
             probes: self.world.probe_counts(),
             trace: self.world.trace(),
+            particulars: self.world.oracle::<Particulars>().map_or_else(Vec::new, |seen| seen.taken().to_vec()),
         }
     }
 

@@ -86,3 +86,21 @@ fn a_schedule_does_not_say_how_large_a_disk_is() {
     assert!(ran.err.contains(": a disk is as large as the cluster's slots and messages make it; take `capacity` out"));
     assert!(ran.err.starts_with("replay: wrong.toml, line "), "{}", ran.err);
 }
+
+#[test]
+fn a_transition_says_which_view_and_which_op() {
+    let place = Place::new("particulars");
+    // Three replicas, a log that is cut in a view change, and a replica alone.
+    for (seed, probes) in [
+        ("5", &[("view_proposed", " v"), ("view_left", " v"), ("view_started", " v"), ("view_joined", " v")][..]),
+        ("11", &[("log_truncated", " op"), ("op_dropped", " op"), ("log_adopted", " up to op")]),
+        ("16", &[("view_proposed", " v")]),
+    ] {
+        let ran = place.replay(&["seed", seed]).ends_with(0);
+        for (probe, about) in probes {
+            let mut lines = ran.out.lines().filter(|line| line.contains(probe)).peekable();
+            assert!(lines.peek().is_some(), "seed {seed}, {probe}: {}", ran.out);
+            assert!(lines.all(|line| line.contains(&format!("{probe}{about}"))), "{probe}: {}", ran.out);
+        }
+    }
+}
