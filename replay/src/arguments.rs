@@ -25,7 +25,6 @@ use crate::{bench, diff, list, mutants, output::Trouble, program::Program, run, 
         EXIT STATUS\n  \
         0  clean    1  a failure was found    2  usage    3  infrastructure, or a damaged file\n  \
         75  stopped before the end    130  ended at once, by a second Ctrl-C",
-    disable_help_subcommand = true,
     subcommand_required = false,
     arg_required_else_help = false
 )]

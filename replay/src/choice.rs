@@ -4,6 +4,7 @@ use chronon_sim::nearest::nearest;
 use clap::Args;
 
 use crate::{
+    number::parse_replicas,
     output::Trouble,
     program::Program,
     subject::{Family, Subject},
@@ -32,7 +33,7 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "NAME")]
     scenario: Option<String>,
     /// Give every cluster this many replicas instead of a drawn number
-    #[arg(long, value_name = "R")]
+    #[arg(long, value_name = "R", value_parser = parse_replicas, allow_negative_numbers = true)]
     replicas: Option<u8>,
     /// Draw from these fault families alone: names with commas between, `all` or `none`; `no-NAME` takes one away
     #[arg(long, value_name = "FAMILIES")]

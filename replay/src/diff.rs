@@ -7,8 +7,9 @@ use clap::Args;
 
 use crate::{
     file,
+    number::counted,
     output::{Status, Trouble, say},
-    verify::whole,
+    verify::{OTHERWISE, whole},
 };
 
 /// How many shared records are shown before the first that differs.
@@ -28,7 +29,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn main(arguments: &Arguments) -> Result<Status, Trouble> {
-    let read = |path| file::read(path, &file::TRACE, "write one with `seed SEED --trace FILE`");
+    let read = |path| file::read(path, &file::TRACE, OTHERWISE);
     let (left, right) = (read(&arguments.left)?, read(&arguments.right)?);
     let (left, right) = (whole(&arguments.left, &left)?, whole(&arguments.right, &right)?);
     let headers = header_differences(left.header(), right.header());
@@ -36,7 +37,7 @@ pub(crate) fn main(arguments: &Arguments) -> Result<Status, Trouble> {
         say(&format!("the traces are of different runs: {}", headers.join("; ")))?;
     }
     let Some(difference) = first_difference(&left, &right).expect("both were read to their ends") else {
-        say(&format!("the traces hold the same {} bytes", left.record_bytes().len()))?;
+        say(&format!("the traces hold the same {}", counted(left.record_bytes().len() as u64, "byte")))?;
         return Ok(Status::Clean);
     };
     let shared = before(&left, difference.offset);

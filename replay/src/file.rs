@@ -10,7 +10,17 @@ use crate::output::Trouble;
 
 /// Writes a file so that a reader finds either what was there before or all of `bytes`.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Trouble> {
-    let trouble = |error| Trouble::Infrastructure(format!("{} cannot be written: {error}", path.display()));
+    let trouble = |error: io::Error| {
+        let folder = path.parent().filter(|folder| error.kind() == ErrorKind::NotFound && !folder.exists());
+        let why = match folder {
+            Some(folder) => format!("there is no folder {}; make it first", folder.display()),
+            None => error.to_string(),
+        };
+        Trouble::Infrastructure(format!("{} cannot be written: {why}", path.display()))
+    };
+    if path.is_dir() {
+        return Err(Trouble::Usage(format!("{} is a folder; name a file to write", path.display())));
+    }
     if fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir()) {
         // A terminal or a pipe: nothing lies there that a reader could find half written.
         return fs::write(path, bytes).map_err(trouble);
@@ -56,6 +66,9 @@ pub(crate) const PATCH: Sort = Sort { name: "a patch", mib_max: 4 };
 pub(crate) fn read(path: &Path, sort: &Sort, otherwise: &str) -> Result<Vec<u8>, Trouble> {
     let limit = sort.mib_max << 20;
     let trouble = |error: io::Error| match error.kind() {
+        ErrorKind::NotFound if path.as_os_str().is_empty() => {
+            Trouble::Usage(format!("a file's name is not empty; {otherwise}"))
+        }
         ErrorKind::NotFound => Trouble::Usage(format!("there is no file {}; {otherwise}", path.display())),
         ErrorKind::IsADirectory => Trouble::Usage(format!("{} is a folder; {otherwise}", path.display())),
         _ => Trouble::Infrastructure(format!("{} cannot be read: {error}", path.display())),

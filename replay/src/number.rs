@@ -17,14 +17,21 @@ pub(crate) fn parse_positive(text: &str) -> Result<u64, String> {
     }
 }
 
+/// Reads a number of replicas. Which numbers there can be, a scenario says.
+pub(crate) fn parse_replicas(text: &str) -> Result<u8, String> {
+    u8::try_from(parse_count(text)?).map_err(|_| "more than any cluster has".to_owned())
+}
+
 /// Reads a seed.
 pub(crate) fn parse_seed(text: &str) -> Result<u64, String> {
-    let seed = digits(text)?.parse().ok().filter(|seed| *seed <= SEED_MAX);
+    let below = text.strip_prefix('-').is_some_and(is_number);
+    let seed = if below { None } else { digits(text)?.parse().ok().filter(|seed| *seed <= SEED_MAX) };
     seed.ok_or_else(|| format!("out of range: seeds go from 0 to {SEED_MAX}"))
 }
 
 /// Whether the text is meant to be a number.
 pub(crate) fn is_number(text: &str) -> bool {
+    let text = text.strip_prefix('-').unwrap_or(text);
     text.starts_with(|first: char| first.is_ascii_digit()) && digits(text).is_ok()
 }
 
@@ -57,7 +64,11 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
         total = total.checked_add(Duration::from_millis(ms)).ok_or_else(wrong)?;
         rest = tail;
     }
-    if total.is_zero() { Err(wrong()) } else { Ok(total) }
+    match text {
+        "" => Err(wrong()),
+        _ if total.is_zero() => Err("a duration is more than nothing".to_owned()),
+        _ => Ok(total),
+    }
 }
 
 /// The number with a comma before every three digits.
@@ -135,7 +146,8 @@ mod tests {
         for text in ["9223372036854775808", "99999999999999999999999", "", "-1", "7x", "0x10"] {
             assert!(parse_seed(text).is_err(), "{text}");
         }
-        assert!(is_number("18446744073709551616") && !is_number("_") && !is_number("7.toml"));
+        assert!(is_number("18446744073709551616") && is_number("-5") && !is_number("_") && !is_number("7.toml"));
+        assert!(parse_seed("-5").is_err_and(|why| why.starts_with("out of range: ")));
     }
 
     #[test]

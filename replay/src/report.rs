@@ -178,6 +178,7 @@ pub(crate) fn summary(report: &Report, at: &Circumstances) -> String {
     };
     let range = match report.seeds_run {
         0 => String::new(),
+        1 => format!(" ({})", report.start),
         run => format!(" ({} to {})", report.start, report.start + (run - 1)),
     };
     let title = format!("scenario {}: {}{range}, {failed}{ending}", at.scenario, counted(report.seeds_run, "seed"));

@@ -22,7 +22,7 @@ use crate::{
     failure::{self, Screen},
     file, interruption,
     measure::Stopwatch,
-    number::{counted, grouped, hex, parse_count, parse_duration, parse_positive, parse_seed},
+    number::{counted, grouped, hex, parse_duration, parse_positive, parse_seed},
     output::{Status, Trouble, remark, say},
     program::Program,
     progress::Progress,
@@ -46,15 +46,15 @@ const RECHECK_EVERY: u64 = 128;
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// How many seeds [default: 1000, or as many as there is time for with --for]
-    #[arg(long, value_name = "N", value_parser = parse_positive)]
+    #[arg(long, value_name = "N", value_parser = parse_positive, allow_negative_numbers = true)]
     seeds: Option<u64>,
     /// The first seed
-    #[arg(long, value_name = "S", value_parser = parse_seed, default_value = "0")]
+    #[arg(long, value_name = "S", value_parser = parse_seed, default_value = "0", allow_negative_numbers = true)]
     start: u64,
     #[command(flatten)]
     flags: Flags,
     /// How many threads [default: one for each core]
-    #[arg(long, value_name = "J", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    #[arg(long, value_name = "J", value_parser = clap::value_parser!(u32).range(1..=4096), allow_negative_numbers = true)]
     jobs: Option<u32>,
     /// Stop after this long, as in 90s, 5m or 1h30m: a campaign that was to be that long is complete then
     #[arg(long = "for", value_name = "DURATION", value_parser = parse_duration)]
@@ -64,7 +64,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE.json")]
     report: Option<PathBuf>,
     /// Stop at the N-th failed seed and not at the first; at none if N is left out
-    #[arg(long, value_name = "N", value_parser = parse_count, num_args = 0..=1, default_value = "1",
+    #[arg(long, value_name = "N", value_parser = parse_positive, num_args = 0..=1, default_value = "1",
           default_missing_value = "18446744073709551615")]
     keep_going: u64,
     /// The folder for the traces of failures, the first of each kind
@@ -78,7 +78,15 @@ pub(crate) fn main(program: &Program, arguments: &Arguments) -> Result<Status, T
     let wanted = arguments.seeds.or(arguments.duration.is_none().then_some(SEEDS));
     if let Some(seeds) = wanted.filter(|seeds| *seeds > available) {
         let why = format!("seeds end at {SEED_MAX}: from {} on there are {}", arguments.start, grouped(available));
-        return Err(Trouble::Usage(format!("{} are too many; {why}", counted(seeds, "seed"))));
+        return Err(Trouble::Usage(format!(
+            "{} are too many; {why}; ask for so many with --seeds",
+            counted(seeds, "seed")
+        )));
+    }
+    if arguments.traces.exists() && !arguments.traces.is_dir() {
+        // Known now and not when there is a trace to keep.
+        let path = arguments.traces.display();
+        return Err(Trouble::Usage(format!("{path} is no folder; name one with --traces, or one that can be made")));
     }
     let jobs = arguments.jobs.unwrap_or_else(cores);
     let mut at = Circumstances {
@@ -101,7 +109,7 @@ pub(crate) fn main(program: &Program, arguments: &Arguments) -> Result<Status, T
         start: arguments.start,
         seeds: wanted.unwrap_or(available),
         jobs,
-        failures_max: arguments.keep_going.max(1),
+        failures_max: arguments.keep_going,
         recheck_every: RECHECK_EVERY,
     };
     let stopwatch = Stopwatch::start();

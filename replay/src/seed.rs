@@ -31,7 +31,7 @@ use crate::{
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// A seed, or a file that `seed SEED --schedule FILE.toml` wrote
-    #[arg(value_name = "SEED|SCHEDULE.toml")]
+    #[arg(value_name = "SEED|SCHEDULE.toml", allow_negative_numbers = true)]
     target: String,
     #[command(flatten)]
     flags: Flags,
@@ -106,6 +106,9 @@ fn run_file<'a>(program: &'a Program, arguments: &Arguments) -> Result<Ran<'a>, 
         let path = path.display();
         Trouble::Usage(format!("{path}{joint} {why}{mend} it, or write one anew with `seed SEED --schedule FILE.toml`"))
     };
+    if toml.trim().is_empty() {
+        return Err(wrong("it is empty"));
+    }
     let table: toml::Table = toml.parse().map_err(|error| wrong(&toml_sentence(&toml, &error)))?;
     let name = table.get("scenario").and_then(toml::Value::as_str).ok_or_else(|| wrong("it names no `scenario`"))?;
     if !arguments.flags.is_empty() && arguments.flags.scenario() != Some(name) {

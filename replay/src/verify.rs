@@ -29,7 +29,7 @@ pub(crate) struct Arguments {
 }
 
 /// What to do instead of giving something that is no whole trace.
-const OTHERWISE: &str = "write one with `seed SEED --trace FILE`";
+pub(crate) const OTHERWISE: &str = "name a trace, which `seed SEED --trace FILE` writes";
 
 pub(crate) fn main(program: &Program, arguments: &Arguments) -> Result<Status, Trouble> {
     let path = arguments.trace.display();
@@ -44,7 +44,10 @@ pub(crate) fn main(program: &Program, arguments: &Arguments) -> Result<Status, T
     let is_ours = header.code_version == program.code_version;
     let wrong = |why: String| {
         let whose = if is_ours { "" } else { ", and was written by another build" };
-        Trouble::Usage(format!("{path} holds a schedule that cannot be run{whose}: {}; {OTHERWISE}", why.trim_end()))
+        Trouble::Usage(format!(
+            "{path} holds a schedule that cannot be run{whose}: {}; write it anew from its seed",
+            why.trim_end()
+        ))
     };
     let outcome = match campaign::caught(run) {
         Ok(outcome) => outcome.map_err(wrong)?,

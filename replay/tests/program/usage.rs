@@ -5,6 +5,8 @@ use crate::support::Place;
 #[test]
 fn what_makes_no_sense_is_refused_with_its_mend() {
     let place = Place::new("usage");
+    place.write("folder/inner", "");
+    place.write("empty", "");
     place.write("text.toml", "this is no schedule");
     place.write("foreign.toml", "scenario = \"swarm\"\nspeed = 3\n");
     place.write("nameless.toml", "seed = 3\n");
@@ -36,11 +38,24 @@ fn what_makes_no_sense_is_refused_with_its_mend() {
         (&["run", "--seeds", "many"], "not a whole number"),
         (&["run", "--start", "9223372036854775808"], "seeds go from 0 to 9223372036854775807"),
         (&["run", "--start", "9223372036854775807", "--seeds", "2"], "from 9223372036854775807 on there are 1"),
+        (&["run", "--start", "9223372036854775807"], "there are 1; ask for so many with --seeds"),
+        (&["run", "--seeds", "-1"], "not a whole number"),
+        (&["run", "--keep-going", "0"], "at least 1"),
+        (&["run", "--replicas", "300"], "more than any cluster has"),
+        (&["run", "--for", "0s"], "a duration is more than nothing"),
+        (&["run", "--traces", "text.toml"], "text.toml is no folder; name one with --traces, or one that can be made"),
+        (&["run", "--report", "folder"], "folder is a folder; name a file to write"),
+        (&["seed", "1", "--trace", "folder"], "folder is a folder; name a file to write"),
+        (&["seed", "-5"], "seed -5 is out of range: seeds go from 0 to 9223372036854775807"),
+        (&["seed", "folder"], "folder is a folder; name a seed, or a schedule"),
+        (&["seed", "empty"], "empty: it is empty; mend it, or write one anew"),
+        (&["seed", ""], "a file's name is not empty; name a seed, or a schedule"),
+        (&["verify", "folder"], "folder is a folder; name a trace, which `seed SEED --trace FILE` writes"),
         (&["run", "--jobs", "0"], "--jobs"),
         (&["run", "--for", "5"], "a duration is numbers with units, as in 90s, 5m or 1h30m"),
         (&["run", "--sedes", "5"], "--seeds"),
         (&["frob"], "frob"),
-        (&["verify", "missing.trace"], "there is no file missing.trace; write one with `seed SEED --trace FILE`"),
+        (&["verify", "missing.trace"], "there is no file missing.trace; name a trace, which `seed SEED --trace FILE`"),
         (&["diff", "missing.trace", "text.toml"], "there is no file missing.trace"),
     ];
     for (arguments, mend) in cases {
@@ -56,7 +71,8 @@ fn what_makes_no_sense_is_refused_with_its_mend() {
 fn what_the_machine_refuses_is_told_from_what_the_user_did() {
     let place = Place::new("infrastructure");
     let ran = place.replay(&["run", "--seeds", "1", "--report", "no/such/folder/report.json"]).ends_with(3);
-    assert!(ran.err.contains("no/such/folder/report.json cannot be written"), "{}", ran.err);
+    let sentence = "no/such/folder/report.json cannot be written: there is no folder no/such/folder; make it first";
+    assert!(ran.err.contains(sentence), "{}", ran.err);
     let ran = place.example("own_protocol", &["seed", "1", "--trace", "no/such/folder/a.trace"]).ends_with(3);
     assert!(ran.err.contains("no/such/folder/a.trace cannot be written"), "{}", ran.err);
 }
@@ -105,7 +121,7 @@ fn what_is_larger_than_it_can_be_is_not_read() {
     for (arguments, sentence) in [
         (["seed", "large.toml"], "large.toml is larger than 4 MiB, which a schedule never is; name a seed, or"),
         (["seed", "/dev/zero"], "/dev/zero is larger than 4 MiB, which a schedule never is; name a seed, or"),
-        (["verify", "large.trace"], "large.trace is larger than 1024 MiB, which a trace never is; write one with"),
+        (["verify", "large.trace"], "large.trace is larger than 1024 MiB, which a trace never is; name a trace, which"),
     ] {
         let ran = place.replay(&arguments).ends_with(2);
         assert!(ran.err.contains(sentence), "{}", ran.err);
