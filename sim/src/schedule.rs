@@ -378,6 +378,8 @@ impl Schedule {
     /// The workload, the network and the disk: what would make no sense, or take all of a machine's memory.
     fn check_surroundings(&self) -> Result<(), ScheduleError> {
         let (each, link, disk) = (&self.workload.each, &self.network, &self.disk);
+        // Each client registers first.
+        let ops = each.calls.saturating_add(1).saturating_mul(self.workload.clients.into());
         let w = each.weights;
         let weights = [w.get, w.put, w.delete, w.compare_and_swap, w.append, w.refused, w.oversized];
         let ranges = [disk.read, disk.write, disk.durable_write, disk.barrier];
@@ -389,10 +391,11 @@ impl Schedule {
             (each.oversized_size <= MESSAGE_SIZE_MAX, "workload.each.oversized_size must be at most 1048576"),
             (each.think_ns_max <= HOUR_NS, "workload.each.think_ns_max must be at most an hour"),
             (weights.iter().any(|weight| *weight > 0), "one of workload.each.weights must be positive"),
-            (each.calls < u64::from(u32::MAX), "workload.each.calls must be less than 2^32"),
+            (ops <= self.cluster.slot_count.into(), CALLS_RULE),
             (link.latency_min_ns <= link.latency_max_ns, "network.latency_min_ns must be at most latency_max_ns"),
             (link.latency_max_ns <= HOUR_NS, "network.latency_max_ns must be at most an hour"),
             (link.in_flight_max > 0, "network.in_flight_max must be positive"),
+            (link.corruption_bits_max <= 1024, "network.corruption_bits_max must be at most 1024"),
             (chances.iter().all(|ppm| *ppm <= MILLION), "the chances of network must be at most 1000000"),
             (errors.iter().all(|ppm| *ppm <= MILLION), "the chances of disk.errors must be at most 1000000"),
             (ranges.iter().all(|range| range.min_ns <= range.max_ns), "min_ns must be at most max_ns in all of disk"),
@@ -410,6 +413,10 @@ impl Schedule {
             if let Some(replica) = out_of_range {
                 let why = format!("step {number} names replica {replica} of {}", self.cluster.replicas);
                 return Err(ScheduleError::Invalid(why));
+            }
+            let waits_ns = if let Progress::Time { ns } = step.after { ns } else { 0 };
+            if step.patience_ns.max(waits_ns) > HOUR_NS {
+                return Err(ScheduleError::Invalid(format!("step {number} must wait for at most an hour")));
             }
             if let Progress::Probe { name, .. } = &step.after
                 && !probes().any(|known| known == name)
@@ -434,6 +441,8 @@ const SLOTS_MAX: u32 = 65_536;
 const MESSAGE_SIZE_MAX: u32 = 1 << 20;
 const MILLION: u32 = 1_000_000;
 const HOUR_NS: u64 = 3_600_000_000_000;
+const CALLS_RULE: &str =
+    "the calls of all clients, with one more of each, must fit cluster.slot_count: a full journal takes no more";
 const MESSAGE_SIZE_RULE: &str = "cluster.message_size_max must be a multiple of 4096 and at least 20480";
 
 /// The names of the rare paths that the processes of a cluster can take.

@@ -104,3 +104,20 @@ fn a_transition_says_which_view_and_which_op() {
         }
     }
 }
+
+#[test]
+fn a_schedule_that_would_end_in_no_verdict_of_worth_is_refused() {
+    let place = Place::new("schedule_bounds");
+    place.replay(&["seed", "5", "--schedule", "it.toml"]).ends_with(0);
+    let toml = String::from_utf8(place.read("it.toml")).expect("text");
+    for (key, value, sentence) in [
+        ("calls", "1024", "the calls of all clients, with one more of each, must fit cluster.slot_count"),
+        ("corruption_bits_max", "4294967295", "network.corruption_bits_max must be at most 1024"),
+        ("patience_ns", "9223372036854775807", "step 1 must wait for at most an hour"),
+    ] {
+        let line = toml.lines().find(|line| line.starts_with(&format!("{key} = "))).expect("the key");
+        place.write("wrong.toml", toml.replacen(line, &format!("{key} = {value}"), 1));
+        let ran = place.replay(&["seed", "wrong.toml"]).ends_with(2);
+        assert!(ran.err.contains(sentence), "{}", ran.err);
+    }
+}
