@@ -22,23 +22,11 @@ const LINES_SHOWN: usize = 30;
 /// The body gets a fresh `&mut World` for each seed; when it returns, the world is finished, and fails the test if an oracle
 /// or a cap objected. A process that panics fails it too. With `CHRONON_SEED` set, only that seed is run.
 ///
-/// ```
-/// # use chronon::{process::{Actions, Event, Now, Process}, types::Instant};
-/// # #[derive(Clone)] struct Idle;
-/// # impl Process for Idle {
-/// #     fn step(&mut self, _: Now, _: Event<'_>, _: &mut Actions) {}
-/// #     fn deadline(&self) -> Option<Instant> { None }
-/// # }
-/// chronon_sim::simulate! {
-///     /// Nobody speaks first.
-///     fn idlers_send_nothing(world, seeds = 0..100) {
-///         let nodes = [world.add_node("a", Idle), world.add_node("b", Idle)];
-///         world.run_for(1_000_000_000);
-///         assert!(nodes.iter().all(|node| world.is_up(*node)));
-///         assert_eq!(world.network_counts().sent, 0);
-///     }
-/// }
-/// # fn main() {}
+/// What follows is `sim/tests/a_simulation_as_a_test.rs`, and `cargo test` runs it. (A test within an example of a
+/// documentation would not be: there it is compiled away.)
+///
+/// ```no_run
+#[doc = include_str!("../tests/a_simulation_as_a_test.rs")]
 /// ```
 #[macro_export]
 macro_rules! simulate {
@@ -56,6 +44,28 @@ macro_rules! simulate {
 ///
 /// `name` is the test's, with its crate's in front as `module_path!()` gives it: what the command to run one seed again is
 /// made from. A program that is no test gives any name without `::`.
+///
+/// ```
+/// # use chronon::{frame::Frame, process::{Actions, Event, Now, Process}, types::{Instant, NodeId}};
+/// # #[derive(Clone)] struct Greeter(Option<NodeId>);
+/// # impl Process for Greeter {
+/// #     fn step(&mut self, _: Now, event: Event<'_>, actions: &mut Actions) {
+/// #         if let (Event::Start, Some(whom)) = (event, self.0) {
+/// #             actions.send(whom, Frame::new(b"good day".to_vec()));
+/// #         }
+/// #     }
+/// #     fn deadline(&self) -> Option<Instant> { None }
+/// # }
+/// # let runs = std::cell::Cell::new(0);
+/// chronon_sim::testing::check_seeds("one greets the other", 0..20, |world| {
+///     let other = world.add_node("other", Greeter(None));
+///     world.add_node("one", Greeter(Some(other)));
+///     world.run_for(1_000_000_000);
+///     assert_eq!(world.network_counts().delivered, 1);
+/// #   runs.set(runs.get() + 1);
+/// });
+/// # assert_eq!(runs.get(), 20);
+/// ```
 ///
 /// # Panics
 /// At the first seed that fails, with what there is to say of it.
