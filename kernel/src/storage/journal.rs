@@ -35,7 +35,8 @@ pub enum PrepareRead {
     Empty,
     /// Not a whole prepare, or unreadable.
     Corrupt,
-    /// A sound header of another slot or cluster, whatever its body.
+    /// What no write of a prepare to this slot leaves, torn or whole: a sound header of another slot or cluster, whatever its
+    /// body, or a sector of the header ring.
     Misdirected,
     /// A whole prepare of this slot.
     Valid(Header),
@@ -94,17 +95,28 @@ pub fn parse_prepare(bytes: &[u8], slot: u32, layout: &Layout, cluster: ClusterI
     if is_zero(&bytes[..SECTOR_SIZE]) {
         return PrepareRead::Empty;
     }
-    let Ok(header) = Header::decode(bytes) else { return PrepareRead::Corrupt };
-    match place(&header, slot, layout, cluster) {
-        Place::Nowhere => return PrepareRead::Corrupt,
-        Place::Elsewhere => return PrepareRead::Misdirected,
-        Place::Here => {}
+    if let Ok(header) = Header::decode(bytes) {
+        match place(&header, slot, layout, cluster) {
+            Place::Nowhere => {}
+            Place::Elsewhere => return PrepareRead::Misdirected,
+            // What lies behind the prepare, in its last sector or beyond, is no part of it.
+            Place::Here => match bytes.get(HEADER_SIZE..header.size as usize) {
+                Some(body) if checksum_of_body(body) == header.checksum_body => return PrepareRead::Valid(header),
+                _ => {}
+            },
+        }
     }
-    // What lies behind the prepare, in its last sector or beyond, is no part of it.
-    match bytes.get(HEADER_SIZE..header.size as usize) {
-        Some(body) if checksum_of_body(body) == header.checksum_body => PrepareRead::Valid(header),
-        _ => PrepareRead::Corrupt,
-    }
+    if is_ring_sector(bytes, layout) { PrepareRead::Misdirected } else { PrepareRead::Corrupt }
+}
+
+/// Whether this is a sector of the header ring: behind its first entry, which may be empty or of this very slot, there is a
+/// sound one of whatever cluster. Only where that is the one entry of its sector is it taken for a torn prepare.
+fn is_ring_sector(bytes: &[u8], layout: &Layout) -> bool {
+    let entries = bytes[..SECTOR_SIZE].chunks_exact(HEADER_SIZE);
+    (0..).zip(entries).skip(1).any(|(entry, bytes)| {
+        let header = Header::decode(bytes);
+        header.is_ok_and(|header| header.is_log_entry() && layout.slot(header.op) % HEADERS_PER_SECTOR == entry)
+    })
 }
 
 /// The header ring as it is to be on the disk, entry by entry.

@@ -8,7 +8,7 @@
 //! ```text
 //!  row  header ring        prepare ring       relation                      state
 //!  A    empty              empty                                            Empty
-//!  B    empty              damaged                                          Torn
+//!  B    empty              corrupt                                          Torn
 //!  C    empty              valid                                            Present(prepare)
 //!  D    valid              valid              the same prepare              Clean
 //!  E    valid              valid              the prepare's op is later     Present(prepare)
@@ -16,14 +16,17 @@
 //!  G    valid              valid              the prepare's op is earlier   Unknown(header), or Present(prepare)*
 //!  H    valid              valid              same op, its view is earlier  Unknown(header), or Present(prepare)*
 //!  I    valid              valid              same op and view, another     Unknown(header)
-//!  J    valid              empty or damaged                                 Unknown(header), or Torn*
+//!  J    valid              empty or corrupt                                 Unknown(header), or Torn*
 //!  K    damaged            valid                                            Present(prepare)
 //!  L    damaged            empty                                            Unknown
 //!  M    damaged            damaged                                          Unknown
+//!  N    empty              misdirected                                      Unknown
+//!  O    valid              misdirected                                      Unknown(header), or Unknown*
 //! ```
 //!
-//! *Damaged* is corrupt, unreadable or misdirected: a valid block in the wrong place is as corrupt as noise. The starred
-//! state holds where the header is *superseded*: it is of an older lap of the ring, or of an older view's log than the
+//! *Damaged* is corrupt, unreadable or misdirected: a valid block in the wrong place is as corrupt as noise. *Corrupt* is
+//! unreadable too, and may be what a power cut left of a prepare; *misdirected* is what no power cut leaves. The starred state
+//! holds where the header is *superseded*: it is of an older lap of the ring, or of an older view's log than the
 //! durable superblock's and above that one's head, so that nothing it names can be wanted any more.
 //!
 //! - B: the first write to this slot was under way, and its header had not followed: nobody was told.
@@ -35,6 +38,13 @@
 //! - L, M: nothing is known, not even the op. Whether a power cut alone can leave this is the header sector's concern: a
 //!   sector that tears into a mixture of its old and new bytes keeps the 31 entries that were the same in both, and the
 //!   one that was being written has its prepare durable already (K).
+//! - N, O: a write of something else landed here, over whatever there was. It may have been this slot's own entry, on its way
+//!   to the ring: then a prepare that was acknowledged lies under it, and the entry above it is the one before, superseded or
+//!   not, or none.
+//!
+//! One write that went astray is told from a torn tail, then, but for a sector of the ring that has no other entry yet. Two
+//! faults at one slot need not be: an entry that was lost on its way, over a prepare that went bad later, is what a power cut
+//! leaves too. That takes more than a crash: it removes one durable copy.
 //!
 //! Lacks on purpose: the log. Whether an op is wanted, and what the replica then claims, is for the protocol to say.
 
@@ -74,7 +84,8 @@ pub fn decide(header: &HeaderRead, prepare: &PrepareRead, header_is_superseded: 
     use {HeaderRead as H, PrepareRead as P, SlotState as S};
     let (row, slot) = match (header, prepare) {
         (H::Empty, P::Empty) => ('A', S::Empty),
-        (H::Empty, P::Corrupt | P::Misdirected) => ('B', S::Torn),
+        (H::Empty, P::Corrupt) => ('B', S::Torn),
+        (H::Empty, P::Misdirected) => ('N', S::Unknown(None)),
         (H::Empty, P::Valid(p)) => ('C', S::Present(*p)),
         (H::Valid(h), P::Valid(p)) if p.checksum == h.checksum => ('D', S::Clean(*p)),
         (H::Valid(h), P::Valid(p)) if p.op > h.op => ('E', S::Present(*p)),
@@ -84,9 +95,10 @@ pub fn decide(header: &HeaderRead, prepare: &PrepareRead, header_is_superseded: 
             if p.op < h.op { 'G' } else { 'H' },
             if header_is_superseded { S::Present(*p) } else { S::Unknown(Some(*h)) },
         ),
-        (H::Valid(h), P::Empty | P::Corrupt | P::Misdirected) => {
+        (H::Valid(h), P::Empty | P::Corrupt) => {
             ('J', if header_is_superseded { S::Torn } else { S::Unknown(Some(*h)) })
         }
+        (H::Valid(h), P::Misdirected) => ('O', S::Unknown(if header_is_superseded { None } else { Some(*h) })),
         (H::Corrupt | H::Misdirected, P::Valid(p)) => ('K', S::Present(*p)),
         (H::Corrupt | H::Misdirected, P::Empty) => ('L', S::Unknown(None)),
         (H::Corrupt | H::Misdirected, P::Corrupt | P::Misdirected) => ('M', S::Unknown(None)),

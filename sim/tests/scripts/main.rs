@@ -2,9 +2,6 @@
 //!
 //! One file a behaviour. Each script pins the rare path that it is for by its probe, so that it cannot pass by missing it.
 
-mod minutes;
-mod script;
-
 mod a_backup_with_a_stalled_disk_elects_nobody;
 mod a_client_is_told_of_an_eviction_only_if_there_was_one;
 mod a_cluster_of_any_size_commits;
@@ -25,10 +22,14 @@ mod a_restarted_primary_goes_to_a_later_view;
 mod a_retry_after_a_fail_over_gets_the_stored_reply;
 mod a_torn_tail_is_told_from_a_hole;
 mod a_view_survives_a_reopen;
+mod a_write_that_went_astray_is_no_torn_tail;
 mod a_wrong_parent_is_a_broken_chain;
 mod an_op_is_dropped_only_if_a_quorum_never_had_it;
 mod an_overloaded_primary_refuses_and_forgets_nobody;
 mod an_uncertain_head_does_not_vote;
 mod group_commit_costs_few_disk_syncs;
+mod minutes;
+mod script;
 mod two_dead_of_five_and_it_goes_on;
 mod writes_may_reach_the_disk_in_any_order;
+
