@@ -282,17 +282,16 @@ impl Vsr {
             }
             states.push(decision.slot);
         }
-        self.recover_log(&superblock, &states, actions);
+        self.recover_log(&superblock, &states, &boot.ring, actions);
         for (slot, state) in (0..).zip(&states) {
             let op = self.op_of(state, slot);
             let wanted = self.log.get(op).map(|header| header.checksum);
+            let entry = &boot.ring[slot as usize];
             let held = match state {
                 SlotState::Empty | SlotState::Torn => Held::Nothing,
                 SlotState::Clean(header) => Held::Prepare(header.checksum),
                 // Its header was never written, so that it was acknowledged no more than a torn one.
-                SlotState::Present(header)
-                    if boot.ring[slot as usize] == HeaderRead::Empty && wanted != Some(header.checksum) =>
-                {
+                SlotState::Present(header) if *entry == HeaderRead::Empty && wanted != Some(header.checksum) => {
                     Held::Nothing
                 }
                 // Vouched for only once its header is written too.
@@ -303,10 +302,15 @@ impl Vsr {
                 // Whether or not the log wants it: from now on it counts as held, and may be wanted later.
                 SlotState::Clean(header) => boot.to_rewrite.push(*header),
                 SlotState::Present(header) if wanted == Some(header.checksum) => boot.to_rewrite.push(*header),
+                // Above a certain head nothing was acknowledged. An entry that a power cut tore there is written whole, or else
+                // the next recovery, with a head that has come to lie right below it, could not know that.
+                SlotState::Present(header) if is_unreadable(entry) && self.head_certain && op > self.log.head() => {
+                    boot.to_rewrite.push(*header);
+                }
                 SlotState::Present(_) | SlotState::Unknown(_) | SlotState::Empty | SlotState::Torn => {}
             }
             // As it was read: an entry changes only when a prepare is durable under it.
-            self.journal.restore(slot, held, RingEntry::from(boot.ring[slot as usize]));
+            self.journal.restore(slot, held, RingEntry::from(*entry));
         }
         if let Some(op) = self.lost_for_good(superblock.commit.op(), &boot.to_rewrite) {
             return Self::halt_for_damage(op, actions);
@@ -326,7 +330,13 @@ impl Vsr {
     }
 
     /// The log of the superblock's log view: its suffix, then what the journal adds to it in that view, in an unbroken chain.
-    fn recover_log(&mut self, superblock: &Superblock, states: &[SlotState], actions: &mut Actions) {
+    fn recover_log(
+        &mut self,
+        superblock: &Superblock,
+        states: &[SlotState],
+        ring: &[HeaderRead],
+        actions: &mut Actions,
+    ) {
         let layout = self.config.layout;
         let header_in = |op: Op| match states.get(layout.slot(op) as usize) {
             Some(SlotState::Clean(header) | SlotState::Present(header) | SlotState::Unknown(Some(header))) => {
@@ -347,7 +357,7 @@ impl Vsr {
                 self.log.append(header);
             }
         }
-        self.head_certain = superblock.view > superblock.log_view || !self.may_go_further(superblock, states);
+        self.head_certain = superblock.view > superblock.log_view || !self.may_go_further(superblock, states, ring);
         let leftover = |state: &SlotState| matches!(state, SlotState::Clean(header) if header.op > self.log.head());
         if states.iter().any(leftover) {
             actions.probe(Probe::Leftover.into());
@@ -356,9 +366,14 @@ impl Vsr {
 
     /// Whether a slot that cannot be read may have held an acknowledged op above the head (design rule 4). The next slot alone
     /// answers that: `prepare_ok` is sent in the order of ops, so where one was certainly never acknowledged none above was.
-    fn may_go_further(&self, superblock: &Superblock, states: &[SlotState]) -> bool {
+    fn may_go_further(&self, superblock: &Superblock, states: &[SlotState], ring: &[HeaderRead]) -> bool {
         let next = self.log.head().next();
-        match states.get(self.config.layout.slot(next) as usize) {
+        let slot = self.config.layout.slot(next) as usize;
+        // Whatever prepare is here: an entry that cannot be read may have named another, whose write never arrived.
+        if ring.get(slot).is_some_and(is_unreadable) {
+            return true;
+        }
+        match states.get(slot) {
             None | Some(SlotState::Empty | SlotState::Torn) => false,
             Some(SlotState::Unknown(None)) => true,
             // Of an earlier view: a leftover, over which nothing of this log was made durable.
@@ -450,6 +465,10 @@ fn ring_part_value(first: u32, count: u32) -> u64 {
 /// The first sector and how many, of a token's value.
 fn ring_part(value: u64) -> (u32, u32) {
     (value as u32, (value >> 32) as u32)
+}
+
+const fn is_unreadable(entry: &HeaderRead) -> bool {
+    matches!(entry, HeaderRead::Corrupt | HeaderRead::Misdirected)
 }
 
 /// Whether a header of the ring names nothing that can be wanted: another view's leftover, where the superblock knows better.

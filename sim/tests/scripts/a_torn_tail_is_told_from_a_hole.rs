@@ -1,9 +1,12 @@
 //! Zeros in the middle of what was acknowledged are a hole, to be repaired. A torn batch at the end, which nobody was told
 //! is durable, is cut, and neither stops the start nor is asked for.
 
-use chronon::types::{NodeId, Op};
+use chronon::{
+    types::{NodeId, Op},
+    wire::header::{Command, Header},
+};
 
-use crate::script::{Script, Setup, puts};
+use crate::script::{CLUSTER, Script, Setup, puts};
 
 #[test]
 fn zeros_followed_by_data_are_a_hole_that_is_repaired() {
@@ -69,4 +72,21 @@ fn a_torn_batch_does_not_stop_a_replica_that_is_alone() {
         script.check();
     }
     assert!(cut >= 2, "tails were torn, and not {cut}");
+}
+
+/// A prepare above one that is torn, durable with its entry torn: nobody was told. When the head comes to lie right below it,
+/// after another power cut, that must still be known.
+#[test]
+fn a_torn_entry_above_the_head_is_settled_at_the_first_start() {
+    let mut script = Script::replicas(1);
+    script.commit(20);
+    assert_eq!(script.head(0), Op(21));
+    let (layout, view, op) = (script.setup.layout, script.vsr(0).view(), Op(24));
+    let header = Header { op, ..Header::new(CLUSTER, Command::Prepare, 0, view) }.sealed(b"torn");
+    script.cut_power(0);
+    let disk = script.world.disk_mut(NodeId(0));
+    disk.preload(layout.prepare_offset(24), &[&header.encode()[..], b"torn"].concat());
+    script.corrupt_header(0, op).recover(0).commit(1);
+    assert_eq!(script.head(0), Op(23));
+    script.cut_power(0).recover(0).commit(1).check();
 }

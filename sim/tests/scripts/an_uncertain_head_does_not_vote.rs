@@ -1,9 +1,13 @@
 //! A replica that cannot read how far its log went acknowledges nothing and takes no part in choosing a log, until the
 //! primary of a view no earlier than its own has told it where the log ends.
 
-use chronon::{types::Op, wire::header::Command};
+use chronon::{
+    types::{NodeId, Op},
+    vsr::Status,
+    wire::header::Command,
+};
 
-use crate::script::Script;
+use crate::script::{Script, puts};
 
 /// A backup without power, the last op that it acknowledged unreadable in both rings; the primary and the other backup.
 fn with_an_unreadable_head() -> (Script, u8, u8, u8) {
@@ -61,4 +65,42 @@ fn an_uncertain_head_is_learned_in_the_same_view_from_its_primary() {
     assert_eq!((script.vsr(uncertain).view(), script.head(uncertain)), (view, Op(27)));
     assert!(script.probe("prepare_repaired") > 0);
     script.check();
+}
+
+/// What an earlier view left in the next slot says nothing of what this one put over it, where the entry cannot be read.
+#[test]
+fn a_leftover_under_an_unreadable_entry_leaves_the_head_uncertain() {
+    let mut script = Script::replicas(5);
+    script.commit(10).converge_all();
+    let former = script.primary();
+    let victim = script.after(former, 4);
+    let others = [1, 2, 3].map(|which| script.after(former, which));
+    for other in others {
+        for replica in [former, victim] {
+            script.cut_one_way(other, replica).cut_one_way(replica, other);
+        }
+    }
+    // The two make an op durable that nobody else has, and that the view of the three is without.
+    let client = script.client(puts(1, 256));
+    script.until("the victim holds what will be left over", 1_000, |script| {
+        script.head(victim) == Op(12) && script.vsr(victim).journal().holds(script.vsr(victim).log().head_header())
+    });
+    script.world.kill(client);
+    script.until("the three go on", 5_000, |script| script.serving().is_some_and(|serving| others.contains(&serving)));
+    script.cut_power(former).heal();
+    let primary = script.serving().expect("it was waited for");
+    script.until("the victim follows", 5_000, |script| {
+        let (victim, primary) = (script.vsr(victim), script.vsr(primary));
+        victim.status() == Status::Normal && victim.view() == primary.view()
+    });
+    script.run_ms(200);
+    assert_eq!(script.head(victim), Op(11));
+    // The next op is acknowledged without its prepare; then the entry that says so goes bad.
+    let client = script.client(puts(1, 256));
+    script.until("the victim is about to write", 1_000, |script| script.head(victim) == Op(12));
+    script.world.disk_mut(NodeId(u32::from(victim))).lose_next_write();
+    script.until_finished(&[client]);
+    script.run_ms(50).cut_power(victim).corrupt_header(victim, Op(12)).recover(victim);
+    assert_eq!((script.head(victim), script.vsr(victim).head_is_certain()), (Op(11), false));
+    script.kill(primary).run_ms(3_000).check();
 }
