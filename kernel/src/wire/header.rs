@@ -28,7 +28,7 @@
 //! | Reply             | number               | op          |            | of the op    | session             | response        |
 //! | Prepare           | 0                    | op          | primary's  | of the op    | parent's checksum   | a batch         |
 //! | PrepareOk         |                      | op          | sender's   |              | prepare's checksum  |                 |
-//! | Commit            |                      | head        | primary's  | monotonic    |                     |                 |
+//! | Commit            |                      | head        | primary's  |              |                     |                 |
 //! | StartViewChange   | 1: left durably      |             |            |              |                     |                 |
 //! | DoViewChange      | log view             | head        | sender's   |              |                     | `DoViewChange`  |
 //! | StartView         |                      | head        | primary's  |              | nonce answered, or 0| `Headers`       |
