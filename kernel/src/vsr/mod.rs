@@ -124,6 +124,11 @@ impl Vsr {
             Kind::RingWrite => {
                 let mut durable = core::mem::take(&mut self.written);
                 self.journal.on_ring_written(value as u32, &mut durable, actions);
+                if self.status == Status::Booting {
+                    // All of it was vouched for before: recovery alone goes on, which may be its end.
+                    durable.clear();
+                    self.boot_step(actions);
+                }
                 for header in durable.drain(..) {
                     self.on_prepare_durable(&header, actions);
                 }

@@ -121,9 +121,7 @@ impl Vsr {
 
     /// A prepare and its header are durable: acknowledged in order, and only in the view whose log it is in (design rule 8).
     pub(super) fn on_prepare_durable(&mut self, header: &Header, actions: &mut Actions) {
-        if self.status == Status::Booting {
-            return self.boot_step(actions);
-        }
+        assert!(self.status != Status::Booting, "what recovery writes again is nobody's news");
         if self.status != Status::Normal {
             return actions.probe(Probe::WriteAfterLeaving.into());
         }
