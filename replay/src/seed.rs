@@ -58,6 +58,12 @@ struct Ran<'a> {
 }
 
 pub(crate) fn main(program: &Program, arguments: &Arguments) -> Result<Status, Trouble> {
+    if let Some(path) = &arguments.trace
+        && arguments.schedule.as_ref() == Some(path)
+    {
+        let path = path.display();
+        return Err(Trouble::Usage(format!("{path} cannot be both the trace and the schedule; name two files")));
+    }
     let ran = if is_number(&arguments.target) {
         let seed = parse_seed(&arguments.target)
             .map_err(|why| Trouble::Usage(format!("seed {} is {why}", arguments.target)))?;
@@ -98,7 +104,15 @@ fn run_seed<'a>(program: &Program, selection: &Selection<'a>, seed: u64) -> Resu
 fn run_file<'a>(program: &'a Program, arguments: &Arguments) -> Result<Ran<'a>, Trouble> {
     let path = Path::new(&arguments.target);
     let otherwise = "name a seed, or a schedule that `seed SEED --schedule FILE.toml` wrote";
-    let toml = file::read_text(path, &file::SCHEDULE, otherwise)?;
+    let toml = file::read_text(path, &file::SCHEDULE, otherwise).map_err(|trouble| {
+        match file::read(path, &file::TRACE, otherwise) {
+            Ok(bytes) if Trace::unchecked(&bytes).is_ok() => {
+                let path = path.display();
+                Trouble::Usage(format!("{path} is a trace; run it again with `verify {path}`, or name a seed"))
+            }
+            _ => trouble,
+        }
+    })?;
     let wrong = |why: &str| {
         // What is wrong with one line reads on from the file's name.
         let joint = if why.starts_with("line ") { ',' } else { ':' };
@@ -112,7 +126,10 @@ fn run_file<'a>(program: &'a Program, arguments: &Arguments) -> Result<Ran<'a>, 
     let table: toml::Table = toml.parse().map_err(|error| wrong(&toml_sentence(&toml, &error)))?;
     let name = table.get("scenario").and_then(toml::Value::as_str).ok_or_else(|| wrong("it names no `scenario`"))?;
     if !arguments.flags.is_empty() && arguments.flags.scenario() != Some(name) {
-        return Err(wrong(&format!("it is of scenario {name} and explicit; edit it rather than give flags")));
+        let path = path.display();
+        return Err(Trouble::Usage(format!(
+            "{path} is of scenario {name} and explicit; edit it rather than give flags"
+        )));
     }
     let subject =
         program.subject_of(name).map_err(|trouble| Trouble::Usage(format!("{}: {trouble}", path.display())))?;

@@ -22,6 +22,8 @@ fn a_trace_is_the_same_again_in_another_process() {
     let told = place.replay(&["seed", "3", "--trace", "a.trace"]).ends_with(0);
     place.replay(&["seed", "3", "--trace", "b.trace"]).ends_with(0);
     assert_eq!(place.read("a.trace"), place.read("b.trace"));
+    let ran = place.replay(&["seed", "a.trace"]).ends_with(2);
+    assert!(ran.err.contains("a.trace is a trace; run it again with `verify a.trace`, or name a seed"), "{}", ran.err);
     let ran = place.replay(&["verify", "a.trace"]).ends_with(0);
     assert_eq!(ran.digest(), told.digest());
     let ran = place.replay(&["diff", "a.trace", "b.trace"]).ends_with(0);

@@ -46,6 +46,7 @@ fn what_makes_no_sense_is_refused_with_its_mend() {
         (&["run", "--traces", "text.toml"], "text.toml is no folder; name one with --traces, or one that can be made"),
         (&["run", "--report", "folder"], "folder is a folder; name a file to write"),
         (&["seed", "1", "--trace", "folder"], "folder is a folder; name a file to write"),
+        (&["seed", "5", "--trace", "x", "--schedule", "x"], "x cannot be both the trace and the schedule; name two"),
         (&["seed", "-5"], "seed -5 is out of range: seeds go from 0 to 9223372036854775807"),
         (&["seed", "folder"], "folder is a folder; name a seed, or a schedule"),
         (&["seed", "empty"], "empty: it is empty; mend it, or write one anew"),
