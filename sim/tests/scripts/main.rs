@@ -32,4 +32,3 @@ mod minutes;
 mod script;
 mod two_dead_of_five_and_it_goes_on;
 mod writes_may_reach_the_disk_in_any_order;
-

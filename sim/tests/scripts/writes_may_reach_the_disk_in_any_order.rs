@@ -20,7 +20,7 @@ fn later_before_earlier(script: &Script, replica: u8) -> Option<Op> {
 fn what_was_written_in_another_order_is_clean_when_all_of_it_is_there() {
     for replicas in [1, 3] {
         let disk = |_| DiskSettings { durable_write: LatencyRange::new(MS / 10, 20 * MS), ..DiskSettings::default() };
-        let mut script = Script::new(Setup { replicas, pipeline: 8, disk, ..Setup::default() });
+        let mut script = Script::new(Setup { replicas, pipeline: 8, company: 0, disk, ..Setup::default() });
         let primary = script.primary();
         let victim = script.after(primary, 1);
         let clients = script.clients(8, &puts(20, 256));
