@@ -1,14 +1,16 @@
-//! Chronon's kernel bound to the real world: the traits of [`chronon::env`] over the system's clocks and files.
+//! Chronon's kernel bound to the real world: the traits of [`chronon::env`] over the system's clocks, files and sockets.
 //!
 //! A process cannot tell these from the simulated ones, and one conformance suite (`chronon_sim::conformance`) holds both to
 //! the same contracts. Nothing here knows a protocol.
 //!
-//! Deliberately absent so far: io_uring, sockets, and a program that serves.
+//! Deliberately absent so far: io_uring, and a program that serves.
 
 pub mod clock;
 pub mod data_file;
 pub mod sync_disk;
+pub mod tcp;
 
 pub use clock::SystemClock;
 pub use data_file::{DataFile, DataFileError};
 pub use sync_disk::SyncDisk;
+pub use tcp::TcpNetwork;

@@ -1,14 +1,23 @@
 //! The conformance suites against the real clock and the real disks: the same that the simulated ones are held to.
 
 use std::{
+    net::TcpListener,
     path::{Path, PathBuf},
     thread::sleep,
     time::Duration,
 };
 
-use chronon::env::{Clock, VirtualDisk};
-use chronon_production::{DataFile, SyncDisk, SystemClock};
-use chronon_sim::conformance::{ClockRig, DISK_CAPACITY_MIN, DiskRig, check_clock, check_disk, submit_unaligned};
+use chronon::{
+    env::{Clock, Network, VirtualDisk},
+    types::{ClusterId, NodeId, ReplicaId},
+};
+use chronon_production::{
+    DataFile, SyncDisk, SystemClock, TcpNetwork,
+    tcp::{Limits, Speaker, TcpConfig},
+};
+use chronon_sim::conformance::{
+    ClockRig, DISK_CAPACITY_MIN, DiskRig, NetworkRig, check_clock, check_disk, check_network, submit_unaligned,
+};
 
 struct Clocks(SystemClock);
 
@@ -91,4 +100,42 @@ fn the_sync_disk_keeps_the_contract() {
 #[should_panic(expected = "multiples of the sector")]
 fn the_sync_disk_refuses_half_a_sector() {
     submit_unaligned(&mut SyncRig::new("sync-disk-unaligned"));
+}
+
+/// Three replicas on loopback, all in this thread.
+struct TcpRig(Vec<TcpNetwork>);
+
+impl TcpRig {
+    fn new() -> Self {
+        let listeners: Vec<TcpListener> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
+        let replicas: Vec<_> = listeners.iter().map(|listener| listener.local_addr().expect("an address")).collect();
+        let network = |(replica, listener)| {
+            let speaker = Speaker::Replica(ReplicaId(replica));
+            let limits = Limits { frame_size_max: 1 << 20, queue_bytes_max: 4 << 20 };
+            let config = TcpConfig::new(ClusterId(7), speaker, replicas.clone(), limits);
+            TcpNetwork::new(config, Some(listener)).expect("a network")
+        };
+        Self((0..).zip(listeners).map(network).collect())
+    }
+}
+
+impl NetworkRig for TcpRig {
+    fn nodes(&self) -> u32 {
+        self.0.len() as u32
+    }
+
+    fn network(&mut self, node: NodeId) -> &mut dyn Network {
+        &mut self.0[node.0 as usize]
+    }
+
+    fn wait(&mut self) {
+        for network in &mut self.0 {
+            network.wait(Duration::from_micros(50)).expect("the sockets are watched");
+        }
+    }
+}
+
+#[test]
+fn the_network_over_tcp_keeps_the_contract() {
+    check_network(&mut TcpRig::new());
 }

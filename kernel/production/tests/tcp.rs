@@ -1,0 +1,258 @@
+//! What a network over TCP makes of those who do not keep to the rules: whoever breaks one loses a connection, and nobody else
+//! loses anything.
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    time::{Duration, Instant},
+};
+
+use chronon::{
+    env::Network,
+    frame::Frame,
+    types::{ClusterId, NodeId, ReplicaId},
+};
+use chronon_production::{
+    TcpNetwork,
+    tcp::{Limits, Speaker, TcpConfig, TcpCounts},
+};
+
+const CLUSTER: ClusterId = ClusterId(7);
+const LIMITS: Limits = Limits { frame_size_max: 1000, queue_bytes_max: 10_000 };
+const TURN: Duration = Duration::from_millis(1);
+/// No test waits so long for anything unless it fails.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Ports for so many replicas.
+fn listeners(count: usize) -> (Vec<TcpListener>, Vec<SocketAddr>) {
+    let listeners: Vec<_> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    let addresses = listeners.iter().map(|listener| listener.local_addr().unwrap()).collect();
+    (listeners, addresses)
+}
+
+fn network(cluster: ClusterId, speaker: Speaker, replicas: &[SocketAddr], listener: Option<TcpListener>) -> TcpNetwork {
+    let config = TcpConfig {
+        greeting_max: Duration::from_millis(200),
+        ..TcpConfig::new(cluster, speaker, replicas.to_vec(), LIMITS)
+    };
+    TcpNetwork::new(config, listener).unwrap()
+}
+
+fn replica(number: u8, replicas: &[SocketAddr], listener: Option<TcpListener>) -> TcpNetwork {
+    network(CLUSTER, Speaker::Replica(ReplicaId(number)), replicas, listener)
+}
+
+/// A replica of two, alone so far, and how to reach it.
+fn alone() -> (TcpNetwork, Vec<SocketAddr>) {
+    let (mut listening, replicas) = listeners(2);
+    (replica(0, &replicas, Some(listening.remove(0))), replicas)
+}
+
+fn frame(fill: u8, length: usize) -> Frame {
+    Frame::new(vec![fill; length])
+}
+
+/// Gives all of them turns until `reached` holds.
+fn until(networks: &mut [&mut TcpNetwork], what: &str, mut reached: impl FnMut(&mut [&mut TcpNetwork]) -> bool) {
+    let began = Instant::now();
+    while !reached(networks) {
+        assert!(began.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
+        networks.iter_mut().for_each(|network| network.wait(TURN).unwrap());
+    }
+}
+
+/// Says `words` to a network and waits until it ends the connection for what they are.
+fn is_refused(network: &mut TcpNetwork, address: SocketAddr, words: &[u8]) {
+    let before = network.counts();
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(words).unwrap();
+    until(&mut [network], "it is refused", |networks| networks[0].counts().refused > before.refused);
+    assert_eq!(network.counts().ended, before.ended + 1, "one connection ended");
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    // The hello may have come, and then the end; never a frame.
+    let mut heard = Vec::new();
+    let _ = stream.read_to_end(&mut heard);
+    assert!(heard.len() <= 32, "{} bytes were said to who is refused", heard.len());
+    // What others had sent before may still come.
+    while let Some((_, arrived)) = network.receive() {
+        assert_eq!(arrived, frame(9, 100), "nothing was taken from who is refused");
+    }
+}
+
+/// The hello that a network of this kind opens with, as it is heard by whoever it dials.
+fn hello(cluster: ClusterId, speaker: Speaker) -> [u8; 32] {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let replicas = vec![listener.local_addr().unwrap(); 3];
+    let mut speaking = network(cluster, speaker, &replicas, None);
+    listener.set_nonblocking(true).unwrap();
+    let mut accepted = None;
+    until(&mut [&mut speaking], "it dials", |_| {
+        accepted = accepted.take().or_else(|| listener.accept().ok());
+        accepted.is_some()
+    });
+    let (mut stream, _) = accepted.unwrap();
+    stream.set_nonblocking(false).unwrap();
+    speaking.wait(TURN).unwrap();
+    let mut bytes = [0; 32];
+    stream.read_exact(&mut bytes).unwrap();
+    bytes
+}
+
+#[test]
+fn a_client_is_answered_at_the_address_that_it_was_given() {
+    let (mut server, replicas) = alone();
+    let mut clients = [0, 1].map(|_| network(CLUSTER, Speaker::Client, &replicas[..1], None));
+    let mut asked = Vec::new();
+    let [one, other] = &mut clients;
+    until(&mut [&mut server, one, other], "both ask", |networks| {
+        for (number, client) in (1..).zip(&mut networks[1..]) {
+            client.send(NodeId(0), frame(number, 10));
+        }
+        while let Some((from, frame)) = networks[0].receive() {
+            if !asked.contains(&(from, frame[0])) {
+                asked.push((from, frame[0]));
+            }
+        }
+        asked.len() == 2
+    });
+    assert!(asked[0].0 != asked[1].0 && asked.iter().all(|(from, _)| from.0 >= 1 << 16), "{asked:?}");
+    for (from, number) in &asked {
+        server.send(*from, frame(100 + number, 10));
+    }
+    for (number, client) in (1..).zip(&mut clients) {
+        let mut answer = None;
+        until(&mut [&mut server, client], "it is answered", |networks| {
+            answer = answer.take().or_else(|| networks[1].receive());
+            answer.is_some()
+        });
+        assert_eq!(answer, Some((NodeId(0), frame(100 + number, 10))));
+    }
+}
+
+#[test]
+fn whoever_is_none_of_ours_is_refused_and_the_others_do_not_notice() {
+    let (mut server, replicas) = alone();
+    let mut client = network(CLUSTER, Speaker::Client, &replicas[..1], None);
+    let both = |server: &mut TcpNetwork, client: &mut TcpNetwork| {
+        until(&mut [server, client], "a frame arrives", |networks| {
+            networks[1].send(NodeId(0), frame(9, 100));
+            networks[0].receive().is_some()
+        });
+        while server.receive().is_some() {}
+    };
+    both(&mut server, &mut client);
+    let before = client.counts();
+    let greeting = hello(CLUSTER, Speaker::Client);
+    let replica = |number| Speaker::Replica(ReplicaId(number));
+    let mut words: Vec<Vec<u8>> = vec![
+        b"GET / HTTP/1.1\r\nHost: here\r\n\r\n".to_vec(),
+        vec![0; 4096],
+        hello(ClusterId(8), Speaker::Client).to_vec(),
+        // Itself, and one that is not of the cluster.
+        hello(CLUSTER, replica(2)).to_vec(),
+        [&greeting[..], &0_u32.to_le_bytes()].concat(),
+        [&greeting[..], &1001_u32.to_le_bytes()].concat(),
+        [&greeting[..], &u32::MAX.to_le_bytes()].concat(),
+    ];
+    let mut flipped = greeting.to_vec();
+    flipped[17] ^= 4;
+    words.push(flipped);
+    for words in words {
+        is_refused(&mut server, replicas[0], &words);
+    }
+    both(&mut server, &mut client);
+    assert_eq!(client.counts(), TcpCounts { sent: client.counts().sent, ..before }, "its own connection is the same");
+}
+
+#[test]
+fn whoever_says_nothing_is_given_up() {
+    let (mut server, replicas) = alone();
+    let mut silent = TcpStream::connect(replicas[0]).unwrap();
+    let mut half = TcpStream::connect(replicas[0]).unwrap();
+    half.write_all(&hello(CLUSTER, Speaker::Client)[..31]).unwrap();
+    until(&mut [&mut server], "both are given up", |networks| networks[0].counts().ended == 2);
+    assert_eq!((server.counts().greeted, server.counts().received), (0, 0));
+    for stream in [&mut silent, &mut half] {
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let _ = stream.read_to_end(&mut Vec::new());
+    }
+}
+
+#[test]
+fn who_does_not_take_what_it_is_sent_costs_its_queue_and_no_more() {
+    let (mut server, replicas) = alone();
+    let mut deaf = TcpStream::connect(replicas[0]).unwrap();
+    deaf.write_all(&[&hello(CLUSTER, Speaker::Client)[..], &3_u32.to_le_bytes(), b"hey"].concat()).unwrap();
+    let mut visitor = None;
+    until(&mut [&mut server], "it asks", |networks| {
+        visitor = visitor.or_else(|| networks[0].receive().map(|(from, _)| from));
+        visitor.is_some()
+    });
+    let visitor = visitor.unwrap();
+    until(&mut [&mut server], "its queue is full", |networks| {
+        (0..100).for_each(|_| networks[0].send(visitor, frame(1, 1000)));
+        networks[0].counts().dropped > 1000
+    });
+    let counts = server.counts();
+    assert_eq!((counts.ended, counts.refused), (0, 0));
+    // What was taken arrives whole: never part of a frame.
+    deaf.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    let mut heard = Vec::new();
+    until(&mut [&mut server], "all that was queued is read", |_| {
+        let _ = deaf.read_to_end(&mut heard);
+        heard.len() as u64 >= 32 + counts.sent * 1004
+    });
+    let frames = &heard[32..];
+    assert_eq!(frames.len() as u64, counts.sent * 1004);
+    assert!(
+        frames.chunks(1004).all(|part| part[..4] == 1000_u32.to_le_bytes() && part[4..].iter().all(|byte| *byte == 1))
+    );
+}
+
+#[test]
+fn who_is_blamed_for_a_frame_loses_its_connection_and_dials_again() {
+    let (mut server, replicas) = alone();
+    let mut client = network(CLUSTER, Speaker::Client, &replicas[..1], None);
+    let mut from = None;
+    let mut arrives = |server: &mut TcpNetwork, client: &mut TcpNetwork| {
+        let mut arrived = None;
+        until(&mut [server, client], "a frame arrives", |networks| {
+            networks[1].send(NodeId(0), frame(9, 100));
+            arrived = networks[0].receive().map(|(from, _)| from).filter(|node| Some(*node) != from);
+            arrived.is_some()
+        });
+        from = arrived;
+        arrived.unwrap()
+    };
+    let first = arrives(&mut server, &mut client);
+    server.blame(first);
+    assert!(!server.is_connected(first));
+    let second = arrives(&mut server, &mut client);
+    assert!(second != first && server.counts().refused == 1);
+}
+
+#[test]
+fn a_replica_that_comes_back_is_found_again_and_one_connection_is_left() {
+    let (listening, replicas) = listeners(2);
+    let mut listening = listening.into_iter();
+    let mut first = replica(0, &replicas, listening.next());
+    let mut second = replica(1, &replicas, listening.next());
+    for _ in 0..3 {
+        until(&mut [&mut first, &mut second], "frames go both ways", |networks| {
+            networks[0].send(NodeId(1), frame(1, 10));
+            networks[1].send(NodeId(0), frame(2, 10));
+            networks[0].receive() == Some((NodeId(1), frame(2, 10))) && networks[1].receive().is_some()
+        });
+        second = replica(1, &replicas, None);
+        while first.receive().is_some() {}
+    }
+    drop(first);
+    // The dialled one comes back on its port.
+    let again = TcpListener::bind(replicas[0]).unwrap();
+    let mut first = replica(0, &replicas, Some(again));
+    until(&mut [&mut first, &mut second], "it is dialled again", |networks| {
+        networks[1].send(NodeId(0), frame(2, 10));
+        networks[0].receive() == Some((NodeId(1), frame(2, 10)))
+    });
+    assert!(first.is_connected(NodeId(1)) && second.is_connected(NodeId(0)));
+}
