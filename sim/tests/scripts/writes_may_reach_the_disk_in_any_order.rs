@@ -24,14 +24,11 @@ fn what_was_written_in_another_order_is_clean_when_all_of_it_is_there() {
         let primary = script.primary();
         let victim = script.after(primary, 1);
         let clients = script.clients(8, &puts(20, 256));
-        let mut disordered = 0;
         for _ in 0..10 {
             let any = |script: &Script| later_before_earlier(script, victim).is_some();
             script.until("a later write overtakes an earlier one", PATIENCE_MS, any);
             script.until("it is caught up with", PATIENCE_MS, |script| !any(script));
-            disordered += 1;
         }
-        assert_eq!(disordered, 10);
         script.until_finished(&clients).converge_all();
         let (head, state) = (script.head(victim), script.replica(victim).state().digest());
         assert!(script.vsr(victim).journal().writes_in_flight() == 0 && head > Op(20));
