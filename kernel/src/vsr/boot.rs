@@ -21,16 +21,18 @@ use crate::{
     },
     types::{Op, View},
     vsr::{
-        Held, ReadResult, Status, Vsr, durable::Durable, journal::WRITE_WINDOW, probe::Probe, timer::Timer, token::Kind,
+        Held, ReadResult, Status, Vsr,
+        durable::Durable,
+        journal::{WRITE_WINDOW, WRITES_MAX},
+        probe::Probe,
+        timer::Timer,
+        token::Kind,
     },
     wire::header::{HEADER_SIZE, Header},
 };
 
 /// Slots read at once.
 const READS_MAX: usize = 32;
-
-/// Prepares written again at once: those of a few sectors of the header ring.
-const REWRITES_MAX: usize = 96;
 
 /// How many sectors of the header ring are read at once.
 const RING_PART: u32 = 16;
@@ -387,7 +389,7 @@ impl Vsr {
     pub(super) fn boot_step(&mut self, actions: &mut Actions) {
         let Some(mut boot) = self.boot.take() else { return };
         if boot.stage == Stage::Rewrite {
-            while self.journal.writes_in_flight() < REWRITES_MAX {
+            while self.journal.writes_in_flight() < WRITES_MAX {
                 let Some(header) = boot.to_rewrite.pop() else { break };
                 let slot = self.config.layout.slot(header.op);
                 let frame = boot.whole[slot as usize].take().expect("what is vouched for was read");

@@ -25,7 +25,10 @@ use crate::{
 pub(super) const WRITE_WINDOW: u64 = PIPELINE_MAX as u64;
 
 /// How many prepares are kept in memory.
-const CACHE_MAX: u64 = 96;
+pub(super) const CACHE_MAX: u64 = 96;
+
+/// How many slots are written at once. More wait with whoever has them, and not here.
+pub(super) const WRITES_MAX: usize = 96;
 
 /// What a slot is known to hold durably.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -99,9 +102,14 @@ impl Journal {
         self.writes.len()
     }
 
-    /// Whether recovery would look far enough to find `op` if it were written now.
+    /// How many prepares are kept in memory.
+    pub(super) fn kept(&self) -> usize {
+        self.cache.len()
+    }
+
+    /// Whether `op` may be written now: there is room for one more write, and recovery would look far enough to find it.
     pub(super) fn window_allows(&self, op: Op, durable_head: Op) -> bool {
-        op.0 <= durable_head.max(self.ring_max).0 + WRITE_WINDOW
+        self.writes.len() < WRITES_MAX && op.0 <= durable_head.max(self.ring_max).0 + WRITE_WINDOW
     }
 
     /// Sets what recovery found in a slot.

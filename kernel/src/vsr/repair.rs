@@ -22,10 +22,10 @@ pub(super) const EARLY_MAX: u64 = 64;
 pub(super) const READS_MAX: u64 = 32;
 
 /// Missing prepares asked for at once.
-const BUDGET: usize = 16;
+pub(super) const BUDGET: usize = 16;
 
 /// Prepares read ahead of execution.
-const READ_AHEAD: u64 = 16;
+pub(super) const READ_AHEAD: u64 = 16;
 
 impl Vsr {
     pub(super) fn keep_early(&mut self, op: Op, frame: &Frame) {

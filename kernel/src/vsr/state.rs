@@ -257,16 +257,22 @@ impl Vsr {
     }
 
     /// The lengths of everything that grows with traffic, each with its limit. Nothing may exceed its limit.
-    pub fn queues(&self) -> [(&'static str, u64, u64); 6] {
+    pub fn queues(&self) -> [(&'static str, u64, u64); 10] {
+        use super::{config::PIPELINE_MAX, journal, repair};
         let requests_max = u64::from(self.config.requests_max);
         let length = |length: usize| length as u64;
         [
             ("requests in flight", length(self.primary.in_flight.len()), requests_max),
             ("requests waiting", length(self.primary.waiting.len()), requests_max),
             ("requests before the view served", length(self.primary.early.len()), requests_max),
-            ("prepares in flight", length(self.primary.acks.len()), u64::from(crate::vsr::config::PIPELINE_MAX)),
-            ("early prepares", length(self.repair.early.len()), super::repair::EARLY_MAX),
-            ("reads", length(self.repair.reads.len()), super::repair::READS_MAX),
+            ("prepares in flight", length(self.primary.acks.len()), u64::from(PIPELINE_MAX)),
+            ("early prepares", length(self.repair.early.len()), repair::EARLY_MAX),
+            ("reads", length(self.repair.reads.len()), repair::READS_MAX),
+            ("slots being written", length(self.journal.writes_in_flight()), length(journal::WRITES_MAX)),
+            ("prepares in memory", length(self.journal.kept()), journal::CACHE_MAX),
+            // The next op to execute, and those that are read ahead of it.
+            ("prepares read to be executed", length(self.repair.ready.len()), repair::READ_AHEAD + 1),
+            ("prepares asked for", length(self.repair.asked.len()), length(repair::BUDGET)),
         ]
     }
 

@@ -29,6 +29,7 @@ mod an_overloaded_primary_refuses_and_forgets_nobody;
 mod an_uncertain_head_does_not_vote;
 mod group_commit_costs_few_disk_syncs;
 mod minutes;
+mod repair_waits_for_a_slow_disk;
 mod script;
 mod two_dead_of_five_and_it_goes_on;
 mod writes_may_reach_the_disk_in_any_order;
