@@ -4,6 +4,8 @@
 //! Faults wait for work and phases, not for idle time. Storage damage stays within a budget that keeps the cluster recoverable:
 //! one replica of a run of three or more, never its superblock; and then no other replica is left behind for good.
 
+mod links;
+
 use crate::{
     disk::{DiskSettings, ErrorRates, LatencyRange, OperationKind},
     network::{Distribution, LinkSettings},
@@ -64,6 +66,7 @@ pub fn draw(seed: u64, options: &Options) -> Schedule {
         cluster: draw_cluster(&mut Stream::new(seed, "nemesis.cluster", 0, 0), replicas, clients),
         workload: draw_workload(&mut Stream::new(seed, "nemesis.workload", 0, 0), clients, expected_commits),
         network: draw_network(&mut Stream::new(seed, "nemesis.network", 0, 0), &families),
+        links: links::draw(&mut Stream::new(seed, "nemesis.links", 0, 0), options, replicas, clients),
         disk: draw_disk(&mut Stream::new(seed, "nemesis.disk", 0, 0), &families),
         clocks: Vec::new(),
         core: draw_core(&mut Stream::new(seed, "nemesis.core", 0, 0), replicas, damaged),

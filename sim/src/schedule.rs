@@ -5,10 +5,12 @@
 //! fine to be written down (each latency, each lost frame, what a crash leaves of a sector).
 
 mod error;
+mod links;
 
 use std::fmt;
 
 use chronon::{app::kv::VALUE_SIZE_MAX, client::ClientProbe, vsr::Probe};
+pub use links::LinkPlan;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -43,6 +45,9 @@ pub struct Schedule {
     pub workload: WorkloadPlan,
     /// Every link, until healing.
     pub network: LinkSettings,
+    /// Links whose latency is another, for the whole run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<LinkPlan>,
     /// Every disk, until healing.
     pub disk: DiskSettings,
     /// Each replica's clock, by number; replicas beyond the list have perfect ones.
@@ -401,8 +406,8 @@ impl Schedule {
             (ranges.iter().all(|range| range.min_ns <= range.max_ns), "min_ns must be at most max_ns in all of disk"),
             (ranges.iter().all(|range| range.max_ns <= HOUR_NS), "max_ns must be at most an hour in all of disk"),
         ];
-        match rules.iter().find(|(holds, _)| !holds) {
-            Some((_, rule)) => Err(ScheduleError::Invalid((*rule).to_owned())),
+        match rules.iter().find(|(holds, _)| !holds).map(|(_, rule)| *rule).or_else(|| self.wrong_link()) {
+            Some(rule) => Err(ScheduleError::Invalid(rule.to_owned())),
             None => self.check_steps(),
         }
     }

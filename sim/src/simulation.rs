@@ -5,6 +5,7 @@
 //! every request must be answered within [`ANSWER_BOUND_NS`].
 
 mod healed;
+mod links;
 mod particulars;
 mod strike;
 
@@ -146,6 +147,7 @@ impl Simulation {
             simulation.world.add_oracle(Particulars::default());
         }
         simulation.add_nodes();
+        simulation.set_own_links(schedule.network);
         if schedule.steps.iter().any(|step| matches!(step.fault, Fault::Echo { .. })) {
             simulation.world.remember_frames(ECHO_FRAMES);
         }

@@ -22,6 +22,7 @@ impl Simulation {
             ..LinkSettings::default()
         };
         self.world.set_links(settings);
+        self.set_own_links(settings);
         for node in self.nodes() {
             self.world.clear_disk_faults(node);
             self.world.cancel_planned_kills(node);
