@@ -1,5 +1,8 @@
 //! Values first: generated, encoded, decoded, compared; then damaged in one place, and found damaged.
 
+mod journal_slot;
+mod trace;
+
 use arbitrary::{Arbitrary, Unstructured};
 use chronon::{
     process::Actions,
@@ -10,13 +13,18 @@ use chronon::{
     wire::{Batch, Claim, Command, DoViewChange, Header, batch, message, open, seal, seal_with},
 };
 
+pub use journal_slot::journal_slot;
+pub use trace::trace;
+
 /// Any frame survives the wire, and no frame survives a changed byte.
 pub fn frame(bytes: &[u8]) {
     let mut source = Unstructured::new(bytes);
     let Ok((fields, body, damage)) = source.arbitrary::<(Fields, Vec<u8>, Damage)>() else { return };
     let mut actions = Actions::new();
     let (header, frame) = seal(fields.header(fields.command()), &body, &mut actions);
-    let (_, placed) = seal_with(fields.header(fields.command()), &mut actions, |bytes| bytes.extend_from_slice(&body));
+    // The length is a guess, which decides nothing.
+    let (again, guess) = (fields.header(fields.command()), usize::from(fields.sender));
+    let (_, placed) = seal_with(again, guess, &mut actions, |bytes| bytes.extend_from_slice(&body));
     assert_eq!(frame, placed, "a body written in place is the same frame");
     assert_eq!(open(&frame, header.cluster), Ok((header, &body[..])));
     let damaged = damage.of(&frame);

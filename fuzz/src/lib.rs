@@ -33,7 +33,7 @@ pub mod wire;
 pub type Target = fn(&[u8]);
 
 /// Every target by its name: that of its program and of its corpus under `seeds/fuzz/`.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("frame", wire::frame),
     ("bodies", wire::bodies),
     ("journal_slot", storage::journal_slot),
@@ -42,4 +42,6 @@ pub const TARGETS: [(&str, Target); 8] = [
     ("frame_generated", generated::frame),
     ("bodies_generated", generated::bodies),
     ("superblock_generated", generated::superblock),
+    ("journal_slot_generated", generated::journal_slot),
+    ("trace_generated", generated::trace),
 ];

@@ -28,6 +28,10 @@ pub struct Seed {
     pub bytes: Vec<u8>,
 }
 
+/// The targets whose input is whatever their values are made of.
+const GENERATED: [&str; 5] =
+    ["frame_generated", "bodies_generated", "superblock_generated", "journal_slot_generated", "trace_generated"];
+
 /// The seeds of every target whose format has a version: the same for as long as the format is.
 pub fn of_formats() -> Vec<Seed> {
     let mut seeds = Vec::new();
@@ -43,7 +47,7 @@ pub fn of_formats() -> Vec<Seed> {
     for (name, bytes) in superblocks() {
         seeds.push(Seed { target: "superblock", name, bytes });
     }
-    for target in ["frame_generated", "bodies_generated", "superblock_generated"] {
+    for target in GENERATED {
         for (name, length) in [("small", 64), ("medium", 300), ("large", 900)] {
             seeds.push(Seed { target, name, bytes: noise(target, length) });
         }
@@ -182,8 +186,8 @@ fn trace(bodies: TraceBodies, eventful: bool) -> Vec<u8> {
         ..WorldSettings::default()
     };
     let mut world = World::with_settings(7, settings);
-    let a = world.add_node("a", Scribe { deadline: None, other: NodeId(1) });
-    let b = world.add_node("b", Scribe { deadline: None, other: NodeId(0) });
+    let a = world.add_node("a", Scribe::talking_to(NodeId(1)));
+    let b = world.add_node("b", Scribe::talking_to(NodeId(0)));
     world.run_for(5_000_000);
     if eventful {
         world.cut_one_way(a, b);
@@ -209,9 +213,15 @@ fn trace(bodies: TraceBodies, eventful: bool) -> Vec<u8> {
 
 /// A process that does a little of everything.
 #[derive(Clone)]
-struct Scribe {
+pub(crate) struct Scribe {
     deadline: Option<Instant>,
     other: NodeId,
+}
+
+impl Scribe {
+    pub(crate) fn talking_to(other: NodeId) -> Self {
+        Self { deadline: None, other }
+    }
 }
 
 impl Process for Scribe {
