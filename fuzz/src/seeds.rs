@@ -227,7 +227,7 @@ impl Scribe {
 impl Process for Scribe {
     fn step(&mut self, now: Now, event: Event<'_>, actions: &mut Actions) {
         match event {
-            Event::Start => {
+            Event::Start { .. } => {
                 let mut frame = actions.frame();
                 frame.bytes().resize(4096, 7);
                 actions.write(Token(1), 4096, frame.finish(), false);

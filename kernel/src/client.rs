@@ -5,7 +5,7 @@
 //! often, so that the cluster executes it at most once; and what it reports of a request is true of that request,
 //! whatever frames arrive late, twice or damaged. [`ClientProcess`] lets a [`Driver`] use it as a process.
 //!
-//! **Identity.** The client id on the wire is derived from the configured one, the start of this life and a count of the
+//! **Identity.** The client id on the wire is derived from the configured one, the nonce of this life and a count of the
 //! sessions that had to be given up. A process that restarts, and a client whose session is gone, is therefore a new
 //! client to the cluster: no frame of an earlier session can be taken for one of the present.
 //!
@@ -75,8 +75,9 @@ pub struct Answered<'a> {
 #[derive(Clone, Debug)]
 pub struct Client {
     config: ClientConfig,
-    /// When this life began: tells the identities of two lives apart.
-    life: u64,
+    /// Tells the identities of two lives apart. Never a clock: one that was set back would make two lives one client, and the
+    /// second would be answered with what the first had asked.
+    life: u128,
     /// How many sessions of this life were given up.
     generation: u64,
     id: ClientId,
@@ -136,9 +137,10 @@ impl Client {
         client
     }
 
-    /// Begins a life: no identity of an earlier one is used again. `now` need only differ from what it was then.
-    pub fn begin(&mut self, now: Timestamp) {
-        *self = Self { life: now.0, ..Self::new(self.config.clone()) };
+    /// Begins a life: no identity of an earlier one is used again, provided that `nonce` is the life's own (see
+    /// [`Event::Start`](crate::process::Event::Start)).
+    pub fn begin(&mut self, nonce: u128) {
+        *self = Self { life: nonce, ..Self::new(self.config.clone()) };
         self.take_identity();
     }
 
@@ -359,11 +361,11 @@ impl Client {
     }
 
     fn take_identity(&mut self) {
-        let mut bytes = [0; 40];
+        let mut bytes = [0; 48];
         bytes[..8].copy_from_slice(b"identity");
         bytes[8..24].copy_from_slice(&self.config.client.0.to_le_bytes());
-        bytes[24..32].copy_from_slice(&self.life.to_le_bytes());
-        bytes[32..].copy_from_slice(&self.generation.to_le_bytes());
+        bytes[24..40].copy_from_slice(&self.life.to_le_bytes());
+        bytes[40..].copy_from_slice(&self.generation.to_le_bytes());
         self.id = ClientId(Checksum::of(&bytes).0);
         self.jitter = self.id.0 as u64;
     }

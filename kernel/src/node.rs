@@ -29,14 +29,15 @@ pub struct Node<P> {
     process: P,
     actions: Actions,
     probes: Vec<ProbeId>,
-    started: bool,
+    /// What the start is to be told; none once it was.
+    nonce: Option<u128>,
     halted: Option<String>,
 }
 
 impl<P: Process> Node<P> {
-    /// A node that has not started.
-    pub fn new(process: P) -> Self {
-        Self { process, actions: Actions::new(), probes: Vec::new(), started: false, halted: None }
+    /// A node that has not started. The nonce is for [`Event::Start`]: at random, and never given before.
+    pub fn new(process: P, nonce: u128) -> Self {
+        Self { process, actions: Actions::new(), probes: Vec::new(), nonce: Some(nonce), halted: None }
     }
 
     /// Takes one event (the start, else a disk completion, else a frame, else a deadline that has passed), steps the
@@ -72,9 +73,9 @@ impl<P: Process> Node<P> {
         assert!(self.actions.list.is_empty(), "every action is performed before the next event is taken");
         self.probes.clear();
         let now = Now { monotonic: clock.monotonic(), realtime: clock.realtime() };
-        if !self.started {
-            self.started = true;
-            self.process.step(now, Event::Start, &mut self.actions);
+        if let Some(nonce) = self.nonce {
+            self.nonce = None;
+            self.process.step(now, Event::Start { nonce }, &mut self.actions);
         } else if let Some(completion) = disk.poll() {
             self.process.step(now, Event::DiskCompletion(&completion), &mut self.actions);
             if let Ok(frame) = completion.result {
@@ -133,6 +134,11 @@ impl<P: Process> Node<P> {
     /// The rare paths that the last poll took.
     pub fn probes(&self) -> &[ProbeId] {
         &self.probes
+    }
+
+    /// What the process will be told when it starts; none once it has.
+    pub const fn nonce(&self) -> Option<u128> {
+        self.nonce
     }
 
     /// Why the process asked to be stopped, if it did.

@@ -50,7 +50,11 @@ pub struct Completion {
 #[derive(Clone, Copy, Debug)]
 pub enum Event<'a> {
     /// The process begins: its first event, after every restart too. It knows nothing but its configuration and its disk.
-    Start,
+    Start {
+        /// A number that no other life of any process was ever given: what tells this life from all others. Clocks cannot, for
+        /// they may read the same twice. The host draws it from its system's random numbers, or from a seed.
+        nonce: u128,
+    },
     /// A frame arrived.
     Message {
         /// Who sent it, as the network says. Not authenticated.

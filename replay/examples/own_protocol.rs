@@ -65,7 +65,7 @@ struct Store {
 impl Process for Store {
     fn step(&mut self, _now: Now, event: Event<'_>, actions: &mut Actions) {
         match event {
-            Event::Start => actions.read(READ, 0, SECTOR),
+            Event::Start { .. } => actions.read(READ, 0, SECTOR),
             Event::DiskCompletion(completion) if completion.token == READ => {
                 self.number = Some(completion.result.as_ref().map_or(0, |data| number(data)));
             }

@@ -47,7 +47,7 @@ impl Server {
 impl Process for Server {
     fn step(&mut self, _now: Now, event: Event<'_>, actions: &mut Actions) {
         match event {
-            Event::Start => actions.read(READ, 0, SECTOR_SIZE as u32),
+            Event::Start { .. } => actions.read(READ, 0, SECTOR_SIZE as u32),
             Event::Message { from, frame } if Some(from) == self.backup => {
                 self.copied = self.copied.max(value_of(frame));
                 self.answer(actions);

@@ -168,7 +168,7 @@ impl Process for Pinger {
                     self.ping(place, now, actions);
                 }
             }
-            Event::Start => {
+            Event::Start { .. } => {
                 for place in 0..self.places.len() as u32 - 1 {
                     self.ping(place, now, actions);
                 }

@@ -71,7 +71,7 @@ pub struct NetworkCounts {
     pub cut: u64,
     /// Dropped because a link was full.
     pub full: u64,
-    /// Dropped because the receiver was down, or is nobody's address.
+    /// Dropped because the receiver was down or had not started, or is nobody's address.
     pub nobody: u64,
     /// Sent twice.
     pub duplicated: u64,

@@ -45,7 +45,7 @@ impl Process for Puppet {
     fn step(&mut self, now: Now, event: Event<'_>, actions: &mut Actions) {
         let mut strings = self.strings.lock().expect("nothing panics while it pulls");
         match event {
-            Event::Start => *strings = Strings::default(),
+            Event::Start { .. } => *strings = Strings::default(),
             Event::Message { from, frame } => strings.inbox.push_back((from, frame.clone())),
             Event::DiskCompletion(completion) => strings.completions.push_back(completion.clone()),
             Event::Deadline => {}

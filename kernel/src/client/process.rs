@@ -80,8 +80,8 @@ impl<D: Driver> ClientProcess<D> {
 impl<D: Driver> Process for ClientProcess<D> {
     fn step(&mut self, now: Now, event: Event<'_>, actions: &mut Actions) {
         match event {
-            Event::Start => {
-                self.client.begin(now.realtime);
+            Event::Start { nonce } => {
+                self.client.begin(nonce);
                 self.ask_driver(now, actions);
             }
             Event::Message { frame, .. } => {

@@ -356,13 +356,13 @@ fn frames_that_are_not_the_answer_are_ignored() {
 #[test]
 fn a_client_that_restarts_is_another_client_to_the_cluster() {
     let mut script = Script::replicas(3);
-    script.client.begin(Timestamp(1));
+    script.client.begin(1);
     let first_life = script.client.id();
     script.submit(b"x");
-    script.client.begin(Timestamp(2));
+    script.client.begin(2);
     assert_ne!(script.client.id(), first_life);
     assert_eq!(script.client.outstanding(), None);
-    script.client.begin(Timestamp(1));
+    script.client.begin(1);
     assert_eq!(script.client.id(), first_life, "deterministic");
 }
 
@@ -427,7 +427,7 @@ fn a_process_asks_what_its_driver_wants_and_each_request_is_executed_once_over_a
     let mut sessions = Sessions::new(1);
     let mut executed = Vec::new();
     let mut actions = Actions::new();
-    process.step(now(0), Event::Start, &mut actions);
+    process.step(now(0), Event::Start { nonce: 1 }, &mut actions);
     let mut frames_seen = 0;
     let mut replies = Vec::new();
     let mut time = 0;
@@ -468,7 +468,7 @@ fn a_driver_is_woken_when_it_wanted_and_told_of_what_is_too_large_to_send() {
     let config = ClientConfig { payload_size_max: 99, ..ClientConfig::new(CLUSTER, ClientId(1), 1) };
     let mut process = ClientProcess::new(config, driver);
     let mut actions = Actions::new();
-    process.step(now(0), Event::Start, &mut actions);
+    process.step(now(0), Event::Start { nonce: 1 }, &mut actions);
     assert_eq!(process.deadline(), Some(Instant(500)));
     process.step(now(499), Event::Deadline, &mut actions);
     assert!(process.driver().heard.is_empty());

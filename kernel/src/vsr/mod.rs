@@ -51,7 +51,7 @@ impl Vsr {
         self.now = now;
         self.executed.clear();
         match event {
-            Event::Start => self.start_boot(actions),
+            Event::Start { .. } => self.start_boot(actions),
             Event::Message { from, frame } => self.on_message(from, frame, actions),
             Event::DiskCompletion(completion) => self.on_completion(completion, actions),
             Event::Deadline => {

@@ -37,6 +37,10 @@ pub(super) struct Asked {
     pub(super) payload: u64,
     /// The highest op of which any client had the answer when this was first sent: it may only be executed above.
     pub(super) above: Op,
+    /// The last canonical op when this was first sent: no op up to it is what executes this request.
+    pub(super) head: Op,
+    /// Whether the life that asked is over. Whoever asks as this client from then on asks something new, under whatever number.
+    pub(super) over: bool,
 }
 
 /// A request as it was executed.
@@ -82,6 +86,13 @@ impl Accounts {
     /// The account of a client that has just sent something.
     pub(super) fn open(&mut self, client: ClientId) -> &mut Account {
         self.all.entry(client).or_default()
+    }
+
+    /// The life that asked as this client is over.
+    pub(super) fn life_ends(&mut self, client: ClientId) {
+        if let Some(asked) = self.all.get_mut(&client).and_then(|account| account.asked.as_mut()) {
+            asked.over = true;
+        }
     }
 
     /// How many sessions live.

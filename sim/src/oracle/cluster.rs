@@ -376,6 +376,7 @@ impl Oracle for ClusterOracle {
             self.durability.crashed(replica);
             self.quorum.crashed(replica);
         } else if let Some(caller) = self.callers.get_mut(node.0 as usize - self.replica_count as usize) {
+            self.model.accounts.life_ends(caller.id);
             *caller = Caller::default();
         }
         Ok(())

@@ -3,7 +3,9 @@
 //! The canonical log is run through the application once. What replicas answer, and what clients take for their answer, must
 //! be what that run answered, in the op in which it did; so an answer to what is not committed has nothing to equal. Each
 //! request is executed as its client sent it, once, and above every op of which any client had the answer when the request
-//! was first sent: with that, the commit order is an order that an outside observer could have seen.
+//! was first sent: with that, the commit order is an order that an outside observer could have seen. And whoever was answered
+//! had asked before that was executed: a client that lives again makes calls of its own, whose answers are not those of the life
+//! before.
 //!
 //! Deliberately absent: the times of the clients' own clocks. What was first is what the world saw first.
 
@@ -50,10 +52,11 @@ impl Replies {
 
     /// A client sends a request, for the first time or again.
     pub(super) fn asks(&self, model: &mut Model, speech: Speech<'_>) {
-        let request = speech.request();
+        let (request, head) = (speech.request(), model.head());
         let account = model.accounts.open(speech.client());
-        if account.asked.is_none_or(|asked| request > asked.request) {
-            account.asked = Some(Asked { request, payload: fold::checksum(speech.body()), above: self.answered });
+        if account.asked.is_none_or(|asked| asked.over || request > asked.request) {
+            let payload = fold::checksum(speech.body());
+            account.asked = Some(Asked { request, payload, above: self.answered, head, over: false });
         }
     }
 
@@ -150,6 +153,11 @@ impl Replies {
             let sentence = format!("{} has an answer to {request}, which is not committed", name(id));
             return Err(broken(PROMISE, "answered before it was committed", sentence));
         };
+        let asked = account.and_then(|account| account.asked).filter(|asked| request.0 > 0 && asked.request == request);
+        if asked.is_some_and(|asked| op <= asked.head) {
+            let sentence = format!("{} has an answer to {request}, which {op} executed before it was asked", name(id));
+            return Err(broken(PROMISE, "answered with what was executed before it was asked", sentence));
+        }
         self.answered = self.answered.max(op);
         self.acknowledged += u64::from(request.0 > 0);
         Ok(())

@@ -179,7 +179,7 @@ impl<'a> Records<'a> {
         let node = self.known_node()?;
         let now = self.clocks(node, flags)?;
         Ok(match kind {
-            tag::START => Record::Start { node, now },
+            tag::START => Record::Start { node, now, nonce: u128::from_le_bytes(self.cursor.array()?) },
             tag::DEADLINE => Record::Deadline { node, now },
             _ => {
                 let token = Token(self.cursor.number()?);

@@ -100,7 +100,7 @@ pub enum Record<'a> {
     /// A node was added.
     Node { node: Named<'a> },
     /// A process was started.
-    Start { node: Named<'a>, now: Now },
+    Start { node: Named<'a>, now: Now, nonce: u128 },
     /// A process took a message: the `number`-th that was sent, as it was sent unless other bytes arrived.
     Message { node: Named<'a>, now: Now, from: Named<'a>, number: u64, corrupted: Option<&'a [u8]> },
     /// A process took a disk completion.

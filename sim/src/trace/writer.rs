@@ -111,8 +111,9 @@ impl TraceWriter {
     }
 
     #[inline]
-    pub(crate) fn start(&mut self, now_ns: u64, node: NodeId, now: Now) {
+    pub(crate) fn start(&mut self, now_ns: u64, node: NodeId, now: Now, nonce: u128) {
         self.event(tag::START, now_ns, node, now).end();
+        self.page.bytes(&nonce.to_le_bytes());
     }
 
     #[inline]

@@ -142,9 +142,9 @@ impl World {
             return false;
         }
         let now_ns = self.core.now_ns;
-        let slot = self.slot_mut(node);
-        slot.make_anew();
-        let life = slot.life;
+        let life = self.slot(node).life;
+        let nonce = self.nonce(node, life);
+        self.slot_mut(node).make_anew(nonce);
         self.core.trace.happening(now_ns, &Happening::Restart { node });
         self.core.queue.push(now_ns, Pending::Start { node, life });
         self.watch(Interests::CRASHES, |oracle, view| oracle.after_restart(view, node));

@@ -35,6 +35,7 @@ use crate::{
     network::{Flight, NetworkCounts, SimNetwork},
     oracle::{Interests, Oracle, Violation, WorldView},
     queue::Queue,
+    rng::Stream,
     trace::{Happening, TraceHeader, TraceWriter},
     verdict::Failure,
 };
@@ -162,12 +163,18 @@ impl World {
         let disk = SimDisk::new(self.seed, node.0, settings.disk);
         let names = process.probes();
         self.core.trace.node(self.core.now_ns, &name, names);
-        let slot = NodeSlot::new(name, Box::new(process), clock, disk, self.probes.table(names));
+        let slot = NodeSlot::new(name, Box::new(process), self.nonce(node, 0), clock, disk, self.probes.table(names));
         self.core.queue.push(self.core.now_ns, Pending::Start { node, life: slot.life });
         self.nodes.push(slot);
         self.core.nodes += 1;
         self.core.network.make_room(self.core.nodes);
         node
+    }
+
+    /// What a life of a node is told when it starts: see [`chronon::process::Event::Start`].
+    fn nonce(&self, node: NodeId, life: u32) -> u128 {
+        let mut stream = Stream::new(self.seed, "lives", node.0, life);
+        u128::from(stream.next_u64()) << 64 | u128::from(stream.next_u64())
     }
 
     /// Adds an oracle. It sees what happens from now on.

@@ -57,13 +57,14 @@ impl NodeSlot {
     pub(super) fn new(
         name: String,
         process: Box<dyn Process>,
+        nonce: u128,
         clock: NodeClock,
         disk: SimDisk,
         probe_table: u32,
     ) -> Self {
         Self {
             name,
-            running: Some(Node::new(process.clone())),
+            running: Some(Node::new(process.clone(), nonce)),
             image: process,
             halted: None,
             clock,
@@ -116,8 +117,8 @@ impl NodeSlot {
     }
 
     /// Begins a life from the image.
-    pub(super) fn make_anew(&mut self) {
-        self.running = Some(Node::new(self.image.clone()));
+    pub(super) fn make_anew(&mut self, nonce: u128) {
+        self.running = Some(Node::new(self.image.clone(), nonce));
         self.halted = None;
         self.restarts += 1;
     }
@@ -130,7 +131,13 @@ impl NodeSlot {
     /// Whether a frame can be taken now.
     #[inline]
     pub(super) fn takes_frames(&self) -> bool {
-        self.running.is_some() && !self.paused
+        self.has_started() && !self.paused
+    }
+
+    /// Whether it is up and has taken its start. What comes in the instant of a restart and before the start finds nobody.
+    #[inline]
+    pub(super) fn has_started(&self) -> bool {
+        self.running.as_ref().is_some_and(|running| running.nonce().is_none())
     }
 
     /// Whether a paused node has room for one more frame.
@@ -173,7 +180,7 @@ impl NodeSlot {
         let woken_ns = self.wakes.pop();
         assert_eq!(woken_ns, Some(now_ns), "wake-ups leave the queue earliest first");
         self.armed = Instant(u64::MAX);
-        if self.paused {
+        if self.paused || !self.has_started() {
             return false;
         }
         let now = self.clock.now(now_ns);

@@ -77,7 +77,7 @@ impl World {
         match arrival {
             Arrival::Clogged => return network.hold(flight),
             Arrival::Cut => network.counts.cut += 1,
-            Arrival::Open if !slot.is_up() => network.counts.nobody += 1,
+            Arrival::Open if !slot.has_started() => network.counts.nobody += 1,
             Arrival::Open if slot.has_room() => return slot.hold(Held::Flight(flight)),
             Arrival::Open => network.counts.full += 1,
         }
@@ -131,7 +131,8 @@ impl World {
             return;
         }
         let now = slot.clock.now(self.core.now_ns);
-        self.core.trace.start(self.core.now_ns, node, now);
+        let nonce = slot.running.as_ref().and_then(|running| running.nonce()).expect("a life starts once");
+        self.core.trace.start(self.core.now_ns, node, now, nonce);
         self.take_watched(node, now, EventView::Start, node, &mut None, &mut None);
     }
 
@@ -144,7 +145,7 @@ impl World {
             let now = slot.clock.now(self.core.now_ns);
             self.core.trace.deadline(self.core.now_ns, node, now);
             self.take_watched(node, now, EventView::Deadline, node, &mut None, &mut None);
-        } else if !slot.paused {
+        } else if !slot.paused && slot.has_started() {
             slot.arm(self.core.now_ns, node, &mut self.core.queue);
         }
     }

@@ -26,7 +26,7 @@ struct Writer {
 impl Process for Writer {
     fn step(&mut self, _: Now, event: Event<'_>, actions: &mut Actions) {
         match event {
-            Event::Start => {
+            Event::Start { .. } => {
                 self.lives += 1;
                 for number in 1..=3u8 {
                     actions.send(B, Frame::new(vec![number]));
@@ -267,4 +267,21 @@ fn a_stall_that_is_ended_lets_its_operations_go_on() {
     world.clear_disk_faults(A);
     world.run_for(10 * MS);
     assert_eq!(world.process::<Writer>(A).expect("a is up").completed.len(), 4);
+}
+
+#[test]
+fn what_arrives_between_a_restart_and_the_start_finds_nobody() {
+    let mut world = World::new(1);
+    world.add_node("a", Recorder::sending(B, 5));
+    world.add_node("b", Recorder::default());
+    world.clog(A, B);
+    world.run_for(100 * MS);
+    world.kill(B);
+    world.heal_all();
+    world.restart(B);
+    world.run_for(100 * MS);
+    let seen: Vec<_> =
+        world.process::<Recorder>(B).expect("it is up").seen.iter().map(|(_, seen)| seen.clone()).collect();
+    assert_eq!(seen, [Seen::Start]);
+    assert_eq!((world.network_counts().nobody, world.network_counts().delivered), (5, 0));
 }

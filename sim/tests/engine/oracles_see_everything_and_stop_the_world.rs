@@ -147,7 +147,7 @@ struct Echo {
 impl Process for Echo {
     fn step(&mut self, _: Now, event: Event<'_>, actions: &mut Actions) {
         match event {
-            Event::Start => actions.send(NodeId(0), Frame::default()),
+            Event::Start { .. } => actions.send(NodeId(0), Frame::default()),
             Event::Message { from, frame } => actions.send(from, frame.clone()),
             _ => {}
         }
@@ -185,7 +185,7 @@ struct Panicking;
 
 impl Process for Panicking {
     fn step(&mut self, now: Now, event: Event<'_>, _: &mut Actions) {
-        assert!(matches!(event, Event::Start) || now.monotonic.0 < 5 * MS, "five milliseconds are enough");
+        assert!(matches!(event, Event::Start { .. }) || now.monotonic.0 < 5 * MS, "five milliseconds are enough");
     }
 
     fn deadline(&self) -> Option<Instant> {

@@ -58,7 +58,7 @@ impl Recorder {
 impl Process for Recorder {
     fn step(&mut self, now: Now, event: Event<'_>, actions: &mut Actions) {
         let seen = match event {
-            Event::Start => Seen::Start,
+            Event::Start { .. } => Seen::Start,
             Event::Message { from, frame } => Seen::Message(from, frame.to_vec()),
             Event::DiskCompletion(Completion { token, result }) => {
                 Seen::Completion(*token, result.as_ref().map(|data| data.to_vec()).map_err(|error| *error))
@@ -112,7 +112,7 @@ impl Process for Busy {
                 return actions.barrier(Token(token + 1));
             }
             Event::DiskCompletion(_) => return,
-            Event::Start | Event::Deadline => self.next = now.monotonic.after(self.stream.range(1, 3 * MS)),
+            Event::Start { .. } | Event::Deadline => self.next = now.monotonic.after(self.stream.range(1, 3 * MS)),
         }
         let sector = self.stream.below(64) * 4096;
         match self.stream.below(8) {

@@ -4,6 +4,7 @@
 
 mod a_backup_with_a_stalled_disk_elects_nobody;
 mod a_client_is_told_of_an_eviction_only_if_there_was_one;
+mod a_client_that_lives_again_is_another_client;
 mod a_cluster_of_any_size_commits;
 mod a_corrupt_middle_is_repaired_and_never_cut;
 mod a_corrupt_prepare_is_never_counted_as_never_had;

@@ -2,6 +2,7 @@
 
 use chronon::{
     app::kv::{Request, Response},
+    client::ClientConfig,
     frame::Frame,
     types::{Instant, Session, Timestamp},
     wire::header::Command,
@@ -99,6 +100,29 @@ fn answers_are_those_of_a_sequential_run() {
     assert_eq!(scene.answer(B, 2, 1, 3, &reply(&Response::Missing)), Err(ANOTHER.into()), "a stale read");
     assert_eq!(scene.answer(B, 2, 1, 4, &reply(&Response::Found(b"one"))), Err(ANOTHER.into()), "another op");
     assert_eq!(scene.answer(B, 1, 1, 3, &reply(&Response::Found(b"one"))), Err(ANOTHER.into()), "another session");
+}
+
+/// A client that lives again under its former identity is answered with what the life before had executed.
+#[test]
+fn an_answer_from_before_the_question_is_a_violation() {
+    let config = ClientConfig::new(CLUSTER, ClientId(1), 3);
+    let client = Client::new(config);
+    let id = client.id().0;
+    let mut scene = Scene::new(4);
+    scene.ask(id, 0, 0, b"");
+    scene.execute(&[(id, 0, 0, b"")]).unwrap();
+    scene.ask(id, 1, 1, &put(b"one"));
+    scene.execute(&[(id, 1, 1, &put(b"one"))]).unwrap();
+    let answered = |scene: &mut Scene| {
+        let answered = scene.replies.answered(&scene.model, &client, RequestNumber(1));
+        answered.map_err(|broken| broken.place)
+    };
+    answered(&mut scene).unwrap();
+    scene.ask(id, 1, 1, &put(b"one"));
+    answered(&mut scene).expect("it asks again");
+    scene.model.accounts.life_ends(ClientId(id));
+    scene.ask(id, 1, 1, &put(b"one"));
+    assert_eq!(answered(&mut scene), Err("answered with what was executed before it was asked".into()));
 }
 
 #[test]
