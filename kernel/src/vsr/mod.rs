@@ -51,7 +51,11 @@ impl Vsr {
         self.now = now;
         self.executed.clear();
         match event {
-            Event::Start { .. } => self.start_boot(actions),
+            Event::Start { nonce } => {
+                // Zero is what answers nobody.
+                self.change.nonce = nonce.max(1);
+                self.start_boot(actions);
+            }
             Event::Message { from, frame } => self.on_message(from, frame, actions),
             Event::DiskCompletion(completion) => self.on_completion(completion, actions),
             Event::Deadline => {

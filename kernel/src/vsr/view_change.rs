@@ -221,10 +221,6 @@ impl Vsr {
             message::encode_do_view_change(&self.claims(), &mut body);
             self.send(primary, header, &body, actions);
         } else if !self.head_certain {
-            if self.change.nonce == 0 {
-                // Unlike any of an earlier life on this disk: the clocks have moved since.
-                self.change.nonce = u128::from(self.now.monotonic.0) << 64 | u128::from(self.now.realtime.0) | 1;
-            }
             let mut header = self.header(Command::RequestStartView);
             header.context = self.change.nonce;
             self.send(primary, header, &[], actions);

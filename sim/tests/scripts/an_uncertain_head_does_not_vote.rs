@@ -104,3 +104,23 @@ fn a_leftover_under_an_unreadable_entry_leaves_the_head_uncertain() {
     assert_eq!((script.head(victim), script.vsr(victim).head_is_certain()), (Op(11), false));
     script.kill(primary).run_ms(3_000).check();
 }
+
+/// An answer to what an earlier life asked may take back what was acknowledged since: no two lives ask the same, and be it at
+/// the same time by both clocks.
+#[test]
+fn no_two_lives_ask_for_a_start_view_alike() {
+    let (script, primary, uncertain, _) = with_an_unreadable_head();
+    let asks = |lives: u32| {
+        let mut script = script.fork();
+        script.kill(primary);
+        for _ in 1..lives {
+            script.restart(uncertain).kill(uncertain);
+        }
+        script.recover(uncertain).run_ms(500);
+        let asked = script.minutes().of(uncertain, Command::RequestStartView, 0).next().expect("it asks").clone();
+        (asked.at_ns, asked.header.context)
+    };
+    let (one, other) = (asks(1), asks(2));
+    assert_eq!(one.0, other.0, "at the same time");
+    assert_ne!(one.1, other.1);
+}
