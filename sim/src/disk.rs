@@ -194,6 +194,12 @@ impl SimDisk {
             let sector = offset / SECTOR + self.streams.of(Purpose::LatentError).below(sectors);
             self.medium.damage(sector, Damage::Unreadable);
         }
+        let (first, end) = (offset / SECTOR, (offset + u64::from(length)) / SECTOR);
+        if let Some(spoiled) = self.episodes.spoiled.take_if(|spoiled| spoiled.start < end && first < spoiled.end) {
+            let (first, end) = (first.max(spoiled.start), end.min(spoiled.end));
+            let sector = first + self.streams.of(Purpose::LatentError).below(end - first);
+            self.medium.damage(sector, Damage::Unreadable);
+        }
         self.read(offset, length, pool)
     }
 
@@ -215,7 +221,7 @@ impl SimDisk {
             }
             return Err(error);
         }
-        if let Some(misled) = self.episodes.misled.take() {
+        if let Some((_, misled)) = self.episodes.misled.take_if(|(within, _)| within.contains(&first)) {
             self.mislead(misled, first, data);
             return Ok(());
         }

@@ -1,8 +1,12 @@
 //! The nemesis: draws a seed's schedule. Each seed has its own cluster, workload, surroundings and mix of fault families (swarm
 //! testing, Groce et al. 2012), so that what one fault hides another seed shows.
 //!
-//! Faults wait for work and phases, not for idle time. Storage damage stays within a budget that keeps the cluster recoverable:
-//! one replica of a run of three or more, never its superblock; and then no other replica is left behind for good.
+//! Faults wait for work and phases, not for idle time. Lasting harm to storage stays within a budget that keeps the cluster
+//! recoverable, so that not recovering is a bug: it befalls one replica of a run of three or more, and then no other replica is
+//! left behind for good. A run's harm is of one sort. Either sectors rot, of the journal or of one copy of a superblock at rest;
+//! or one write of the journal is lost or goes astray, which takes one durable copy from something acknowledged. What rots after
+//! that is at most the entry over a prepare that was lost: a prepare that rots under a lost entry is, to its replica, a torn tail
+//! that it never acknowledged, and no rule could tell the two apart.
 
 mod links;
 
@@ -12,7 +16,8 @@ use crate::{
     rng::Stream,
     scenario::{FaultFamily, Kind, Scenario},
     schedule::{
-        ClockPlan, ClusterPlan, DamagePlace, FORMAT, Fault, LeftBehind, Progress, Schedule, Step, Target, WorkloadPlan,
+        ClockPlan, ClusterPlan, DamagePlace, FORMAT, Fault, LeftBehind, Progress, Ring, Schedule, Step, Target,
+        WorkloadPlan,
     },
     workload::{KvConfig, KvWeights},
     world::DiskMoment,
@@ -55,6 +60,7 @@ pub fn draw(seed: u64, options: &Options) -> Schedule {
         replicas,
         clients: Stream::new(seed, "nemesis.clients", 0, 0).range(2, 8) as u8,
         damaged: None,
+        stray: None,
         families: &families,
     };
     nemesis.steps(&mut steps, &mut expected_commits);
@@ -219,12 +225,23 @@ fn draw_core(random: &mut Stream, replicas: u8, damaged: Option<u8>) -> Vec<u8> 
     all
 }
 
+/// A write of the run that is lost or goes astray.
+#[derive(Clone, Copy)]
+struct Stray {
+    ring: Ring,
+    /// Whether it was drawn already.
+    struck: bool,
+}
+
 /// The draw of a seed's steps.
 struct Nemesis<'a> {
     random: Stream,
     replicas: u8,
     clients: u8,
+    /// Whose disk is harmed, if one is.
     damaged: Option<u8>,
+    /// Set if the harm is of that sort.
+    stray: Option<Stray>,
     families: &'a [FaultFamily],
 }
 
@@ -252,18 +269,14 @@ impl Nemesis<'_> {
                 *expected_commits += count;
             }
             let patience_ns = self.random.range(200 * MS, 1_200 * MS);
-            if family == FaultFamily::Damage && self.random.chance(300_000) {
-                self.damage_in_a_young_view(after, steps);
+            if family == FaultFamily::Damage {
+                self.harm(after, patience_ns, steps);
                 continue;
             }
             let carousel = family == FaultFamily::Kill && self.random.chance(150_000);
             let fault = if carousel { self.kill_primary_briefly() } else { self.fault(family) };
-            let damaged = matches!(fault, Fault::Damage { .. });
             let deposed = matches!(fault, Fault::Isolate { target: Target::Primary, clients: false, .. });
             steps.push(Step { after, patience_ns, fault });
-            if damaged {
-                self.discover_damage(steps);
-            }
             if deposed {
                 self.kill_successor(steps);
             }
@@ -273,16 +286,87 @@ impl Nemesis<'_> {
         }
     }
 
+    /// Something lasting befalls the disk of the one replica whose disk may be harmed.
+    fn harm(&mut self, after: Progress, patience_ns: u64, steps: &mut Vec<Step>) {
+        let replica = self.damaged.unwrap_or_else(|| {
+            let ring = if self.random.chance(500_000) { Ring::Prepares } else { Ring::Headers };
+            self.stray = self.random.chance(300_000).then_some(Stray { ring, struck: false });
+            self.random.below(u64::from(self.replicas)) as u8
+        });
+        self.damaged = Some(replica);
+        let mut strike = |fault: Fault| steps.push(Step { after: after.clone(), patience_ns, fault });
+        match self.stray {
+            None if self.random.chance(120_000) => self.superblock_rots(replica, after, steps),
+            None if self.random.chance(300_000) => self.damage_in_a_young_view(replica, after, steps),
+            None => {
+                let fault = self.damage(replica);
+                strike(fault);
+                self.discover_damage(steps);
+            }
+            Some(Stray { ring, struck: false }) => self.write_goes_astray(replica, ring, after, steps),
+            Some(Stray { ring: Ring::Prepares, .. }) => {
+                let (nth, unreadable) = (self.random.below(3) as u32, self.random.chance(500_000));
+                strike(Fault::Damage { replica, place: DamagePlace::Headers, nth, unreadable });
+                self.discover_damage(steps);
+            }
+            Some(Stray { ring: Ring::Headers, .. }) => strike(Fault::FailRead { target: Target::Replica(replica) }),
+        }
+    }
+
+    /// A copy of the superblock is bad when the replica starts.
+    fn superblock_rots(&mut self, replica: u8, after: Progress, steps: &mut Vec<Step>) {
+        let fault = Fault::Kill { target: Target::Replica(replica), down_ns: self.random.range(10 * MS, 300 * MS) };
+        steps.push(Step { after, patience_ns: 500 * MS, fault });
+        let (copy, unreadable) = (self.random.below(4) as u8, self.random.chance(500_000));
+        let after = Progress::Time { ns: self.random.below(5 * MS) };
+        steps.push(Step { after, patience_ns: 5 * MS, fault: Fault::DamageSuperblock { replica, copy, unreadable } });
+    }
+
+    /// Half of the time a bare majority is among itself when it happens, the replica dies when it has acknowledged, or nearly,
+    /// what the write was for, and the primary with it: then its own word is asked for.
+    fn write_goes_astray(&mut self, replica: u8, ring: Ring, after: Progress, steps: &mut Vec<Step>) {
+        self.stray = Some(Stray { ring, struck: true });
+        let nth = if self.random.chance(800_000) { self.random.below(3) } else { self.random.below(60) } as u32;
+        let astray = if self.random.chance(700_000) {
+            Fault::MisdirectWrite { replica, ring, nth }
+        } else {
+            Fault::LoseWrite { replica, ring }
+        };
+        if self.random.chance(500_000) {
+            steps.push(Step { after, patience_ns: 1_200 * MS, fault: astray });
+            let after = Progress::Commits { count: self.random.range(1, 4) };
+            let fault = Fault::Kill { target: Target::Replica(replica), down_ns: self.random.range(MS, 40 * MS) };
+            return steps.push(Step { after, patience_ns: 100 * MS, fault });
+        }
+        let mut side: Vec<u8> = (0..self.replicas).filter(|other| *other != replica).collect();
+        self.random.shuffle(&mut side);
+        side.truncate(usize::from((self.replicas - 1) / 2));
+        side.sort_unstable();
+        let fault = Fault::Partition { side, for_ns: self.random.range(700 * MS, 1_500 * MS) };
+        steps.push(Step { after, patience_ns: 1_200 * MS, fault });
+        let after = Progress::Commits { count: self.random.range(2, 8) };
+        steps.push(Step { after, patience_ns: 1_200 * MS, fault: astray });
+        let at_once = Progress::Time { ns: 0 };
+        let fault = Fault::KillAtDisk {
+            target: Target::Replica(replica),
+            operation: OperationKind::DurableWrite,
+            moment: *self.random.pick(&[DiskMoment::BeforeSubmission, DiskMoment::BeforeCompletion]),
+            skip: self.random.range(1, 5) as u32,
+            down_ns: self.random.range(MS, 30 * MS),
+        };
+        steps.push(Step { after: at_once, patience_ns: 0, fault });
+        let fault = Fault::Kill { target: Target::Primary, down_ns: self.random.range(700 * MS, 1_800 * MS) };
+        steps.push(Step { after: Progress::Commits { count: 1 }, patience_ns: 60 * MS, fault });
+    }
+
     /// What is lost was acknowledged soon after its view began, with the start of the view still to be heard again.
-    fn damage_in_a_young_view(&mut self, after: Progress, steps: &mut Vec<Step>) {
+    fn damage_in_a_young_view(&mut self, replica: u8, after: Progress, steps: &mut Vec<Step>) {
         let fault = self.kill_primary_briefly();
         steps.push(Step { after, patience_ns: 500 * MS, fault });
         // Little commits any more before the next view does.
         let after = Progress::Commits { count: self.random.range(3, 15) };
-        let mut fault = self.damage();
-        if let Fault::Damage { nth, place, .. } = &mut fault {
-            (*nth, *place) = (0, DamagePlace::Both);
-        }
+        let unreadable = self.random.chance(400_000);
+        let fault = Fault::Damage { replica, place: DamagePlace::Both, nth: 0, unreadable };
         steps.push(Step { after, patience_ns: 1_200 * MS, fault });
         self.discover_damage(steps);
     }
@@ -381,7 +465,7 @@ impl Nemesis<'_> {
                 for_ns: self.random.range(100 * MS, 1_500 * MS),
             },
             FaultFamily::DiskError => self.disk_error(),
-            FaultFamily::Damage => self.damage(),
+            FaultFamily::Damage => unreachable!("harm takes more than a step"),
             FaultFamily::Reorder => {
                 let target = if self.random.chance(700_000) { Target::Primary } else { self.target() };
                 Fault::Echo { target }
@@ -415,9 +499,11 @@ impl Nemesis<'_> {
         }
     }
 
-    fn damage(&mut self) -> Fault {
-        let drawn = self.random.below(u64::from(self.replicas)) as u8;
-        let replica = *self.damaged.get_or_insert(drawn);
+    fn damage(&mut self, replica: u8) -> Fault {
+        if self.random.chance(150_000) {
+            let ring = if self.random.chance(700_000) { Ring::Prepares } else { Ring::Headers };
+            return Fault::LatentError { replica, ring };
+        }
         let place = match self.random.weighted(&[6, 2, 2]) {
             0 => DamagePlace::Prepare,
             1 => DamagePlace::Headers,
@@ -464,3 +550,6 @@ impl Nemesis<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -70,7 +70,7 @@ pub enum FaultFamily {
     DiskLatency,
     /// Reads, writes and barriers fail; disks fill up.
     DiskError,
-    /// Sectors of one replica's journal go bad.
+    /// Sectors of one replica's disk go bad, or a write to it is lost or goes astray.
     Damage,
 }
 
@@ -123,7 +123,7 @@ impl FaultFamily {
             Self::Clock => "clocks are off, drift and jump",
             Self::DiskLatency => "disks are slow or stall",
             Self::DiskError => "reads, writes and barriers fail; disks fill up",
-            Self::Damage => "sectors of one replica's journal go bad",
+            Self::Damage => "sectors of one replica's disk go bad, or a write to it is lost or goes astray",
         }
     }
 

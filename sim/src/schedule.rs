@@ -9,7 +9,7 @@ mod links;
 
 use std::fmt;
 
-use chronon::{app::kv::VALUE_SIZE_MAX, client::ClientProbe, vsr::Probe};
+use chronon::{app::kv::VALUE_SIZE_MAX, client::ClientProbe, storage::layout::SUPERBLOCK_COPIES, vsr::Probe};
 pub use links::LinkPlan;
 use serde::{Deserialize, Serialize};
 
@@ -316,7 +316,7 @@ pub enum Fault {
         /// For how long.
         for_ns: u64,
     },
-    /// Sectors of the journal go bad. Within the budget: one replica of a run, and never its superblock.
+    /// Sectors of the journal go bad. Within the budget: one replica of a run.
     Damage {
         /// Whose.
         replica: u8,
@@ -327,6 +327,52 @@ pub enum Fault {
         /// Whether they cannot be read at all, or read as something else.
         unreadable: bool,
     },
+    /// The next read of a ring of the journal finds a sector that went bad unseen. Within the budget as [`Fault::Damage`] is.
+    LatentError {
+        /// Whose.
+        replica: u8,
+        /// Where.
+        ring: Ring,
+    },
+    /// The next write to a ring of the journal says that it is done, and lands nowhere. Within the budget: one write of a run
+    /// is lost or goes astray, and an entry that was, of all damage, is all there is. Under it the prepare alone says that
+    /// there was one: damaged too, nothing would tell it from a torn tail.
+    LoseWrite {
+        /// Whose.
+        replica: u8,
+        /// Which.
+        ring: Ring,
+    },
+    /// The next write to a ring of the journal says that it is done, and lands on a slot of the prepare ring. Within the budget
+    /// as [`Fault::LoseWrite`] is.
+    MisdirectWrite {
+        /// Whose.
+        replica: u8,
+        /// Which.
+        ring: Ring,
+        /// On which slot, counted down from the first above all that were written.
+        nth: u32,
+    },
+    /// One copy of the superblock goes bad. Strikes only a replica that is down and all of whose copies are sound and the same:
+    /// the two of a pair that is being written, and one of the other two, would be all that it promised.
+    DamageSuperblock {
+        /// Whose.
+        replica: u8,
+        /// Which copy, from 0.
+        copy: u8,
+        /// Whether it cannot be read at all, or reads as something else.
+        unreadable: bool,
+    },
+}
+
+/// A ring of the journal.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ring {
+    /// The prepares.
+    Prepares,
+    /// Their headers.
+    Headers,
 }
 
 /// A part of the journal.
@@ -431,6 +477,12 @@ impl Schedule {
                 let why = format!("step {number} waits for a probe `{name}` that there is not; {hint}`list` shows all");
                 return Err(ScheduleError::Invalid(why));
             }
+            if let Fault::DamageSuperblock { copy, .. } = step.fault
+                && copy >= SUPERBLOCK_COPIES
+            {
+                let why = format!("step {number} names copy {copy} of a superblock's {SUPERBLOCK_COPIES}");
+                return Err(ScheduleError::Invalid(why));
+            }
             if let Fault::CutClient { client, .. } = step.fault
                 && client >= self.workload.clients
             {
@@ -461,7 +513,11 @@ impl Fault {
         let targets = match self {
             Self::CutOneWay { from, to, .. } | Self::Clog { from, to, .. } => vec![*from, *to],
             Self::Partition { side, .. } => return side.clone(),
-            Self::Damage { replica, .. } => return vec![*replica],
+            Self::Damage { replica, .. }
+            | Self::LatentError { replica, .. }
+            | Self::LoseWrite { replica, .. }
+            | Self::MisdirectWrite { replica, .. }
+            | Self::DamageSuperblock { replica, .. } => return vec![*replica],
             Self::KillAll { .. } => Vec::new(),
             Self::Kill { target, .. }
             | Self::KillInStep { target, .. }
@@ -566,7 +622,27 @@ impl fmt::Display for Fault {
                 let how = if *unreadable { "unreadable" } else { "corrupt" };
                 write!(f, "make {place} {nth} from the newest of r{replica} {how}")
             }
+            Self::LatentError { replica, ring } => {
+                write!(f, "let the next read of {ring} of r{replica} find a bad sector")
+            }
+            Self::LoseWrite { replica, ring } => write!(f, "lose the next write to {ring} of r{replica}"),
+            Self::MisdirectWrite { replica, ring, nth } => {
+                write!(f, "put the next write to {ring} of r{replica} into the slot {nth} down from the first new one")
+            }
+            Self::DamageSuperblock { replica, copy, unreadable } => {
+                let how = if *unreadable { "unreadable" } else { "corrupt" };
+                write!(f, "make copy {copy} of the superblock of r{replica} {how} while it is down")
+            }
         }
+    }
+}
+
+impl fmt::Display for Ring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Prepares => "the prepares",
+            Self::Headers => "the headers",
+        })
     }
 }
 

@@ -3,6 +3,8 @@
 //! Damage lies beneath whatever is still speculative, as it would on a real medium under a cache. Deliberately absent: a
 //! budget. Whether a cluster can still recover is the caller's to know.
 
+use std::ops::Range;
+
 use chronon::frame::SECTOR_SIZE;
 
 use super::{
@@ -21,7 +23,10 @@ pub(super) struct Episodes {
     pub(super) failing_reads: u32,
     pub(super) failing_writes: u32,
     pub(super) failing_barriers: u32,
-    pub(super) misled: Option<Misled>,
+    /// What befalls the next write to these sectors that would succeed.
+    pub(super) misled: Option<(Range<u64>, Misled)>,
+    /// The next read of any of these sectors finds one of them gone bad.
+    pub(super) spoiled: Option<Range<u64>>,
 }
 
 /// What a write that says success really does.
@@ -85,6 +90,12 @@ impl SimDisk {
         self.episodes.errors = errors;
     }
 
+    /// The next read of any of the `length` bytes at `offset` finds one of their sectors unreadable, until that is written
+    /// again: a latent error, which shows when it is too late.
+    pub fn spoil_next_read_in(&mut self, offset: u64, length: u64) {
+        self.episodes.spoiled = Some(self.sectors(offset, length, "spoiled"));
+    }
+
     /// Ends every episode: stall, slowness, want of room, errors by chance and those asked for. What they left behind, on
     /// the medium or in doubt, stays. Operations that a stall put off complete when it said; see [`SimDisk::reschedule`].
     pub fn clear_faults(&mut self) {
@@ -130,12 +141,24 @@ impl SimDisk {
 
     /// The next write that would succeed says that it did, and lands at `to` instead of where it was sent.
     pub fn misdirect_next_write(&mut self, to: u64) {
-        self.episodes.misled = Some(Misled::Elsewhere(self.sectors(to, SECTOR, "misdirected to").start));
+        self.misdirect_next_write_in(0, self.settings.capacity, to);
+    }
+
+    /// As [`SimDisk::misdirect_next_write`], of the writes that begin within the `length` bytes at `offset`.
+    pub fn misdirect_next_write_in(&mut self, offset: u64, length: u64, to: u64) {
+        let (within, to) =
+            (self.sectors(offset, length, "misdirected from"), self.sectors(to, SECTOR, "misdirected to"));
+        self.episodes.misled = Some((within, Misled::Elsewhere(to.start)));
     }
 
     /// The next write that would succeed says that it did, and lands nowhere.
     pub fn lose_next_write(&mut self) {
-        self.episodes.misled = Some(Misled::Nowhere);
+        self.lose_next_write_in(0, self.settings.capacity);
+    }
+
+    /// As [`SimDisk::lose_next_write`], of the writes that begin within the `length` bytes at `offset`.
+    pub fn lose_next_write_in(&mut self, offset: u64, length: u64) {
+        self.episodes.misled = Some((self.sectors(offset, length, "lost"), Misled::Nowhere));
     }
 
     /// Every unreadable sector can be read again, with the content that it had. Altered content stays altered.
@@ -175,7 +198,7 @@ impl SimDisk {
     }
 
     /// The sectors of an aligned range.
-    fn sectors(&self, offset: u64, length: u64, what: &str) -> std::ops::Range<u64> {
+    fn sectors(&self, offset: u64, length: u64, what: &str) -> Range<u64> {
         self.check_range(offset, length, what);
         assert!(
             offset.is_multiple_of(SECTOR) && length.is_multiple_of(SECTOR),

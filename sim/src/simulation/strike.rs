@@ -1,11 +1,11 @@
 //! The first phase's faults: whom a step means, and what it does to them.
 
-use chronon::{app::kv::Kv, replica::Replica, storage::layout::Layout, types::NodeId, vsr::Status};
+use chronon::{app::kv::Kv, replica::Replica, types::NodeId, vsr::Status};
 
 use super::{Relief, Simulation};
 use crate::{
     disk::SimDisk,
-    schedule::{DamagePlace, Fault, Target},
+    schedule::{Fault, Target},
 };
 
 impl Simulation {
@@ -145,46 +145,12 @@ impl Simulation {
                 self.world.disk_mut(node).no_space(true);
                 self.later(*for_ns, Relief::Space(node));
             }
-            Fault::Damage { replica, place, nth, unreadable } => self.damage(*replica, *place, *nth, *unreadable),
-            _ => unreachable!("every other fault was dealt with before"),
+            _ => self.harm(fault),
         }
     }
 
     fn disk(&mut self, target: Target) -> &mut SimDisk {
         let node = self.resolve(target);
         self.world.disk_mut(node)
-    }
-
-    /// Damages the journal of one replica, at the `nth` written slot from the newest.
-    fn damage(&mut self, replica: u8, place: DamagePlace, nth: u32, unreadable: bool) {
-        let plan = self.schedule.cluster;
-        let layout = Layout { slot_count: plan.slot_count, message_size_max: plan.message_size_max };
-        let disk = self.world.disk_mut(NodeId(u32::from(replica)));
-        let sector = |offset: u64| offset / chronon::frame::SECTOR_SIZE as u64;
-        let per_slot = u64::from(layout.message_size_max) / chronon::frame::SECTOR_SIZE as u64;
-        let first = sector(layout.prepare_offset(0));
-        let written = disk.written_sectors(first, sector(layout.size()));
-        let slots: Vec<u64> =
-            written.filter(|found| (found - first) % per_slot == 0).map(|found| (found - first) / per_slot).collect();
-        // The root is no op of anybody's, and in no other replica's gift.
-        let slots = &slots[slots.iter().take_while(|slot| **slot == 0).count()..];
-        let Some(slot) = slots.len().checked_sub(1 + nth as usize).map(|index| slots[index] as u32) else { return };
-        let mut strike = |offset: u64| {
-            if unreadable {
-                disk.make_unreadable(offset, chronon::frame::SECTOR_SIZE as u64);
-            } else {
-                disk.corrupt(offset, &[0x5A; 64]);
-            }
-        };
-        let header_at = |slot: u32| {
-            let within = u64::from(slot % 32) * chronon::wire::header::HEADER_SIZE as u64;
-            layout.header_sector_offset(slot) + if unreadable { 0 } else { within }
-        };
-        if matches!(place, DamagePlace::Prepare | DamagePlace::Both) {
-            strike(layout.prepare_offset(slot));
-        }
-        if matches!(place, DamagePlace::Headers | DamagePlace::Both) {
-            strike(header_at(slot));
-        }
     }
 }

@@ -336,3 +336,18 @@ fn written_sectors_are_listed_and_no_others() {
     assert!(hand.disk.written_sectors(15, 1024).eq([15, 16, 1023]));
     assert_eq!(hand.disk.written_sectors(5001, 200_000).count(), 0);
 }
+
+#[test]
+fn a_write_is_misled_and_a_read_spoiled_only_where_it_was_asked_for() {
+    let mut hand = Hand::new(1);
+    hand.disk.lose_next_write_in(8 * SECTOR, 2 * SECTOR);
+    hand.disk.spoil_next_read_in(9 * SECTOR, SECTOR);
+    for (sector, found) in [(7, 1), (8, 0), (8, 1), (10, 1)] {
+        hand.write_durable(sector, 1).unwrap();
+        assert_eq!(hand.seen(sector), Whole(found), "sector {sector}");
+    }
+    assert_eq!(hand.read(9), Err(DiskError::Read), "it has gone bad");
+    assert_eq!(hand.read(9), Err(DiskError::Read), "until it is written again");
+    hand.write_durable(9, 2).unwrap();
+    assert_eq!(hand.seen(9), Whole(2));
+}

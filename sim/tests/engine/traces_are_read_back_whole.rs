@@ -92,7 +92,7 @@ fn the_clocks_readings_are_those_that_the_process_was_given() {
     let given: Vec<_> =
         world.process::<Recorder>(NodeId(1)).expect("b is up").seen.iter().map(|(now, _)| *now).collect();
     let written = |entry: Result<chronon_sim::trace::Entry<'_>, TraceError>| match entry.expect("it is whole").record {
-        Record::Start { node, now } | Record::Message { node, now, .. } if node.node == NodeId(1) => Some(now),
+        Record::Start { node, now, .. } | Record::Message { node, now, .. } if node.node == NodeId(1) => Some(now),
         _ => None,
     };
     let trace = Trace::parse(&bytes).expect("it is a trace");

@@ -1,0 +1,49 @@
+//! Schedules as they are drawn: within the budget, and the same when they are read back.
+
+use std::collections::BTreeSet;
+
+use super::*;
+
+fn drawn(scenario: &str, seeds: std::ops::Range<u64>) -> impl Iterator<Item = Schedule> {
+    let scenario = crate::scenario::find(scenario).expect("there is such a scenario");
+    seeds.map(move |seed| draw(seed, &Options::new(scenario)))
+}
+
+/// What harms a disk for good: whose, and whether it is a write that is lost or goes astray, and to which ring.
+fn harm(fault: &Fault) -> Option<(u8, Option<Ring>)> {
+    match fault {
+        Fault::Damage { replica, .. }
+        | Fault::LatentError { replica, .. }
+        | Fault::DamageSuperblock { replica, .. } => Some((*replica, None)),
+        Fault::LoseWrite { replica, ring } | Fault::MisdirectWrite { replica, ring, .. } => {
+            Some((*replica, Some(*ring)))
+        }
+        _ => None,
+    }
+}
+
+#[test]
+fn what_is_drawn_is_read_back_as_it_was_written() {
+    for schedule in drawn("swarm", 0..200).chain(drawn("disk", 0..200)) {
+        assert_eq!(Schedule::from_toml(&schedule.to_toml()), Ok(schedule));
+    }
+}
+
+#[test]
+fn harm_befalls_one_replica_of_three_or_more_and_leaves_nobody_behind() {
+    let mut kinds = BTreeSet::new();
+    for schedule in drawn("disk", 0..500) {
+        let harms: Vec<_> = schedule.steps.iter().filter_map(|step| Some((&step.fault, harm(&step.fault)?))).collect();
+        let Some((first, (replica, stray))) = harms.first() else { continue };
+        assert!(schedule.cluster.replicas > 2 && schedule.core.len() == usize::from(schedule.cluster.replicas));
+        for (fault, (whose, astray)) in &harms {
+            assert_eq!(whose, replica);
+            kinds.insert(fault.to_string().split(' ').take(2).collect::<Vec<_>>().join(" "));
+            // One write, before all else; over a lost entry nothing rots, and over a lost prepare its entry alone.
+            assert_eq!(astray.is_some(), stray.is_some() && fault == first);
+            let entry_alone = matches!(fault, Fault::Damage { place: DamagePlace::Headers, .. });
+            assert!(stray.is_none() || fault == first || (*stray == Some(Ring::Prepares) && entry_alone), "{fault}");
+        }
+    }
+    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), ["let the", "lose the", "make copy", "make the", "put the"]);
+}
