@@ -42,7 +42,7 @@ impl Process for Asker {
     fn step(&mut self, now: Now, event: Event<'_>, actions: &mut Actions) {
         match event {
             Event::Message { .. } => self.answered = true,
-            Event::Start | Event::Deadline if self.patience > 0 => {
+            Event::Start { .. } | Event::Deadline if self.patience > 0 => {
                 self.patience -= 1;
                 actions.send(self.whom, Frame::new(b"are you there?".to_vec()));
                 self.again = now.monotonic.after(20_000_000);
