@@ -465,6 +465,7 @@ impl Nemesis<'_> {
                 for_ns: self.random.range(100 * MS, 1_500 * MS),
             },
             FaultFamily::DiskError => self.disk_error(),
+            FaultFamily::Client => self.client_fault(),
             FaultFamily::Damage => unreachable!("harm takes more than a step"),
             FaultFamily::Reorder => {
                 let target = if self.random.chance(700_000) { Target::Primary } else { self.target() };
@@ -511,6 +512,15 @@ impl Nemesis<'_> {
         };
         let nth = if self.random.chance(700_000) { self.random.below(4) } else { self.random.below(60) };
         Fault::Damage { replica, place, nth: nth as u32, unreadable: self.random.chance(400_000) }
+    }
+
+    fn client_fault(&mut self) -> Fault {
+        let client = self.random.below(u64::from(self.clients)) as u8;
+        if self.random.chance(300_000) {
+            return Fault::PauseClient { client, for_ns: self.random.range(50 * MS, 900 * MS) };
+        }
+        let (down_ns, clock_forgets) = (self.random.range(MS, 300 * MS), self.random.chance(500_000));
+        Fault::KillClient { client, down_ns, clock_forgets }
     }
 
     fn partition(&mut self) -> Fault {

@@ -72,11 +72,13 @@ pub enum FaultFamily {
     DiskError,
     /// Sectors of one replica's disk go bad, or a write to it is lost or goes astray.
     Damage,
+    /// Clients die and live again, or stand still.
+    Client,
 }
 
 impl FaultFamily {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Loss,
         Self::Reorder,
         Self::BitFlip,
@@ -89,6 +91,7 @@ impl FaultFamily {
         Self::DiskLatency,
         Self::DiskError,
         Self::Damage,
+        Self::Client,
     ];
 
     /// The name, as `--faults` takes it.
@@ -106,6 +109,7 @@ impl FaultFamily {
             Self::DiskLatency => "disk-latency",
             Self::DiskError => "disk-error",
             Self::Damage => "damage",
+            Self::Client => "client",
         }
     }
 
@@ -124,6 +128,7 @@ impl FaultFamily {
             Self::DiskLatency => "disks are slow or stall",
             Self::DiskError => "reads, writes and barriers fail; disks fill up",
             Self::Damage => "sectors of one replica's disk go bad, or a write to it is lost or goes astray",
+            Self::Client => "clients die and live again, or stand still",
         }
     }
 

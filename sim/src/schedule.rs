@@ -257,6 +257,24 @@ pub enum Fault {
         /// For how long.
         for_ns: u64,
     },
+    /// A client dies, and lives again as another one: it knows nothing of what it asked, makes all its calls anew, and hears
+    /// nothing of an earlier life. What became of the call that it was waiting for, nobody learns.
+    KillClient {
+        /// The client, from 0.
+        client: u8,
+        /// How long it stays down.
+        down_ns: u64,
+        /// Whether its realtime begins again at what it was when the client first started, as of a machine whose clock knows
+        /// nothing of the time without power.
+        clock_forgets: bool,
+    },
+    /// A client stands still; its clock does not.
+    PauseClient {
+        /// The client, from 0.
+        client: u8,
+        /// For how long.
+        for_ns: u64,
+    },
     /// Frames from one replica to another are held, then all delivered.
     Clog {
         /// The sender.
@@ -483,7 +501,9 @@ impl Schedule {
                 let why = format!("step {number} names copy {copy} of a superblock's {SUPERBLOCK_COPIES}");
                 return Err(ScheduleError::Invalid(why));
             }
-            if let Fault::CutClient { client, .. } = step.fault
+            if let Fault::CutClient { client, .. }
+            | Fault::KillClient { client, .. }
+            | Fault::PauseClient { client, .. } = step.fault
                 && client >= self.workload.clients
             {
                 let why = format!("step {number} names client {client} of {}", self.workload.clients);
@@ -518,7 +538,7 @@ impl Fault {
             | Self::LoseWrite { replica, .. }
             | Self::MisdirectWrite { replica, .. }
             | Self::DamageSuperblock { replica, .. } => return vec![*replica],
-            Self::KillAll { .. } => Vec::new(),
+            Self::KillAll { .. } | Self::KillClient { .. } | Self::PauseClient { .. } => Vec::new(),
             Self::Kill { target, .. }
             | Self::KillInStep { target, .. }
             | Self::KillAtDisk { target, .. }
@@ -607,6 +627,11 @@ impl fmt::Display for Fault {
             Self::CutClient { client, target, for_ns } => {
                 write!(f, "cut client {client} from {target} for {} ms", ms(for_ns))
             }
+            Self::KillClient { client, down_ns, clock_forgets } => {
+                let clock = if *clock_forgets { ", and its clock begins again" } else { "" };
+                write!(f, "kill client {client} for {} ms{clock}", ms(down_ns))
+            }
+            Self::PauseClient { client, for_ns } => write!(f, "pause client {client} for {} ms", ms(for_ns)),
             Self::Echo { target } => write!(f, "say again to {target} what it was told last"),
             Self::Clog { from, to, for_ns } => write!(f, "clog {from} to {to} for {} ms", ms(for_ns)),
             Self::StepClock { target, delta_ns } => write!(f, "step the clock of {target} by {delta_ns} ns"),

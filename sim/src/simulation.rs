@@ -25,7 +25,7 @@ use crate::{
     schedule::{Fault, Progress, Schedule},
     trace::{TraceBodies, TraceMode},
     verdict::Failure,
-    workload::{CallOutcome, KvWorkload},
+    workload::KvWorkload,
     world::{NodeSettings, World, WorldSettings},
 };
 pub use particulars::Particular;
@@ -90,6 +90,7 @@ pub fn run(schedule: &Schedule, trace: TraceMode, code_version: &str) -> Outcome
 #[derive(Clone, Debug)]
 enum Relief {
     Restart(NodeId),
+    Return { client: u8, clock_forgets: bool },
     Resume(NodeId),
     Heal(NodeId, NodeId),
     Unclog(NodeId, NodeId),
@@ -110,6 +111,8 @@ pub struct Simulation {
     down: Vec<bool>,
     crashes: u64,
     restarts: u64,
+    /// When each client's realtime last read what it did at first: what a clock that forgets goes back to.
+    client_clocks_began_ns: Vec<u64>,
 }
 
 impl Simulation {
@@ -141,6 +144,7 @@ impl Simulation {
             down: vec![false; usize::from(replicas)],
             crashes: 0,
             restarts: 0,
+            client_clocks_began_ns: vec![0; usize::from(schedule.workload.clients)],
             schedule: schedule.clone(),
         };
         if keeps {
@@ -222,13 +226,8 @@ impl Simulation {
 
     /// What came of it.
     pub fn outcome(&self) -> Outcome {
-        let finished = |call: &&crate::workload::Call| {
-            call.end.as_ref().is_some_and(|end| matches!(end.outcome, CallOutcome::Answered { .. }))
-        };
-        let acknowledged = |node: NodeId| {
-            let client = self.world.process::<ClientProcess<KvWorkload>>(node);
-            client.map_or(0, |client| client.driver().history().iter().filter(finished).count() as u64)
-        };
+        // Not what the clients' histories hold: those of earlier lives are gone.
+        let oracle = self.world.oracle::<ClusterOracle>();
         Outcome {
             seed: self.schedule.seed,
             digest: self.world.digest(),
@@ -237,7 +236,7 @@ impl Simulation {
             events: self.world.steps(),
             replicas: self.replicas,
             commits: self.commits(),
-            requests_acknowledged: self.clients().map(acknowledged).sum(),
+            requests_acknowledged: oracle.map_or(0, ClusterOracle::requests_acknowledged),
             view_changes: self.world.probe_count("view_started").saturating_sub(1),
             crashes: self.crashes,
             restarts: self.restarts,
@@ -332,6 +331,7 @@ impl Simulation {
         while let Some(next) = self.reliefs.iter().position(|(at, _)| *at <= now_ns) {
             match self.reliefs.remove(next).1 {
                 Relief::Restart(node) => self.restart(node),
+                Relief::Return { client, clock_forgets } => self.bring_back(client, clock_forgets),
                 Relief::Resume(node) => {
                     self.world.resume(node);
                 }
@@ -340,6 +340,21 @@ impl Simulation {
                 Relief::Space(node) => self.world.disk_mut(node).no_space(false),
             }
         }
+    }
+
+    fn client(&self, client: u8) -> NodeId {
+        NodeId(u32::from(self.replicas) + u32::from(client))
+    }
+
+    /// A client that was killed lives again.
+    fn bring_back(&mut self, client: u8, clock_forgets: bool) {
+        let (node, now_ns) = (self.client(client), self.world.now_ns());
+        if clock_forgets {
+            let began_ns = &mut self.client_clocks_began_ns[usize::from(client)];
+            self.world.step_clock(node, -((now_ns - *began_ns) as i64));
+            *began_ns = now_ns;
+        }
+        self.world.restart(node);
     }
 
     fn restart(&mut self, node: NodeId) {

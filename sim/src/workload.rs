@@ -6,7 +6,9 @@
 //! client's own clock's, which the nemesis may have bent.
 //!
 //! Values are unique (who wrote it and as which call), so that a lost, repeated or invented write shows in what is read
-//! later. Deliberately absent: any judgement of the answers, and anything that survives the client's own restart.
+//! later. A client that lives again is the exception: it makes the same calls anew, so that an answer which was meant for
+//! its earlier life would fit, and whose it is shows in the log alone. Deliberately absent: any judgement of the answers, and
+//! anything that survives the client's own restart.
 
 use std::collections::BTreeMap;
 

@@ -38,6 +38,10 @@ impl Simulation {
             }
             self.down[node.0 as usize] = !self.world.is_up(node);
         }
+        for client in self.clients() {
+            self.world.resume(client);
+            self.world.restart(client);
+        }
     }
 
     fn deafen_for_good(&mut self, node: NodeId) {

@@ -58,6 +58,18 @@ impl Simulation {
                     self.later(*for_ns, Relief::Resume(node));
                 }
             }
+            Fault::KillClient { client, down_ns, clock_forgets } => {
+                let node = self.client(*client);
+                if self.world.kill(node) {
+                    self.later(*down_ns, Relief::Return { client: *client, clock_forgets: *clock_forgets });
+                }
+            }
+            Fault::PauseClient { client, for_ns } => {
+                let node = self.client(*client);
+                if self.world.pause(node) {
+                    self.later(*for_ns, Relief::Resume(node));
+                }
+            }
             Fault::StepClock { target, delta_ns } => {
                 let node = self.resolve(*target);
                 self.world.step_clock(node, *delta_ns);
@@ -104,7 +116,7 @@ impl Simulation {
                 }
             }
             Fault::CutClient { client, target, for_ns } => {
-                let (client, node) = (NodeId(u32::from(self.replicas) + u32::from(*client)), self.resolve(*target));
+                let (client, node) = (self.client(*client), self.resolve(*target));
                 self.cut(client, node, *for_ns);
                 self.cut(node, client, *for_ns);
             }
