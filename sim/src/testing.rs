@@ -50,7 +50,7 @@ macro_rules! simulate {
 /// # #[derive(Clone)] struct Greeter(Option<NodeId>);
 /// # impl Process for Greeter {
 /// #     fn step(&mut self, _: Now, event: Event<'_>, actions: &mut Actions) {
-/// #         if let (Event::Start, Some(whom)) = (event, self.0) {
+/// #         if let (Event::Start { .. }, Some(whom)) = (event, self.0) {
 /// #             actions.send(whom, Frame::new(b"good day".to_vec()));
 /// #         }
 /// #     }
