@@ -8,8 +8,6 @@ mod error;
 mod links;
 mod words;
 
-use std::fmt;
-
 use chronon::{app::kv::VALUE_SIZE_MAX, client::ClientProbe, storage::layout::SUPERBLOCK_COPIES, vsr::Probe};
 pub use links::LinkPlan;
 use serde::{Deserialize, Serialize};
