@@ -222,7 +222,7 @@ impl SimDisk {
             return Err(error);
         }
         if let Some((_, misled)) = self.episodes.misled.take_if(|(within, _)| within.contains(&first)) {
-            self.mislead(misled, first, data);
+            self.mislead(misled, first, data, completed);
             return Ok(());
         }
         for place in 0..sectors {
@@ -270,14 +270,14 @@ impl SimDisk {
     }
 
     /// A write to `first` and the sectors behind it says success, wrongly.
-    fn mislead(&mut self, misled: Misled, first: u64, data: &Frame) {
+    fn mislead(&mut self, misled: Misled, first: u64, data: &Frame, completed: u64) {
         for place in 0..sectors_of(data) {
-            self.medium.damage(first + place, Damage::Altered);
+            self.medium.mislead(first + place, completed);
             if let Misled::Elsewhere(to) = misled
                 && to + place < self.settings.capacity / SECTOR
             {
                 self.medium.alter(to + place, Content::of(data, place));
-                self.medium.damage(to + place, Damage::Altered);
+                self.medium.mislead(to + place, completed);
             }
         }
     }

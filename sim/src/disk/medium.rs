@@ -122,7 +122,8 @@ struct Branch {
 #[derive(Clone, Default)]
 pub(super) struct Medium {
     branches: Vec<Option<Arc<Branch>>>,
-    damage: BTreeMap<u64, Damage>,
+    /// By sector; with it the last of the writes that cannot have ended it.
+    damage: BTreeMap<u64, (Damage, u64)>,
 }
 
 /// Where a sector's entry is: branch, leaf, place in the leaf.
@@ -144,9 +145,9 @@ impl Medium {
         self.entry(sector).completed
     }
 
-    /// Overwrites `sector`, which ends any damage to it. Returns what was there.
+    /// Overwrites `sector`, which ends damage to it. Returns what was there.
     pub(super) fn set(&mut self, sector: u64, content: Content, completed: u64) -> Content {
-        self.heal(sector);
+        self.heal(sector, completed);
         std::mem::replace(self.entry_mut(sector), Entry { content, completed }).content
     }
 
@@ -157,15 +158,26 @@ impl Medium {
 
     /// Damages `sector`. What cannot be read stays so.
     pub(super) fn damage(&mut self, sector: u64, damage: Damage) {
-        let known = self.damage.entry(sector).or_insert(damage);
+        self.damage_by(sector, damage, 0);
+    }
+
+    /// The write that completed as `completed` left `sector` other than it said. No write that completed before ends that,
+    /// though it may reach the medium later: it is not what was said to be here.
+    pub(super) fn mislead(&mut self, sector: u64, completed: u64) {
+        self.damage_by(sector, Damage::Altered, completed);
+    }
+
+    fn damage_by(&mut self, sector: u64, damage: Damage, completed: u64) {
+        let (known, since) = self.damage.entry(sector).or_insert((damage, completed));
         if damage == Damage::Unreadable {
             *known = damage;
         }
+        *since = completed.max(*since);
     }
 
     /// The damage to `sector`, if any.
     pub(super) fn damaged(&self, sector: u64) -> Option<Damage> {
-        if self.damage.is_empty() { None } else { self.damage.get(&sector).copied() }
+        if self.damage.is_empty() { None } else { self.damage.get(&sector).map(|(damage, _)| *damage) }
     }
 
     pub(super) fn damaged_count(&self) -> u64 {
@@ -174,7 +186,7 @@ impl Medium {
 
     /// Every sector can be read again.
     pub(super) fn make_readable(&mut self) {
-        self.damage.retain(|_, damage| *damage != Damage::Unreadable);
+        self.damage.retain(|_, (damage, _)| *damage != Damage::Unreadable);
     }
 
     /// The first sector of `first..end` that does not hold zeros.
@@ -199,8 +211,8 @@ impl Medium {
         None
     }
 
-    fn heal(&mut self, sector: u64) {
-        if !self.damage.is_empty() {
+    fn heal(&mut self, sector: u64, completed: u64) {
+        if self.damage.get(&sector).is_some_and(|(_, since)| completed > *since || *since == 0) {
             self.damage.remove(&sector);
         }
     }

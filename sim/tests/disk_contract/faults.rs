@@ -324,6 +324,18 @@ fn a_write_that_was_misled_says_success_and_is_not_there() {
 }
 
 #[test]
+fn what_was_written_before_a_write_was_misled_does_not_end_the_damage_when_a_barrier_comes() {
+    let mut hand = Hand::new(1);
+    hand.write(0, 1).unwrap();
+    hand.disk.lose_next_write();
+    hand.write_durable(0, 2).unwrap();
+    hand.barrier().unwrap();
+    assert_eq!((hand.seen(0), hand.disk.durable_sector(0)), (Whole(1), Durable::Damaged));
+    hand.write_durable(0, 3).unwrap();
+    assert_eq!((hand.seen(0), hand.disk.damaged_sectors()), (Whole(3), 0));
+}
+
+#[test]
 fn written_sectors_are_listed_and_no_others() {
     let mut hand = Hand::new(1);
     let sectors = [0, 15, 16, 1023, 1024, 5000, 200_000];
