@@ -4,7 +4,7 @@ use chronon::{
     frame::SECTOR_SIZE,
     storage::{
         HeaderRead, Layout, PrepareRead, RingEntry, SlotState, Superblock, decide,
-        journal::{HeaderRing, parse_header_entry, parse_prepare},
+        journal::{HeaderRing, parse_header_entry, parse_prepare, ring_entry},
         layout::HEADERS_PER_SECTOR,
         superblock::{SUPERBLOCK_COPY_SIZE, recover},
     },
@@ -17,7 +17,7 @@ use crate::wire::{CLUSTER, reseal_frame};
 /// The layout that slots are read by.
 pub const LAYOUT: Layout = Layout { slot_count: 64, message_size_max: 8192 };
 
-/// A slot of the journal: its number, its entry in the header ring, and then its prepare. Each ring's bytes are taken for
+/// A slot of the journal: its number, the header that its entry in the header ring is made of, and then its prepare. Each ring's bytes are taken for
 /// what they are and nothing better, and the decision follows.
 pub fn journal_slot(bytes: &[u8]) {
     let Some((slot, rest)) = bytes.split_first() else { return };
@@ -28,10 +28,11 @@ pub fn journal_slot(bytes: &[u8]) {
     let mut prepare = prepare.to_vec();
     // Longer or shorter than it says, but at least what is read at once.
     prepare.resize(prepare.len().clamp(4096, LAYOUT.message_size_max as usize), 0);
-    check_slot(slot, &entry, &prepare);
     let mut resealed_entry = entry.clone();
     let checksum = Checksum::of(&resealed_entry[16..]);
     resealed_entry[..16].copy_from_slice(&checksum.0.to_le_bytes());
+    let (entry, resealed_entry) = (turned(&entry), turned(&resealed_entry));
+    check_slot(slot, &entry, &prepare);
     let mut resealed_prepare = prepare.clone();
     let size = u32::from_le_bytes([48, 49, 50, 51].map(|index| prepare[index])) as usize;
     let end = size.clamp(HEADER_SIZE, prepare.len());
@@ -41,11 +42,19 @@ pub fn journal_slot(bytes: &[u8]) {
     check_slot(slot, &resealed_entry, &resealed_prepare);
 }
 
+/// As it lies in the ring: zeros stay zeros, which are an entry that was never written.
+fn turned(header: &[u8]) -> Vec<u8> {
+    match header.first_chunk() {
+        Some(bytes) if *bytes != [0; HEADER_SIZE] => ring_entry(bytes).to_vec(),
+        _ => header.to_vec(),
+    }
+}
+
 fn check_slot(slot: u32, entry: &[u8], prepare: &[u8]) {
     let header = parse_header_entry(entry, slot, &LAYOUT, CLUSTER);
     if let HeaderRead::Valid(header) = header {
         check_place(&header, slot);
-        assert_eq!(header.encode(), entry);
+        assert_eq!(ring_entry(&header.encode()), entry);
     }
     // What was read is written back when a neighbour in the sector changes, and means the same then.
     let mut ring = HeaderRing::default();

@@ -4,7 +4,7 @@ use arbitrary::{Arbitrary, Unstructured};
 use chronon::{
     storage::{
         HeaderRead, PrepareRead, SlotState, decide,
-        journal::{parse_header_entry, parse_prepare},
+        journal::{parse_header_entry, parse_prepare, ring_entry},
     },
     types::{ClusterId, Op, View},
     wire::{Command, HEADER_SIZE, Header},
@@ -112,7 +112,7 @@ impl Part {
 
     fn entry(&self, slot: u32) -> (Is, Vec<u8>) {
         let header = self.header(slot);
-        let bytes = header.encode().to_vec();
+        let bytes = ring_entry(&header.encode()).to_vec();
         self.befallen(header, bytes, HEADER_SIZE)
     }
 

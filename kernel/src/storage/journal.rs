@@ -10,7 +10,7 @@ use crate::{
     frame::SECTOR_SIZE,
     storage::{is_zero, layout::Layout},
     types::ClusterId,
-    wire::{HEADER_SIZE, Header, header::checksum_of_body},
+    wire::{HEADER_SIZE, Header, WireError, header::checksum_of_body},
 };
 
 pub use crate::storage::layout::HEADERS_PER_SECTOR;
@@ -66,6 +66,20 @@ impl From<HeaderRead> for RingEntry {
     }
 }
 
+/// The bytes of a header in the header ring: each of its bits turned over.
+///
+/// So an entry of the ring is never taken for the beginning of a prepare, nor a prepare's header for an entry, wherever a write
+/// that went astray puts them; and an entry is never zeros, since a header is never ones.
+pub fn ring_entry(header: &[u8; HEADER_SIZE]) -> [u8; HEADER_SIZE] {
+    header.map(|byte| !byte)
+}
+
+/// The header in an entry of the header ring, whatever its slot.
+fn decode_entry(bytes: &[u8]) -> Result<Header, WireError> {
+    let entry = bytes.first_chunk().ok_or(WireError::Short)?;
+    Header::decode(&ring_entry(entry))
+}
+
 /// Reads the header ring's entry of `slot`. Call what could not be read [`HeaderRead::Corrupt`].
 ///
 /// # Panics
@@ -75,7 +89,7 @@ pub fn parse_header_entry(bytes: &[u8], slot: u32, layout: &Layout, cluster: Clu
     if is_zero(bytes) {
         return HeaderRead::Empty;
     }
-    match Header::decode(bytes) {
+    match decode_entry(bytes) {
         Ok(header) => match place(&header, slot, layout, cluster) {
             Place::Nowhere => HeaderRead::Corrupt,
             Place::Elsewhere => HeaderRead::Misdirected,
@@ -109,12 +123,11 @@ pub fn parse_prepare(bytes: &[u8], slot: u32, layout: &Layout, cluster: ClusterI
     if is_ring_sector(bytes, layout) { PrepareRead::Misdirected } else { PrepareRead::Corrupt }
 }
 
-/// Whether this is a sector of the header ring: behind its first entry, which may be empty or of this very slot, there is a
-/// sound one of whatever cluster. Only where that is the one entry of its sector is it taken for a torn prepare.
+/// Whether this is a sector of the header ring: one of its entries is sound, of whatever cluster.
 fn is_ring_sector(bytes: &[u8], layout: &Layout) -> bool {
     let entries = bytes[..SECTOR_SIZE].chunks_exact(HEADER_SIZE);
-    (0..).zip(entries).skip(1).any(|(entry, bytes)| {
-        let header = Header::decode(bytes);
+    (0..).zip(entries).any(|(entry, bytes)| {
+        let header = decode_entry(bytes);
         header.is_ok_and(|header| header.is_log_entry() && layout.slot(header.op) % HEADERS_PER_SECTOR == entry)
     })
 }
@@ -144,7 +157,7 @@ impl HeaderRing {
                 // A ring has whole sectors, so that the place in the sector follows from the op alone.
                 let in_sector = u64::from(HEADERS_PER_SECTOR);
                 assert!(header.op.0 % in_sector == u64::from(slot) % in_sector, "a header is written to its own slot");
-                header.encode()
+                ring_entry(&header.encode())
             }
             RingEntry::Unreadable => UNREADABLE,
         };
@@ -163,7 +176,7 @@ impl HeaderRing {
 }
 
 /// An entry that no header has: its checksum is wrong.
-const UNREADABLE: [u8; HEADER_SIZE] = [0xff; HEADER_SIZE];
+const UNREADABLE: [u8; HEADER_SIZE] = [0xa5; HEADER_SIZE];
 
 /// Where a sound header belongs.
 enum Place {

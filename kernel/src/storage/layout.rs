@@ -15,7 +15,8 @@
 //!   sector 0    sector 1    ...               slot 0          slot 1          ...
 //!   [0|1|..|31] [32|33|..|63]                 [header|body|0] [header|body|0]
 //!    |                                         |
-//!    the header of the prepare in slot 0       a prepare's frame, zeros to a sector; behind that, anything
+//!    the header of the prepare in slot 0,      a prepare's frame, zeros to a sector; behind that, anything
+//!    each bit turned over
 //! ```
 //!
 //! Op `n` has slot `n mod slot_count` in both rings. Invariant: every zone, entry ring and slot begins at a sector. The

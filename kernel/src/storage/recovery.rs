@@ -42,9 +42,9 @@
 //!   to the ring: then a prepare that was acknowledged lies under it, and the entry above it is the one before, superseded or
 //!   not, or none.
 //!
-//! One write that went astray is told from a torn tail, then, but for a sector of the ring that has no other entry yet. Two
-//! faults at one slot need not be: an entry that was lost on its way, over a prepare that went bad later, is what a power cut
-//! leaves too. That takes more than a crash: it removes one durable copy.
+//! One write that went astray is told from a torn tail, then: an entry of the ring looks like no prepare. Two faults at one
+//! slot need not be: an entry that was lost on its way, over a prepare that went bad later, is what a power cut leaves too.
+//! That takes more than a crash: it removes one durable copy.
 //!
 //! Lacks on purpose: the log. Whether an op is wanted, and what the replica then claims, is for the protocol to say.
 

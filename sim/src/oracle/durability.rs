@@ -13,6 +13,7 @@
 
 use chronon::{
     storage::{
+        journal::ring_entry,
         layout::{Layout, SUPERBLOCK_COPIES, SUPERBLOCK_COPY_SIZE},
         superblock::Superblock,
     },
@@ -111,7 +112,7 @@ impl Durability {
     pub(super) fn holding(&self, disk: &SimDisk, op: Op, frame: &[u8]) -> Holding {
         let slot = self.layout.slot(op);
         let entry = self.layout.header_ring_offset() + u64::from(slot) * HEADER_SIZE as u64;
-        let header = holding(disk, entry, &frame[..HEADER_SIZE]);
+        let header = frame.first_chunk().map_or(Holding::Missing, |header| holding(disk, entry, &ring_entry(header)));
         let prepare = holding(disk, self.layout.prepare_offset(slot), frame);
         match (header, prepare) {
             (Holding::Held, Holding::Held) => Holding::Held,

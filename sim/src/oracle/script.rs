@@ -3,6 +3,7 @@
 use chronon::{
     frame::Frame,
     storage::{
+        journal::ring_entry,
         layout::Layout,
         superblock::{self, Superblock},
     },
@@ -114,6 +115,6 @@ pub(super) fn store_prepare(disk: &mut SimDisk, header: &Header, frame: &[u8], w
     let slot = LAYOUT.slot(header.op);
     disk.preload(LAYOUT.prepare_offset(slot), frame);
     if whole {
-        disk.preload(LAYOUT.header_ring_offset() + u64::from(slot) * 128, &header.encode());
+        disk.preload(LAYOUT.header_ring_offset() + u64::from(slot) * 128, &ring_entry(&header.encode()));
     }
 }

@@ -20,7 +20,7 @@ fn slot_of(header: &Header, body: &[u8]) -> Vec<u8> {
 }
 
 fn entry(header: &Header, slot: u32) -> HeaderRead {
-    parse_header_entry(&header.encode(), slot, &LAYOUT, CLUSTER)
+    parse_header_entry(&ring_entry(&header.encode()), slot, &LAYOUT, CLUSTER)
 }
 
 #[test]
@@ -42,7 +42,7 @@ fn what_belongs_elsewhere_is_misdirected_however_sound() {
         assert_eq!(parse_prepare(&bytes, slot, &LAYOUT, CLUSTER), PrepareRead::Misdirected);
     }
     let elsewhere = ClusterId(8);
-    assert_eq!(parse_header_entry(&header.encode(), 5, &LAYOUT, elsewhere), HeaderRead::Misdirected);
+    assert_eq!(parse_header_entry(&ring_entry(&header.encode()), 5, &LAYOUT, elsewhere), HeaderRead::Misdirected);
     assert_eq!(parse_prepare(&bytes, 5, &LAYOUT, elsewhere), PrepareRead::Misdirected);
 }
 
@@ -69,7 +69,7 @@ fn zeros_are_empty_and_nothing_else_is() {
 fn every_single_flipped_bit_of_an_entry_and_of_a_prepare_is_found() {
     let header = prepare(5, b"a body");
     for bit in 0..128 * 8 {
-        let mut entry = header.encode();
+        let mut entry = ring_entry(&header.encode());
         entry[bit / 8] ^= 1 << (bit % 8);
         assert_eq!(parse_header_entry(&entry, 5, &LAYOUT, CLUSTER), HeaderRead::Corrupt, "bit {bit}");
     }
@@ -145,4 +145,19 @@ fn an_entry_that_could_not_be_read_is_not_to_be_read_after_its_sector_was_rewrit
 #[should_panic(expected = "a header is written to its own slot")]
 fn a_header_is_never_written_to_another_s_slot() {
     HeaderRing::default().set(2, &RingEntry::Header(prepare(97, b"x")));
+}
+
+#[test]
+fn an_entry_is_never_taken_for_a_prepare_nor_a_prepare_for_an_entry() {
+    // The first slot of its sector, which has no other entry: with the zeros behind it, it would be the beginning of a torn one.
+    let header = prepare(32, b"a body");
+    let mut ring = HeaderRing::default();
+    ring.set(32, &RingEntry::Header(header));
+    let mut slot = ring.sector(1).to_vec();
+    slot.resize(8192, 0);
+    assert_eq!(parse_prepare(&slot, 32, &LAYOUT, CLUSTER), PrepareRead::Misdirected);
+    assert_eq!(parse_header_entry(&header.encode(), 32, &LAYOUT, CLUSTER), HeaderRead::Corrupt);
+    let mut torn = slot_of(&header, b"a body");
+    torn[HEADER_SIZE..].fill(0);
+    assert_eq!(parse_prepare(&torn, 32, &LAYOUT, CLUSTER), PrepareRead::Corrupt);
 }

@@ -5,7 +5,10 @@ use alloc::{vec, vec::Vec};
 use super::Superblock;
 use crate::{
     frame::SECTOR_SIZE,
-    storage::layout::{Layout, SUPERBLOCK_COPIES},
+    storage::{
+        journal::ring_entry,
+        layout::{Layout, SUPERBLOCK_COPIES},
+    },
     types::{Checksum, ClusterId, CommitIndex, Epoch, Op, ReplicaId, View},
     wire::Header,
 };
@@ -40,8 +43,10 @@ pub fn format(
     let mut writes: Vec<_> =
         (0..SUPERBLOCK_COPIES).map(|copy| (layout.superblock_offset(copy), superblock.encode(copy))).collect();
     // The root's entry in the header ring, and its prepare, which is its header and nothing else.
-    for offset in [layout.header_sector_offset(0), layout.prepare_offset(0)] {
-        let mut sector = root.encode().to_vec();
+    let prepare = root.encode();
+    for (offset, bytes) in [(layout.header_sector_offset(0), ring_entry(&prepare)), (layout.prepare_offset(0), prepare)]
+    {
+        let mut sector = bytes.to_vec();
         sector.resize(SECTOR_SIZE, 0);
         writes.push((offset, sector));
     }

@@ -107,7 +107,7 @@ fn a_write_that_completed_without_being_durable_is_not_enough() {
     let mut scene = Scene::new(0);
     let header = chain(1, 1)[0];
     scene.prepares.add(header.op, Prepare::new(header.checksum, header.view, frame(&header)));
-    scene.disk.preload(LAYOUT.header_ring_offset() + 128, &header.encode());
+    scene.disk.preload(LAYOUT.header_ring_offset() + 128, &ring_entry(&header.encode()));
     for durable in [false, true] {
         let data = frame(&header);
         let write = chronon::env::DiskOperation::Write { offset: LAYOUT.prepare_offset(1), data, durable };
