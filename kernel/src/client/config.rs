@@ -16,10 +16,13 @@ pub struct ClientConfig {
     pub replica_count: u8,
     /// How long to wait for an answer before asking another replica. Doubles each time, and has jitter of up to a half.
     pub timeout_ns: u64,
-    /// The longest that `timeout_ns` and `busy_ns` grow to, before jitter.
+    /// The longest that `timeout_ns` grows to, before jitter.
     pub timeout_max_ns: u64,
     /// How long to wait after a replica said that it is busy. Doubles and has jitter as well.
     pub busy_ns: u64,
+    /// The longest that `busy_ns` grows to, before jitter. A primary keeps room for those whom it turned away for 200 ms: who
+    /// comes back later than that has to find some by chance.
+    pub busy_max_ns: u64,
     /// The longest payload, in bytes. A longer one is refused without being sent.
     pub payload_size_max: u32,
 }
@@ -34,6 +37,7 @@ impl ClientConfig {
             timeout_ns: 150_000_000,
             timeout_max_ns: 1_000_000_000,
             busy_ns: 5_000_000,
+            busy_max_ns: 80_000_000,
             payload_size_max: 1024 * 1024,
         }
     }
@@ -45,7 +49,7 @@ impl ClientConfig {
 
     /// How long to leave a replica alone that was busy, after so many refusals before this one.
     pub(super) fn pause_ns(&self, refusals: u32, jitter: &mut u64) -> u64 {
-        spread(doubled(self.busy_ns, refusals, self.timeout_max_ns), jitter)
+        spread(doubled(self.busy_ns, refusals, self.busy_max_ns), jitter)
     }
 }
 

@@ -21,6 +21,7 @@ pub mod sessions;
 mod state;
 pub mod timer;
 mod token;
+mod turned_away;
 mod view_change;
 mod writes;
 

@@ -70,11 +70,13 @@ impl Vsr {
             }
             return;
         }
-        let full = self.primary.in_flight.len() >= self.config.requests_max as usize;
-        if full || self.journal_is_full() {
+        let room = (self.config.requests_max as usize).saturating_sub(self.primary.in_flight.len());
+        if self.journal_is_full() || self.primary.turned_away.go_before(header.client, room, self.now.monotonic) {
+            self.primary.turned_away.note(header.client, self.now.monotonic);
             actions.probe(Probe::Busy.into());
             return self.reject(from, header, RejectReason::Busy, actions);
         }
+        self.primary.turned_away.forget(header.client);
         self.primary.in_flight.insert(header.client, (header.request, from));
         self.primary.waiting.push_back(Request { header: *header, frame: frame.clone() });
         self.primary.waiting_size += entry_size(frame);

@@ -19,6 +19,7 @@ use crate::{
         quorum::{REPLICAS_MAX, ReplicaSet},
         sessions::Sessions,
         timer::{Jitter, Timers},
+        turned_away::{TURNED_AWAY_MAX, TurnedAway},
     },
     wire::{header::Header, message::DoViewChange},
 };
@@ -91,6 +92,8 @@ pub(super) struct Primary {
     pub(super) in_flight: BTreeMap<ClientId, (RequestNumber, NodeId)>,
     /// When the commit index last moved, or the pipeline was last empty.
     pub(super) progress_at: Instant,
+    /// Who was told to come back later.
+    pub(super) turned_away: TurnedAway,
     /// Requests that came before the view's starting log was executed.
     pub(super) early: VecDeque<(NodeId, Frame)>,
 }
@@ -257,7 +260,7 @@ impl Vsr {
     }
 
     /// The lengths of everything that grows with traffic, each with its limit. Nothing may exceed its limit.
-    pub fn queues(&self) -> [(&'static str, u64, u64); 10] {
+    pub fn queues(&self) -> [(&'static str, u64, u64); 11] {
         use super::{config::PIPELINE_MAX, journal, repair};
         let requests_max = u64::from(self.config.requests_max);
         let length = |length: usize| length as u64;
@@ -272,6 +275,7 @@ impl Vsr {
             ("prepares in memory", length(self.journal.kept()), journal::CACHE_MAX),
             // The next op to execute, and those that are read ahead of it.
             ("prepares read to be executed", length(self.repair.ready.len()), repair::READ_AHEAD + 1),
+            ("clients turned away", length(self.primary.turned_away.len()), length(TURNED_AWAY_MAX)),
             ("prepares asked for", length(self.repair.asked.len()), length(repair::BUDGET)),
         ]
     }

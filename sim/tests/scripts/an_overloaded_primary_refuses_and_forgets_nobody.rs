@@ -1,8 +1,11 @@
 //! Overload: as many requests are in flight as the limit says and not one more, the rest is told to come back, all of them
 //! commit in the end, and nobody is served at the cost of another.
 
+use std::collections::BTreeSet;
+
 use chronon::types::Op;
 use chronon_sim::{
+    disk::{DiskSettings, LatencyRange},
     network::LinkSettings,
     workload::{CallOutcome, KvConfig},
 };
@@ -55,6 +58,26 @@ fn a_client_with_much_to_ask_takes_turns_with_one_that_has_little() {
     for (served, pair) in turns[..20].chunks(2).enumerate() {
         assert_ne!(pair[0].1, pair[1].1, "requests {} and {} are of one client", 2 * served, 2 * served + 1);
     }
+    script.check();
+}
+
+#[test]
+fn whoever_was_turned_away_finds_room_before_whoever_was_not() {
+    // Room for one request, which is taken nearly all of the time: who asks again at once would have it for ever.
+    let disk = |_| DiskSettings { durable_write: LatencyRange::new(10 * MS, 10 * MS), ..DiskSettings::default() };
+    let link = LinkSettings { latency_min_ns: MS / 10, latency_max_ns: MS / 10, ..LinkSettings::default() };
+    let mut script = Script::new(Setup { disk, link, requests_max: 1, ..Setup::default() });
+    script.primary();
+    let clients = script.clients(8, &puts(10, 256));
+    script.until_finished(&clients);
+    let mut turns: Vec<(u64, usize)> = Vec::new();
+    for (index, client) in clients.iter().enumerate() {
+        turns.extend(script.ended(*client).iter().filter_map(|call| Some((call.end.as_ref()?.at.0, index))));
+    }
+    turns.sort_unstable();
+    let served: BTreeSet<usize> = turns[..40].iter().map(|(_, client)| *client).collect();
+    assert_eq!(served.len(), 8, "half of the requests are served, and some client's is not among them: {turns:?}");
+    assert!(script.probe("request_refused_busy") > 0);
     script.check();
 }
 
