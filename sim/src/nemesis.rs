@@ -61,6 +61,7 @@ pub fn draw(seed: u64, options: &Options) -> Schedule {
         clients: Stream::new(seed, "nemesis.clients", 0, 0).range(2, 8) as u8,
         damaged: None,
         stray: None,
+        disorder: Stream::new(seed, "nemesis.disorder", 0, 0),
         families: &families,
     };
     nemesis.steps(&mut steps, &mut expected_commits);
@@ -242,6 +243,8 @@ struct Nemesis<'a> {
     damaged: Option<u8>,
     /// Set if the harm is of that sort.
     stray: Option<Stray>,
+    /// For whether a power cut waits for writes that completed out of order.
+    disorder: Stream,
     families: &'a [FaultFamily],
 }
 
@@ -262,6 +265,9 @@ impl Nemesis<'_> {
             // What was said in one view tries the next one when that begins.
             let after = if family == FaultFamily::Reorder && self.random.chance(700_000) {
                 Progress::Probe { name: "view_started".to_owned(), count: 1 }
+            } else if family == FaultFamily::PowerCut && self.disorder.chance(400_000) {
+                // With a hole below what is durable: nothing above a hole may have been acknowledged.
+                Progress::Probe { name: "prepare_durable_before_its_predecessors".to_owned(), count: 1 }
             } else {
                 self.progress(steps.last())
             };

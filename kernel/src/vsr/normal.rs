@@ -135,6 +135,9 @@ impl Vsr {
             self.acknowledge(header, actions);
         }
         self.advance_durable(actions);
+        if header.op > self.durable_op {
+            actions.probe(Probe::PrepareDurableEarly.into());
+        }
         if self.repair.primary_head > self.log.head() || !self.repair.asked.is_empty() {
             self.repair(actions);
         }

@@ -44,6 +44,8 @@ probes! {
     LogTruncated = "log_truncated",
     /// A prepare arrived ahead of its predecessors.
     PrepareEarly = "prepare_ahead_of_its_predecessors",
+    /// A prepare became durable before one below it.
+    PrepareDurableEarly = "prepare_durable_before_its_predecessors",
     /// A prepare arrived again.
     PrepareRepeated = "prepare_repeated",
     /// A prepare of an earlier view arrived that nobody wants.
