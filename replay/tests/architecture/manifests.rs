@@ -8,7 +8,27 @@ use crate::{read, refuse, root};
 const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("kernel", &["bincode", "blake3", "rand_chacha", "serde", "zerocopy"]),
     // The simulator's conformance suites, for its tests.
-    ("kernel/production", &["chronon", "chronon-sim", "rustix"]),
+    (
+        "kernel/production",
+        &[
+            "chronon",
+            "chronon-sim",
+            "clap",
+            "ctrlc",
+            "indicatif",
+            "io-uring",
+            "mimalloc",
+            "prometheus-client",
+            "rustix",
+            "serde",
+            "serde_json",
+            "tiny_http",
+            "tokio",
+            "toml",
+            "tracing",
+            "tracing-subscriber",
+        ],
+    ),
     ("sim", &["blake3", "chronon", "rand_chacha", "serde", "toml"]),
     (
         "replay",
