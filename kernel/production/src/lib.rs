@@ -7,6 +7,8 @@
 
 pub mod clock;
 pub mod data_file;
+pub mod disk;
+pub mod runner;
 pub mod sync_disk;
 pub mod tcp;
 

@@ -8,6 +8,9 @@
 //! connection holds is within its [`Limits`], and a full queue drops. A peer that says nothing, or no longer takes what it is
 //! sent, is given up.
 //!
+//! An operator asks a replica how it is by connecting as one: the host is told ([`TcpNetwork::asked`]) and sends one frame, whose
+//! meaning is between the two of them.
+//!
 //! Deliberately absent: encryption and authentication, and any knowledge of what a frame means. Whoever finds that a frame
 //! made no sense says so ([`TcpNetwork::blame`]).
 
@@ -55,6 +58,9 @@ const ACCEPTS_MAX: usize = 64;
 
 /// The most connections at once. One more is closed at once, and its owner dials again.
 const CONNECTIONS_MAX: usize = 4096;
+
+/// The most that the system says at once.
+const EVENTS_MAX: usize = 256;
 
 const LISTENER: u64 = u64::MAX;
 const WATCHED: u64 = u64::MAX - 1;
@@ -124,6 +130,10 @@ pub struct TcpNetwork {
     /// Connections that have been given something to send since.
     eager: BTreeSet<u64>,
     inbox: VecDeque<(NodeId, Frame)>,
+    /// Operators that were not answered yet.
+    asked: VecDeque<NodeId>,
+    /// Room for what the system says.
+    events: Vec<epoll::Event>,
     looked_at: Instant,
     counts: TcpCounts,
 }
@@ -145,6 +155,7 @@ impl TcpNetwork {
         let now = Instant::now();
         let dialled = match config.speaker {
             Speaker::Client => config.replicas.len(),
+            Speaker::Operator => panic!("an operator asks once: it needs no network"),
             Speaker::Replica(replica) => {
                 assert!(usize::from(replica.0) < config.replicas.len(), "a replica is one of its cluster");
                 usize::from(replica.0)
@@ -167,6 +178,8 @@ impl TcpNetwork {
             next_visitor: VISITORS,
             eager: BTreeSet::new(),
             inbox: VecDeque::new(),
+            asked: VecDeque::new(),
+            events: Vec::with_capacity(EVENTS_MAX),
             looked_at: now - TICK,
             counts: TcpCounts::default(),
         })
@@ -186,23 +199,37 @@ impl TcpNetwork {
     /// # Errors
     /// If the system cannot tell what happens on the sockets any more.
     pub fn wait(&mut self, patience: Duration) -> io::Result<()> {
-        self.write_eager();
+        self.flush();
         self.keep_appointments();
         let patience = if self.inbox.is_empty() { patience.min(TICK) } else { Duration::ZERO };
         let timeout = Timespec { tv_sec: patience.as_secs() as i64, tv_nsec: patience.subsec_nanos().into() };
-        let mut events: Vec<epoll::Event> = Vec::with_capacity(256);
-        match epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&timeout)) {
+        self.events.clear();
+        match epoll::wait(&self.epoll, spare_capacity(&mut self.events), Some(&timeout)) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
-        for event in events {
+        let events = std::mem::take(&mut self.events);
+        for event in &events {
             match event.data.u64() {
                 LISTENER => self.accept(),
                 WATCHED => {}
                 number => self.on_ready(number, event.flags),
             }
         }
+        self.events = events;
         Ok(())
+    }
+
+    /// Sends what was queued, as much of it as the system takes. [`TcpNetwork::wait`] does so, too.
+    pub fn flush(&mut self) {
+        for number in std::mem::take(&mut self.eager) {
+            self.write(number);
+        }
+    }
+
+    /// The next operator who asked how this replica is. One frame that is sent there is the answer.
+    pub fn asked(&mut self) -> Option<NodeId> {
+        self.asked.pop_front()
     }
 
     /// What became of connections and frames so far.
@@ -357,24 +384,28 @@ impl TcpNetwork {
         let expected = match (connection.dialled, hello.speaker) {
             (Some(replica), speaker) => speaker == Speaker::Replica(replica),
             (None, Speaker::Client) => true,
+            (None, Speaker::Operator) => matches!(self.config.speaker, Speaker::Replica(_)),
             // Of two replicas the later dials.
             (None, Speaker::Replica(replica)) => {
                 let known = usize::from(replica.0) < self.config.replicas.len();
                 known && matches!(self.config.speaker, Speaker::Replica(own) if own < replica)
             }
         };
-        if hello.cluster != self.config.cluster || !expected {
+        if !expected || (hello.cluster != self.config.cluster && hello.speaker != Speaker::Operator) {
             return false;
         }
         let node = match hello.speaker {
             Speaker::Replica(replica) => replica.node(),
-            Speaker::Client => {
+            Speaker::Client | Speaker::Operator => {
                 let visitor = NodeId(self.next_visitor);
                 self.next_visitor = self.next_visitor.checked_add(1).unwrap_or(VISITORS);
                 visitor
             }
         };
         connection.node = Some(node);
+        if hello.speaker == Speaker::Operator {
+            self.asked.push_back(node);
+        }
         let dialled = connection.dialled;
         self.counts.greeted += 1;
         if let Some(dial) = self.dials.iter_mut().find(|dial| Some(dial.replica) == dialled) {
@@ -385,12 +416,6 @@ impl TcpNetwork {
             self.end(before);
         }
         true
-    }
-
-    fn write_eager(&mut self) {
-        for number in std::mem::take(&mut self.eager) {
-            self.write(number);
-        }
     }
 
     fn write(&mut self, number: u64) {

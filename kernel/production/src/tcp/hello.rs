@@ -3,10 +3,10 @@
 //! ```text
 //!    0  magic     [u8; 8] = "CHRONON\x01"
 //!    8  version   u16     = 1
-//!   10  kind      u8      0: a client, 1: a replica
+//!   10  kind      u8      0: a client, 1: a replica, 2: an operator
 //!   11  replica   u8      of a replica; else 0
 //!   12  reserved  [u8; 4] = 0
-//!   16  cluster   u64
+//!   16  cluster   u64      an operator's is not looked at: it asks which one this is
 //!   24  checksum  u64     the low half of BLAKE3-128 of bytes 0..24
 //! ```
 //!
@@ -30,6 +30,8 @@ pub enum Speaker {
     Client,
     /// A replica.
     Replica(ReplicaId),
+    /// Somebody who asks how a replica is, whatever its cluster, and nothing else.
+    Operator,
 }
 
 /// What a connection opens with.
@@ -65,9 +67,11 @@ impl Hello {
         let mut bytes = [0; HELLO_SIZE];
         bytes[..8].copy_from_slice(&MAGIC);
         bytes[8..10].copy_from_slice(&VERSION.to_le_bytes());
-        if let Speaker::Replica(replica) = self.speaker {
-            (bytes[10], bytes[11]) = (1, replica.0);
-        }
+        (bytes[10], bytes[11]) = match self.speaker {
+            Speaker::Client => (0, 0),
+            Speaker::Replica(replica) => (1, replica.0),
+            Speaker::Operator => (2, 0),
+        };
         bytes[16..CHECKED].copy_from_slice(&self.cluster.0.to_le_bytes());
         let checksum = checksum(&bytes);
         bytes[CHECKED..].copy_from_slice(&checksum);
@@ -90,6 +94,7 @@ impl Hello {
         let speaker = match (bytes[10], bytes[11]) {
             (0, 0) => Speaker::Client,
             (1, replica) => Speaker::Replica(ReplicaId(replica)),
+            (2, 0) => Speaker::Operator,
             _ => return Err(HelloError::Malformed),
         };
         let mut cluster = [0; 8];
@@ -109,7 +114,8 @@ fn checksum(bytes: &[u8; HELLO_SIZE]) -> [u8; 8] {
 mod tests {
     use super::*;
 
-    const SPEAKERS: [Speaker; 3] = [Speaker::Client, Speaker::Replica(ReplicaId(0)), Speaker::Replica(ReplicaId(5))];
+    const SPEAKERS: [Speaker; 4] =
+        [Speaker::Client, Speaker::Replica(ReplicaId(0)), Speaker::Replica(ReplicaId(5)), Speaker::Operator];
 
     #[test]
     fn what_is_said_is_heard() {
@@ -142,7 +148,7 @@ mod tests {
             Hello::decode(&bytes)
         };
         assert_eq!(sealed(8, 2), Err(HelloError::Version(2)));
-        for (place, value) in [(10, 2), (11, 1), (12, 1), (15, 255)] {
+        for (place, value) in [(10, 3), (11, 1), (12, 1), (15, 255)] {
             assert_eq!(sealed(place, value), Err(HelloError::Malformed), "{place}");
         }
     }

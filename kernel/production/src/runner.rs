@@ -1,0 +1,186 @@
+//! One process on one thread: its node, driven by what the system's clocks, sockets and files have to say.
+//!
+//! A turn takes every event that is there, begins what came of them, and waits for the next one or for the process's deadline.
+//! What is sent leaves before what is written begins: the others' disks work while this one's does.
+//!
+//! Deliberately absent: any knowledge of a protocol, but for one rare path by its name. Whoever takes it has been sent a frame
+//! that made no sense, and the connection that brought it ends.
+
+use std::{io, time::Duration};
+
+use chronon::{
+    env::{Clock, Network},
+    frame::Frame,
+    node::{Node, Polled},
+    process::{Now, ProbeId, Process},
+    types::NodeId,
+};
+use rustix::rand::{GetRandomFlags, getrandom};
+
+use crate::{clock::SystemClock, disk::HostDisk, tcp::TcpNetwork};
+
+/// The most events that are taken before the sockets are looked at again.
+const EVENTS_MAX: u32 = 512;
+
+/// How long a turn waits at most, so that who runs it can look at what else there is.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// The probe of a process that was sent what is no frame of its protocol.
+const BAD_FRAME: &str = "bad_frame";
+
+/// Why a process runs no longer.
+#[derive(Debug)]
+pub enum Stop {
+    /// It asked to be stopped, in its own words: it cannot go on truthfully. Restarting it recovers.
+    Halted(String),
+    /// The system cannot tell any more what happens on sockets or disk.
+    System(io::Error),
+}
+
+impl std::fmt::Display for Stop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Halted(reason) => f.write_str(reason),
+            Self::System(error) => write!(f, "the system gave up the sockets or the disk: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for Stop {}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Self {
+        Self::System(error)
+    }
+}
+
+/// Looks on after every step of the process.
+pub trait Watch<P> {
+    /// The process took an event at `now`, and these rare paths with it.
+    fn stepped(&mut self, now: Now, process: &P, probes: &[ProbeId]);
+}
+
+/// Nobody looks on.
+impl<P> Watch<P> for () {
+    fn stepped(&mut self, _: Now, _: &P, _: &[ProbeId]) {}
+}
+
+/// A process and what it is bound to.
+pub struct Runner<P, D> {
+    node: Node<P>,
+    clock: SystemClock,
+    network: TcpNetwork,
+    disk: D,
+    bad_frame: Option<ProbeId>,
+}
+
+impl<P: Process, D: HostDisk> Runner<P, D> {
+    /// A process that starts at the first turn, under a nonce from the system's random numbers.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn new(process: P, network: TcpNetwork, disk: D) -> io::Result<Self> {
+        network.watch(disk.wake())?;
+        let bad_frame = process.probes().iter().position(|name| *name == BAD_FRAME);
+        let bad_frame = bad_frame.map(|place| ProbeId(place as u16));
+        Ok(Self { node: Node::new(process, random()?), clock: SystemClock, network, disk, bad_frame })
+    }
+
+    /// Takes the events that there are, performs what comes of them, and waits for more.
+    ///
+    /// # Errors
+    /// If the process runs no longer. It must not be given another turn then.
+    pub fn turn(&mut self, watch: &mut impl Watch<P>) -> Result<(), Stop> {
+        self.disk.quiet();
+        let mut more = true;
+        for _ in 0..EVENTS_MAX {
+            more = self.step(watch)?;
+            if !more {
+                break;
+            }
+        }
+        self.network.flush();
+        self.disk.flush()?;
+        let patience = if more { Duration::ZERO } else { self.patience() };
+        Ok(self.network.wait(patience)?)
+    }
+
+    /// Takes one event, if there is one.
+    fn step(&mut self, watch: &mut impl Watch<P>) -> Result<bool, Stop> {
+        let mut listening = Listening { network: &mut self.network, from: None };
+        let polled = self.node.poll(&mut self.clock, &mut listening, &mut self.disk);
+        let from = listening.from;
+        let (now, halted) = match polled {
+            Polled::Idle => return Ok(false),
+            Polled::Stepped(now) => (now, false),
+            Polled::Halted(now) => (now, true),
+        };
+        watch.stepped(now, self.node.process(), self.node.probes());
+        if let Some(from) = from
+            && self.bad_frame.is_some_and(|bad| self.node.probes().contains(&bad))
+        {
+            self.network.blame(from);
+        }
+        if halted {
+            let reason = self.node.halted().unwrap_or("it halted").to_owned();
+            return Err(Stop::Halted(reason));
+        }
+        Ok(true)
+    }
+
+    fn patience(&mut self) -> Duration {
+        let Some(deadline) = self.node.deadline() else { return PATIENCE };
+        let left = deadline.0.saturating_sub(self.clock.monotonic().0);
+        Duration::from_nanos(left).min(PATIENCE)
+    }
+
+    /// The process.
+    pub fn process(&self) -> &P {
+        self.node.process()
+    }
+
+    /// Its network.
+    pub const fn network(&mut self) -> &mut TcpNetwork {
+        &mut self.network
+    }
+
+    /// Its disk.
+    pub const fn disk(&mut self) -> &mut D {
+        &mut self.disk
+    }
+}
+
+/// Remembers from whom the frame came that a step was about.
+struct Listening<'a> {
+    network: &'a mut TcpNetwork,
+    from: Option<NodeId>,
+}
+
+impl Network for Listening<'_> {
+    fn send(&mut self, to: NodeId, frame: Frame) {
+        self.network.send(to, frame);
+    }
+
+    fn receive(&mut self) -> Option<(NodeId, Frame)> {
+        let received = self.network.receive();
+        self.from = received.as_ref().map(|(from, _)| *from);
+        received
+    }
+}
+
+/// A number that nobody was given before.
+///
+/// # Errors
+/// If the system has no random numbers.
+pub fn random() -> io::Result<u128> {
+    let mut bytes = [0; 16];
+    let mut filled = 0;
+    while filled < bytes.len() {
+        match getrandom(&mut bytes[filled..], GetRandomFlags::empty()) {
+            Ok(count) => filled += count,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(u128::from_le_bytes(bytes))
+}
