@@ -8,9 +8,14 @@
 pub mod clock;
 pub mod data_file;
 pub mod disk;
+mod meter;
+mod metrics;
 pub mod runner;
+pub mod serve;
+pub mod status;
 pub mod sync_disk;
 pub mod tcp;
+mod timed_disk;
 
 pub use clock::SystemClock;
 pub use data_file::{DataFile, DataFileError};

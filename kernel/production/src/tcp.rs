@@ -37,6 +37,7 @@ use rustix::{
     net::{AddressFamily, SocketFlags, SocketType, connect, socket_with, sockopt},
 };
 
+pub(crate) use self::hello::{HELLO_SIZE, operator_hello};
 pub use self::{connection::Limits, hello::Speaker};
 use self::{
     connection::{Connection, End, Incoming},

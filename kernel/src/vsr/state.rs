@@ -280,6 +280,11 @@ impl Vsr {
         ]
     }
 
+    /// The clock that a majority agrees on at `now`, as offsets to this replica's realtime in nanoseconds.
+    pub fn clock_interval(&self, now: Instant) -> Option<(i128, i128)> {
+        self.clock.interval(now)
+    }
+
     /// The primary of the view.
     pub const fn primary_of_view(&self) -> ReplicaId {
         self.view.primary(self.config.replica_count)

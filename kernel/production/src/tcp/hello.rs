@@ -17,7 +17,7 @@ use std::fmt;
 use chronon::types::{Checksum, ClusterId, ReplicaId};
 
 /// The length of a hello.
-pub(super) const HELLO_SIZE: usize = 32;
+pub(crate) const HELLO_SIZE: usize = 32;
 
 const MAGIC: [u8; 8] = *b"CHRONON\x01";
 const VERSION: u16 = 1;
@@ -104,6 +104,11 @@ impl Hello {
         }
         Ok(Self { cluster: ClusterId(u64::from_le_bytes(cluster)), speaker })
     }
+}
+
+/// What an operator opens with.
+pub(crate) fn operator_hello() -> [u8; HELLO_SIZE] {
+    Hello { cluster: ClusterId(0), speaker: Speaker::Operator }.encode()
 }
 
 fn checksum(bytes: &[u8; HELLO_SIZE]) -> [u8; 8] {

@@ -1,0 +1,120 @@
+//! Looks on while a replica works: counts its rare paths, times its commits, and logs where it stands when that changes.
+
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant as Time},
+};
+
+use chronon::{
+    app::application::Application,
+    process::{Now, ProbeId, Process},
+    replica::Replica,
+    types::{Instant, View},
+    vsr::{Status, Vsr},
+};
+
+use crate::{metrics::Metrics, runner::Watch, tcp::TcpCounts};
+
+/// How often numbers are published.
+const INTERVAL: Duration = Duration::from_millis(200);
+
+pub(crate) struct Meter {
+    metrics: Arc<Metrics>,
+    /// By probe: how often, since it was last published.
+    rare_paths: Vec<u64>,
+    /// When each op that is not committed was logged, if this replica is the primary.
+    logged: VecDeque<(u64, Instant)>,
+    /// The last op that was seen in the log.
+    seen: u64,
+    stands: Option<(Status, View)>,
+    network: TcpCounts,
+    published: Time,
+}
+
+impl Meter {
+    pub(crate) fn new(metrics: Arc<Metrics>) -> Self {
+        Self {
+            metrics,
+            rare_paths: Vec::new(),
+            logged: VecDeque::new(),
+            seen: 0,
+            stands: None,
+            network: TcpCounts::default(),
+            published: Time::now(),
+        }
+    }
+
+    /// Publishes what there is, if it is time.
+    pub(crate) fn publish<A: Application>(&mut self, replica: &Replica<A>, network: TcpCounts) {
+        if self.published.elapsed() < INTERVAL {
+            return;
+        }
+        self.published = Time::now();
+        let (vsr, metrics) = (replica.vsr(), &self.metrics);
+        metrics.view.set(vsr.view().0);
+        metrics.op.set(vsr.log().head().0);
+        metrics.commit.set(vsr.commit_max().0);
+        metrics.applied.set(vsr.applied().0);
+        metrics.is_primary.set(u64::from(vsr.is_primary()));
+        metrics.sessions.set(vsr.sessions().len() as u64);
+        for (name, length, _) in vsr.queues() {
+            metrics.queue(name, length);
+        }
+        for (times, name) in self.rare_paths.iter_mut().zip(replica.probes()) {
+            metrics.rare_path(name, std::mem::take(times));
+        }
+        metrics.network(&self.network, &network);
+        self.network = network;
+    }
+
+    fn time_commits(&mut self, now: Instant, vsr: &Vsr) {
+        let head = vsr.log().head().0;
+        if !vsr.is_primary() {
+            self.logged.clear();
+            self.seen = head;
+            return;
+        }
+        while self.seen < head {
+            self.seen += 1;
+            self.logged.push_back((self.seen, now));
+        }
+        while let Some((op, began)) = self.logged.front().copied().filter(|(op, _)| *op <= vsr.commit_max().0) {
+            self.logged.pop_front();
+            // What a view began with was logged by another.
+            if op <= head {
+                let took = Duration::from_nanos(now.0.saturating_sub(began.0));
+                self.metrics.commit_latency.observe(took.as_secs_f64());
+            }
+        }
+    }
+
+    fn log_stand(&mut self, vsr: &Vsr) {
+        let stands = Some((vsr.status(), vsr.view()));
+        if self.stands == stands {
+            return;
+        }
+        self.stands = stands;
+        let (view, op, commit) = (vsr.view().0, vsr.log().head().0, vsr.commit_max().0);
+        match vsr.status() {
+            Status::Booting => tracing::info!("reading the data file"),
+            Status::ViewChange => tracing::info!(view, op, commit, "between views"),
+            Status::Normal if vsr.is_primary() => tracing::info!(view, op, commit, "primary"),
+            Status::Normal => tracing::info!(view, op, commit, primary = vsr.primary_of_view().0, "backup"),
+        }
+    }
+}
+
+impl<A: Application> Watch<Replica<A>> for Meter {
+    fn stepped(&mut self, now: Now, replica: &Replica<A>, probes: &[ProbeId]) {
+        for probe in probes {
+            let place = usize::from(probe.0);
+            if self.rare_paths.len() <= place {
+                self.rare_paths.resize(replica.probes().len(), 0);
+            }
+            self.rare_paths[place] += 1;
+        }
+        self.time_commits(now.monotonic, replica.vsr());
+        self.log_stand(replica.vsr());
+    }
+}

@@ -1,0 +1,189 @@
+//! What is counted and timed, and the port that it is scraped from.
+//!
+//! The replica's thread counts for itself and publishes a few times a second; the port is served by a thread of its own, so that
+//! a scrape costs the replica nothing. Names follow Prometheus: base units, `_total` for what only grows.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, atomic::AtomicU64},
+};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::{Registry, Unit},
+};
+
+use crate::tcp::TcpCounts;
+
+/// Where the buckets of a latency end, in seconds: a tenth of a millisecond is a good disk, a second is a sick one.
+const BUCKETS: [f64; 14] =
+    [0.00005, 0.0001, 0.00015, 0.0002, 0.0003, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.5, 2.0];
+
+/// A gauge over unsigned numbers.
+type Level = Gauge<u64, AtomicU64>;
+
+/// What a number is about.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct Name {
+    name: &'static str,
+}
+
+/// A replica's numbers.
+pub(crate) struct Metrics {
+    registry: Registry,
+    pub(crate) view: Level,
+    pub(crate) op: Level,
+    pub(crate) commit: Level,
+    pub(crate) applied: Level,
+    pub(crate) is_primary: Level,
+    pub(crate) sessions: Level,
+    pub(crate) commit_latency: Histogram,
+    pub(crate) durable_write_latency: Histogram,
+    queues: Family<Name, Level>,
+    rare_paths: Family<Name, Counter>,
+    connections: Family<Name, Counter>,
+    frames: Family<Name, Counter>,
+}
+
+impl Metrics {
+    /// Numbers that are all nothing yet, of replica `replica` of `cluster`.
+    pub(crate) fn new(cluster: u64, replica: u8) -> Self {
+        let labels = [("cluster".into(), cluster.to_string().into()), ("replica".into(), replica.to_string().into())];
+        let mut metrics = Self {
+            view: Level::default(),
+            op: Level::default(),
+            commit: Level::default(),
+            applied: Level::default(),
+            is_primary: Level::default(),
+            sessions: Level::default(),
+            commit_latency: Histogram::new(BUCKETS),
+            durable_write_latency: Histogram::new(BUCKETS),
+            queues: Family::default(),
+            rare_paths: Family::default(),
+            connections: Family::default(),
+            frames: Family::default(),
+            registry: Registry::with_prefix_and_labels("chronon", labels.into_iter()),
+        };
+        let registry = &mut metrics.registry;
+        registry.register("view", "The view that the replica is in, or on its way to", metrics.view.clone());
+        registry.register("op", "The last op of the log", metrics.op.clone());
+        registry.register("commit", "How far the log is known to be committed", metrics.commit.clone());
+        registry.register("applied", "The last op that was executed", metrics.applied.clone());
+        registry.register("is_primary", "1 at the primary of a view that it serves in", metrics.is_primary.clone());
+        registry.register("sessions", "Sessions of clients", metrics.sessions.clone());
+        registry.register_with_unit(
+            "commit_latency",
+            "From when the primary logged an op to when it was committed",
+            Unit::Seconds,
+            metrics.commit_latency.clone(),
+        );
+        registry.register_with_unit(
+            "durable_write_latency",
+            "From when a durable write or a barrier was asked for to its end",
+            Unit::Seconds,
+            metrics.durable_write_latency.clone(),
+        );
+        registry.register("queue_length", "What waits", metrics.queues.clone());
+        registry.register("rare_paths", "How often each rare path was taken", metrics.rare_paths.clone());
+        registry.register("connections", "Connections by what became of them", metrics.connections.clone());
+        registry.register("frames", "Frames by what became of them", metrics.frames.clone());
+        metrics
+    }
+
+    pub(crate) fn queue(&self, name: &'static str, length: u64) {
+        self.queues.get_or_create(&Name { name }).set(length);
+    }
+
+    pub(crate) fn rare_path(&self, name: &'static str, times: u64) {
+        self.rare_paths.get_or_create(&Name { name }).inc_by(times);
+    }
+
+    /// Publishes what became of connections and frames between `before` and `now`.
+    pub(crate) fn network(&self, before: &TcpCounts, now: &TcpCounts) {
+        let connections = |name, before: u64, now: u64| {
+            self.connections.get_or_create(&Name { name }).inc_by(now.saturating_sub(before));
+        };
+        connections("greeted", before.greeted, now.greeted);
+        connections("ended", before.ended, now.ended);
+        connections("refused", before.refused, now.refused);
+        let frames = |name, before: u64, now: u64| {
+            self.frames.get_or_create(&Name { name }).inc_by(now.saturating_sub(before));
+        };
+        frames("received", before.received, now.received);
+        frames("sent", before.sent, now.sent);
+        frames("dropped", before.dropped, now.dropped);
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        // Nothing but the writing itself can fail, and a string takes everything.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}
+
+/// Serves the numbers over HTTP, for as long as the program runs. Returns the address, whose port may have been 0.
+///
+/// # Errors
+/// If the address cannot be listened on.
+pub(crate) fn serve(metrics: Arc<Metrics>, address: SocketAddr) -> io::Result<SocketAddr> {
+    let server = tiny_http::Server::http(address).map_err(io::Error::other)?;
+    let bound = server.server_addr().to_ip().unwrap_or(address);
+    std::thread::Builder::new().name("metrics".to_owned()).spawn(move || {
+        for request in server.incoming_requests() {
+            let response = if request.url() == "/metrics" {
+                let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+                let header = tiny_http::Header::from_bytes("Content-Type", kind).ok();
+                let response = tiny_http::Response::from_string(metrics.text());
+                header.into_iter().fold(response, tiny_http::Response::with_header)
+            } else {
+                tiny_http::Response::from_string("metrics are at /metrics\n").with_status_code(404)
+            };
+            // Who went away has no answer.
+            let _ = request.respond(response);
+        }
+    })?;
+    Ok(bound)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read, Write},
+        net::TcpStream,
+    };
+
+    use super::*;
+
+    fn get(address: SocketAddr, path: &str) -> String {
+        let mut stream = TcpStream::connect(address).unwrap();
+        write!(stream, "GET {path} HTTP/1.0\r\n\r\n").unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        text
+    }
+
+    #[test]
+    fn what_is_counted_is_scraped_and_everything_else_is_told_where_to_look() {
+        let metrics = Arc::new(Metrics::new(7, 2));
+        let address = serve(Arc::clone(&metrics), "127.0.0.1:0".parse().unwrap()).unwrap();
+        metrics.view.set(5);
+        metrics.rare_path("bad_frame", 3);
+        metrics.commit_latency.observe(0.00012);
+        let before = TcpCounts { dropped: 1, ..TcpCounts::default() };
+        metrics.network(&before, &TcpCounts { dropped: 5, ..before });
+        let text = get(address, "/metrics");
+        for line in [
+            r#"chronon_view{cluster="7",replica="2"} 5"#,
+            r#"chronon_rare_paths_total{cluster="7",replica="2",name="bad_frame"} 3"#,
+            r#"chronon_commit_latency_seconds_bucket{cluster="7",replica="2",le="0.0001"} 0"#,
+            r#"chronon_commit_latency_seconds_bucket{cluster="7",replica="2",le="0.00015"} 1"#,
+            r#"chronon_frames_total{cluster="7",replica="2",name="dropped"} 4"#,
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+        assert!(get(address, "/").contains("404"));
+    }
+}

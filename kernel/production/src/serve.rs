@@ -1,0 +1,322 @@
+//! A replica as a server: a data file, a port, an application.
+//!
+//! ```no_run
+//! # use chronon::app::kv::Kv;
+//! # use chronon_production::serve::{Options, Server};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let addresses = ["127.0.0.1:3001", "127.0.0.1:3002", "127.0.0.1:3003"].map(|text| text.parse());
+//! let options = Options::new("replica-0.chronon", addresses.into_iter().collect::<Result<_, _>>()?);
+//! Server::open(Kv, &options)?.run()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Crash-only: there is no shutting down. Whatever was acknowledged is durable, so that being killed at any moment loses what a
+//! request to stop would lose: nothing.
+
+use std::{
+    fmt, io,
+    net::{SocketAddr, TcpListener},
+    os::unix::fs::FileExt,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use chronon::{
+    app::application::Application,
+    env::Clock,
+    frame::Frame,
+    replica::Replica,
+    storage::{
+        layout::{SUPERBLOCK_COPIES, SUPERBLOCK_COPY_SIZE},
+        superblock::{OpenError, Superblock},
+    },
+    vsr::{Config, Timeouts},
+};
+
+use crate::{
+    clock::SystemClock,
+    data_file::{DataFile, DataFileError},
+    meter::Meter,
+    metrics::{self, Metrics},
+    runner::{Runner, Stop},
+    status::Status,
+    sync_disk::SyncDisk,
+    tcp::{Limits, Speaker, TcpConfig, TcpNetwork},
+    timed_disk::TimedDisk,
+};
+
+/// No frame that replicas exchange is larger than this or than the largest message.
+const FRAME_SIZE_MIN: u32 = 64 * 1024;
+
+/// How a replica serves. Which replica of which cluster it is, its data file says.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The data file, as `format` made it.
+    pub data: PathBuf,
+    /// The replicas' addresses, in their order.
+    pub addresses: Vec<SocketAddr>,
+    /// Where to listen, if that is not the replica's own address.
+    pub listen: Option<SocketAddr>,
+    /// Where metrics are scraped from; nowhere if none.
+    pub metrics: Option<SocketAddr>,
+    /// Prepares in flight at once: see [`Config::pipeline`].
+    pub pipeline: u32,
+    /// How many requests wait for company: see [`Config::company`].
+    pub company: u32,
+    /// Requests in flight or waiting: see [`Config::requests_max`].
+    pub requests_max: u32,
+    /// Sessions: see [`Config::clients_max`].
+    pub clients_max: u32,
+    /// How many bytes may wait to be sent on one connection.
+    pub queue_bytes_max: usize,
+    /// Time-outs.
+    pub timeouts: Timeouts,
+}
+
+impl Options {
+    /// The usual limits and time-outs.
+    pub fn new(data: impl Into<PathBuf>, addresses: Vec<SocketAddr>) -> Self {
+        Self {
+            data: data.into(),
+            addresses,
+            listen: None,
+            metrics: None,
+            pipeline: 8,
+            company: 3,
+            requests_max: 4096,
+            clients_max: 4096,
+            queue_bytes_max: 16 * 1024 * 1024,
+            timeouts: Timeouts::default(),
+        }
+    }
+}
+
+/// Why a replica does not serve.
+#[derive(Debug)]
+pub enum ServeError {
+    /// Its data file cannot be opened.
+    DataFile(DataFileError),
+    /// The data file cannot be read.
+    Unreadable(PathBuf, io::Error),
+    /// The data file has no superblock that can be trusted.
+    Superblock(PathBuf, OpenError),
+    /// The data file is longer or shorter than what its superblock lays out.
+    Size {
+        /// The data file.
+        path: PathBuf,
+        /// Its bytes.
+        size: u64,
+        /// What it should have.
+        expected: u64,
+    },
+    /// There are more or fewer addresses than replicas.
+    Addresses {
+        /// How many addresses there are.
+        addresses: usize,
+        /// How many replicas the data file says that there are.
+        replicas: u8,
+    },
+    /// The port cannot be had.
+    Listen(SocketAddr, io::Error),
+    /// The metrics' port cannot be had.
+    Metrics(SocketAddr, io::Error),
+    /// The system refused something else.
+    System(io::Error),
+}
+
+impl fmt::Display for ServeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DataFile(error) => error.fmt(f),
+            Self::Unreadable(path, error) => write!(f, "{} cannot be read: {error}", path.display()),
+            Self::Superblock(path, error) => {
+                write!(f, "{}: {error}; `chronon inspect superblock {}` tells more", path.display(), path.display())
+            }
+            Self::Size { path, size, expected } => write!(
+                f,
+                "{} has {size} bytes, and {expected} when it was made: it was cut short or is another file; \
+                 a replica without its whole file may not serve",
+                path.display()
+            ),
+            Self::Addresses { addresses, replicas } => {
+                write!(f, "{addresses} addresses for {replicas} replicas: give one for each, in their order")
+            }
+            Self::Listen(address, error) => {
+                write!(f, "cannot listen on {address}: {error}; stop who has the port, or say where to listen")
+            }
+            Self::Metrics(address, error) => {
+                write!(f, "cannot serve metrics on {address}: {error}; choose another port")
+            }
+            Self::System(error) => write!(f, "the system refused: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for ServeError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::DataFile(error) => Some(error),
+            Self::Unreadable(_, error) | Self::Listen(_, error) | Self::Metrics(_, error) | Self::System(error) => {
+                Some(error)
+            }
+            _ => None,
+        }
+    }
+}
+
+impl From<DataFileError> for ServeError {
+    fn from(error: DataFileError) -> Self {
+        Self::DataFile(error)
+    }
+}
+
+impl From<io::Error> for ServeError {
+    fn from(error: io::Error) -> Self {
+        Self::System(error)
+    }
+}
+
+/// A replica that can serve: its file is open and locked, its port is taken.
+pub struct Server<A: Application> {
+    runner: Runner<Replica<A>, TimedDisk<SyncDisk>>,
+    meter: Meter,
+    /// How the disk is used, in words.
+    disk: String,
+    address: SocketAddr,
+}
+
+impl<A: Application> Server<A> {
+    /// Opens the data file and takes the port.
+    ///
+    /// # Errors
+    /// If this replica cannot serve; nothing was changed then.
+    pub fn open(application: A, options: &Options) -> Result<Self, ServeError> {
+        let address = |superblock: &Superblock| {
+            let own = options.addresses.get(usize::from(superblock.replica.0)).copied();
+            options
+                .listen
+                .or(own)
+                .ok_or(ServeError::Addresses { addresses: options.addresses.len(), replicas: superblock.replica_count })
+        };
+        Self::open_with(application, options, |superblock| {
+            let address = address(superblock)?;
+            TcpListener::bind(address).map_err(|error| ServeError::Listen(address, error))
+        })
+    }
+
+    /// The same with a port that was taken already.
+    ///
+    /// # Errors
+    /// If this replica cannot serve.
+    pub fn open_on(application: A, options: &Options, listener: TcpListener) -> Result<Self, ServeError> {
+        Self::open_with(application, options, |_| Ok(listener))
+    }
+
+    fn open_with(
+        application: A,
+        options: &Options,
+        listen: impl FnOnce(&Superblock) -> Result<TcpListener, ServeError>,
+    ) -> Result<Self, ServeError> {
+        let file = DataFile::open(&options.data)?;
+        let superblock = read_superblock(&file)?;
+        if options.addresses.len() != usize::from(superblock.replica_count) {
+            let (addresses, replicas) = (options.addresses.len(), superblock.replica_count);
+            return Err(ServeError::Addresses { addresses, replicas });
+        }
+        let listener = listen(&superblock)?;
+        let address = listener.local_addr()?;
+        let Superblock { cluster, replica, .. } = superblock;
+        let metrics = Arc::new(Metrics::new(cluster.0, replica.0));
+        if let Some(port) = options.metrics {
+            let bound = metrics::serve(Arc::clone(&metrics), port).map_err(|error| ServeError::Metrics(port, error))?;
+            tracing::info!("metrics at http://{bound}/metrics");
+        }
+        let speaker = Speaker::Replica(replica);
+        let limits = limits(options, &superblock);
+        let network =
+            TcpNetwork::new(TcpConfig::new(cluster, speaker, options.addresses.clone(), limits), Some(listener))?;
+        let disk = SyncDisk::new(file)?;
+        let words = "plain system calls and fdatasync".to_owned();
+        tracing::info!(cluster = cluster.0, replica = replica.0, %address, disk = words, "serving");
+        let disk = TimedDisk::new(disk, metrics.durable_write_latency.clone());
+        let process = Replica::new(config(options, &superblock), application);
+        let runner = Runner::new(process, network, disk)?;
+        Ok(Self { runner, meter: Meter::new(metrics), disk: words, address })
+    }
+
+    /// Where it listens.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves for ever.
+    ///
+    /// # Errors
+    /// If the replica can serve no longer.
+    pub fn run(&mut self) -> Result<(), Stop> {
+        self.run_until(&AtomicBool::new(false))
+    }
+
+    /// Serves until `stop` is set, which is looked at a few times a second.
+    ///
+    /// # Errors
+    /// If the replica can serve no longer.
+    pub fn run_until(&mut self, stop: &AtomicBool) -> Result<(), Stop> {
+        while !stop.load(Ordering::Relaxed) {
+            self.runner.turn(&mut self.meter)?;
+            self.answer_operators();
+            let counts = self.runner.network().counts();
+            self.meter.publish(self.runner.process(), counts);
+        }
+        Ok(())
+    }
+
+    fn answer_operators(&mut self) {
+        while let Some(operator) = self.runner.network().asked() {
+            let counts = self.runner.network().counts();
+            let status = Status::of(self.runner.process(), SystemClock.monotonic(), &self.disk, &counts);
+            let answer = serde_json::to_vec(&status).expect("a status has no map with keys that are no text");
+            chronon::env::Network::send(self.runner.network(), operator, Frame::new(answer));
+        }
+    }
+}
+
+/// What a connection may hold: in any case a few of the largest frames.
+fn limits(options: &Options, superblock: &Superblock) -> Limits {
+    let frame_size_max = superblock.layout.message_size_max.max(FRAME_SIZE_MIN);
+    Limits { frame_size_max, queue_bytes_max: options.queue_bytes_max.max(4 * frame_size_max as usize) }
+}
+
+fn config(options: &Options, superblock: &Superblock) -> Config {
+    let Superblock { cluster, replica, replica_count, layout, .. } = *superblock;
+    Config {
+        pipeline: options.pipeline,
+        company: options.company,
+        requests_max: options.requests_max,
+        clients_max: options.clients_max,
+        timeouts: options.timeouts,
+        ..Config::new(cluster, replica, replica_count, layout)
+    }
+}
+
+/// What the data file says of itself, if enough of it is whole.
+fn read_superblock(file: &DataFile) -> Result<Superblock, ServeError> {
+    let path = || file.path().to_owned();
+    let mut copies = Vec::new();
+    for copy in 0..SUPERBLOCK_COPIES {
+        let mut bytes = vec![0; SUPERBLOCK_COPY_SIZE as usize];
+        let offset = u64::from(copy) * u64::from(SUPERBLOCK_COPY_SIZE);
+        copies.push(file.file().read_exact_at(&mut bytes, offset).is_ok().then_some(bytes));
+    }
+    let copies = [0, 1, 2, 3].map(|copy: usize| copies[copy].as_deref());
+    let superblock = Superblock::open(copies).map_err(|error| ServeError::Superblock(path(), error))?;
+    let (size, expected) = (file.size(), superblock.layout.size());
+    if size != expected {
+        return Err(ServeError::Size { path: path(), size, expected });
+    }
+    Ok(superblock)
+}

@@ -1,0 +1,237 @@
+//! How a replica is: what it says of itself when an operator asks.
+//!
+//! The question is a connection that opens as an operator's, and the answer one frame of JSON. Fields may be added; none
+//! changes its meaning.
+
+use std::{
+    fmt,
+    io::{self, Read, Write},
+    net::{SocketAddr, TcpStream},
+    time::{Duration, Instant},
+};
+
+use chronon::{
+    app::application::Application,
+    replica::Replica,
+    types::Instant as Monotonic,
+    vsr::{self, Vsr},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::tcp::{HELLO_SIZE, TcpCounts, operator_hello};
+
+/// The longest answer that is read.
+const ANSWER_SIZE_MAX: u32 = 1 << 20;
+
+/// What a replica says of itself.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// The program's version.
+    pub version: String,
+    /// Which cluster it is of.
+    pub cluster: u64,
+    /// Which replica it is.
+    pub replica: u8,
+    /// How many replicas the cluster has.
+    pub replicas: u8,
+    /// What it is doing.
+    pub state: State,
+    /// The view that it is in, or on its way to.
+    pub view: u64,
+    /// The view whose log it has.
+    pub log_view: u64,
+    /// The primary of the view.
+    pub primary: u8,
+    /// The last op of its log.
+    pub op: u64,
+    /// How far it knows the log to be committed.
+    pub commit: u64,
+    /// The last op that it executed.
+    pub applied: u64,
+    /// How many committed ops it has not executed.
+    pub lag: u64,
+    /// How many ops the journal holds, and so how many there can be.
+    pub journal_slots: u32,
+    /// The largest message, in bytes.
+    pub message_size_max: u32,
+    /// The clock that a majority agrees on, as offsets to this machine's own, in nanoseconds; nothing without a majority.
+    pub clock_offset_ns: Option<(i64, i64)>,
+    /// How it reads and writes its data file.
+    pub disk: String,
+    /// Sessions of clients.
+    pub sessions: u64,
+    /// What waits where.
+    pub queues: Vec<Queue>,
+    /// Of connections and frames.
+    pub network: Network,
+}
+
+/// What a replica is doing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// It reads its data file.
+    Recovering,
+    /// It is the primary of its view.
+    Primary,
+    /// It follows the primary of its view.
+    Backup,
+    /// It is between views, or waits to be let into one.
+    ViewChange,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Recovering => "recovering",
+            Self::Primary => "primary",
+            Self::Backup => "backup",
+            Self::ViewChange => "view change",
+        })
+    }
+}
+
+/// Something that waits.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Queue {
+    /// What waits.
+    pub name: String,
+    /// How many.
+    pub length: u64,
+    /// How many at most.
+    pub limit: u64,
+}
+
+/// Of connections and frames since the start: see [`TcpCounts`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "TcpCounts has them")]
+pub struct Network {
+    pub connections: u64,
+    pub greeted: u64,
+    pub ended: u64,
+    pub refused: u64,
+    pub frames_received: u64,
+    pub frames_sent: u64,
+    pub frames_dropped: u64,
+}
+
+impl Status {
+    /// Of a replica, at `now` on its clock.
+    pub fn of<A: Application>(replica: &Replica<A>, now: Monotonic, disk: &str, network: &TcpCounts) -> Self {
+        let vsr = replica.vsr();
+        let config = vsr.config();
+        let (commit, applied) = (vsr.commit_max().0, vsr.applied().0);
+        let queue = |(name, length, limit): (&str, u64, u64)| Queue { name: name.to_owned(), length, limit };
+        Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            cluster: config.cluster.0,
+            replica: config.replica.0,
+            replicas: config.replica_count,
+            state: state(vsr),
+            view: vsr.view().0,
+            log_view: vsr.log_view().0,
+            primary: vsr.primary_of_view().0,
+            op: vsr.log().head().0,
+            commit,
+            applied,
+            lag: commit.saturating_sub(applied),
+            journal_slots: config.layout.slot_count,
+            message_size_max: config.layout.message_size_max,
+            clock_offset_ns: vsr.clock_interval(now).map(|(low, high)| (narrow(low), narrow(high))),
+            disk: disk.to_owned(),
+            sessions: vsr.sessions().len() as u64,
+            queues: vsr.queues().map(queue).to_vec(),
+            network: Network {
+                connections: network.greeted.saturating_sub(network.ended),
+                greeted: network.greeted,
+                ended: network.ended,
+                refused: network.refused,
+                frames_received: network.received,
+                frames_sent: network.sent,
+                frames_dropped: network.dropped,
+            },
+        }
+    }
+}
+
+fn state(vsr: &Vsr) -> State {
+    match vsr.status() {
+        vsr::Status::Booting => State::Recovering,
+        vsr::Status::ViewChange => State::ViewChange,
+        vsr::Status::Normal if vsr.is_primary() => State::Primary,
+        vsr::Status::Normal => State::Backup,
+    }
+}
+
+fn narrow(offset_ns: i128) -> i64 {
+    i64::try_from(offset_ns).unwrap_or(if offset_ns < 0 { i64::MIN } else { i64::MAX })
+}
+
+/// Why a replica did not say how it is.
+#[derive(Debug)]
+pub enum AskError {
+    /// It cannot be reached, or says nothing.
+    Unreachable(SocketAddr, io::Error),
+    /// Whoever listens there is no replica, or one of another version.
+    Foreign(SocketAddr),
+}
+
+impl fmt::Display for AskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable(address, error) => write!(f, "no replica answers at {address}: {error}"),
+            Self::Foreign(address) => write!(f, "whoever listens at {address} is no replica of this version"),
+        }
+    }
+}
+
+impl std::error::Error for AskError {}
+
+/// Asks the replica at `address` how it is.
+///
+/// # Errors
+/// If it does not answer within `patience`, or if whoever answers is no replica.
+pub fn ask(address: SocketAddr, patience: Duration) -> Result<Status, AskError> {
+    let answer = exchange(address, patience).map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidData => AskError::Foreign(address),
+        _ => AskError::Unreachable(address, error),
+    })?;
+    serde_json::from_slice(&answer).map_err(|_| AskError::Foreign(address))
+}
+
+fn exchange(address: SocketAddr, patience: Duration) -> io::Result<Vec<u8>> {
+    let began = Instant::now();
+    let left = || match patience.checked_sub(began.elapsed()) {
+        Some(left) if !left.is_zero() => Ok(left),
+        _ => Err(io::Error::from(io::ErrorKind::TimedOut)),
+    };
+    let mut stream = TcpStream::connect_timeout(&address, patience)?;
+    stream.write_all(&operator_hello())?;
+    let mut read = |bytes: &mut [u8]| {
+        let mut filled = 0;
+        while filled < bytes.len() {
+            stream.set_read_timeout(Some(left()?))?;
+            match stream.read(&mut bytes[filled..]) {
+                Ok(0) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => left().map(|_| ())?,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    };
+    let (mut hello, mut length) = ([0; HELLO_SIZE], [0; 4]);
+    read(&mut hello)?;
+    if !hello.starts_with(&operator_hello()[..8]) {
+        return Err(io::Error::from(io::ErrorKind::InvalidData));
+    }
+    read(&mut length)?;
+    let length = u32::from_le_bytes(length);
+    if length > ANSWER_SIZE_MAX {
+        return Err(io::Error::from(io::ErrorKind::InvalidData));
+    }
+    let mut answer = vec![0; length as usize];
+    read(&mut answer)?;
+    Ok(answer)
+}

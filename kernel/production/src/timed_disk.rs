@@ -1,0 +1,56 @@
+//! A disk that says how long its durable writes took.
+
+use std::{collections::BTreeMap, io, os::fd::BorrowedFd, time::Instant};
+
+use chronon::{
+    env::{DiskOperation, VirtualDisk},
+    process::{Completion, Token},
+};
+use prometheus_client::metrics::histogram::Histogram;
+
+use crate::disk::HostDisk;
+
+/// A disk whose durable writes and barriers are timed, from when they were submitted to when their end was seen.
+pub(crate) struct TimedDisk<D> {
+    disk: D,
+    /// By token: a process that names two operations alike has the later one timed.
+    began: BTreeMap<Token, Instant>,
+    latency: Histogram,
+}
+
+impl<D> TimedDisk<D> {
+    pub(crate) const fn new(disk: D, latency: Histogram) -> Self {
+        Self { disk, began: BTreeMap::new(), latency }
+    }
+}
+
+impl<D: VirtualDisk> VirtualDisk for TimedDisk<D> {
+    fn submit(&mut self, token: Token, operation: DiskOperation) {
+        if matches!(operation, DiskOperation::Barrier | DiskOperation::Write { durable: true, .. }) {
+            self.began.insert(token, Instant::now());
+        }
+        self.disk.submit(token, operation);
+    }
+
+    fn poll(&mut self) -> Option<Completion> {
+        let completion = self.disk.poll()?;
+        if let Some(began) = self.began.remove(&completion.token) {
+            self.latency.observe(began.elapsed().as_secs_f64());
+        }
+        Some(completion)
+    }
+}
+
+impl<D: HostDisk> HostDisk for TimedDisk<D> {
+    fn flush(&mut self) -> io::Result<()> {
+        self.disk.flush()
+    }
+
+    fn wake(&self) -> BorrowedFd<'_> {
+        self.disk.wake()
+    }
+
+    fn quiet(&mut self) {
+        self.disk.quiet();
+    }
+}

@@ -1,0 +1,150 @@
+//! A replica that serves, and the data files, addresses and ports that it does not serve with.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    os::unix::fs::FileExt,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use chronon::{
+    app::kv::Kv,
+    storage::{layout::Layout, superblock},
+    types::{ClusterId, ReplicaId},
+};
+use chronon_production::{
+    DataFile,
+    serve::{Options, ServeError, Server},
+    status::{self, State, Status},
+};
+
+const CLUSTER: ClusterId = ClusterId(0xC1);
+const LAYOUT: Layout = Layout { slot_count: 64, message_size_max: 64 * 1024 };
+/// No test waits so long for anything unless it fails.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A data file of its own for each test: replica 0 of `replica_count`.
+fn data_file(name: &str, replica: u8, replica_count: u8) -> PathBuf {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("serve-{name}-{replica}"));
+    let _ = std::fs::remove_file(&path);
+    let blocks = superblock::format(CLUSTER, ReplicaId(replica), replica_count, 1, LAYOUT);
+    DataFile::create(&path, LAYOUT.size(), &blocks).unwrap();
+    path
+}
+
+fn somewhere() -> SocketAddr {
+    "127.0.0.1:0".parse().unwrap()
+}
+
+fn refusal(options: &Options) -> ServeError {
+    match Server::open(Kv, options) {
+        Ok(_) => panic!("it serves"),
+        Err(error) => error,
+    }
+}
+
+/// Asks again until what is said is as it should be.
+fn ask_until(address: SocketAddr, what: &str, reached: impl Fn(&Status) -> bool) -> Status {
+    let began = Instant::now();
+    loop {
+        let said = status::ask(address, Duration::from_secs(5));
+        match said {
+            Ok(status) if reached(&status) => return status,
+            _ => assert!(began.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}: {said:?}"),
+        }
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn three_replicas_find_each_other_and_say_how_they_are() {
+    let listeners: Vec<_> = (0..3).map(|_| TcpListener::bind(somewhere()).unwrap()).collect();
+    let addresses: Vec<_> = listeners.iter().map(|listener| listener.local_addr().unwrap()).collect();
+    let stop = Arc::new(AtomicBool::new(false));
+    let threads: Vec<_> = (0_u8..)
+        .zip(listeners)
+        .map(|(replica, listener)| {
+            let options = Options::new(data_file("three", replica, 3), addresses.clone());
+            let stop = Arc::clone(&stop);
+            std::thread::spawn(move || {
+                Server::open_on(Kv, &options, listener).unwrap().run_until(&stop).unwrap();
+                std::fs::remove_file(&options.data).unwrap();
+            })
+        })
+        .collect();
+    for (replica, address) in addresses.iter().enumerate() {
+        let status = ask_until(*address, "all in one view with an agreed clock", |status| {
+            matches!(status.state, State::Primary | State::Backup) && status.clock_offset_ns.is_some()
+        });
+        assert_eq!((status.cluster, usize::from(status.replica), status.replicas), (CLUSTER.0, replica, 3));
+        assert_eq!(status.state == State::Primary, status.primary == status.replica);
+        assert_eq!((status.journal_slots, status.message_size_max), (LAYOUT.slot_count, LAYOUT.message_size_max));
+    }
+    stop.store(true, Ordering::Relaxed);
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+}
+
+#[test]
+fn addresses_must_be_as_many_as_replicas() {
+    let path = data_file("addresses", 0, 3);
+    let error = refusal(&Options::new(&path, vec![somewhere(); 2]));
+    assert_eq!(error.to_string(), "2 addresses for 3 replicas: give one for each, in their order");
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn a_port_that_is_taken_is_named() {
+    let path = data_file("port", 0, 1);
+    let taken = TcpListener::bind(somewhere()).unwrap();
+    let address = taken.local_addr().unwrap();
+    let error = refusal(&Options::new(&path, vec![address])).to_string();
+    assert!(error.starts_with(&format!("cannot listen on {address}: ")), "{error}");
+    let options = Options { metrics: Some(address), ..Options::new(&path, vec![somewhere()]) };
+    let error = refusal(&options).to_string();
+    assert!(error.starts_with(&format!("cannot serve metrics on {address}: ")), "{error}");
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn a_data_file_that_is_served_from_is_served_from_once() {
+    let path = data_file("twice", 0, 1);
+    let options = Options::new(&path, vec![somewhere()]);
+    let serving = Server::open(Kv, &options).unwrap();
+    let error = refusal(&options);
+    assert!(matches!(error, ServeError::DataFile(_)), "{error}");
+    assert!(error.to_string().contains(&format!("in use by process {}", std::process::id())), "{error}");
+    drop(serving);
+    Server::open(Kv, &options).unwrap();
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn a_replica_that_forgot_what_it_promised_does_not_serve() {
+    let path = data_file("forgot", 0, 1);
+    let file = std::fs::File::options().write(true).open(&path).unwrap();
+    let options = Options::new(&path, vec![somewhere()]);
+    for copy in 0..2 {
+        file.write_all_at(&[0x55; 100], copy * 8192 + 1000).unwrap();
+    }
+    // Two good copies of four agree.
+    Server::open(Kv, &options).unwrap();
+    file.write_all_at(&[0x55; 100], 2 * 8192 + 1000).unwrap();
+    let error = refusal(&options);
+    assert!(matches!(error, ServeError::Superblock(..)), "{error}");
+    assert!(error.to_string().contains("no two copies of the superblock agree"), "{error}");
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn a_data_file_that_was_cut_short_is_not_served_from() {
+    let path = data_file("cut", 0, 1);
+    let file = std::fs::File::options().write(true).open(&path).unwrap();
+    file.set_len(LAYOUT.size() - 4096).unwrap();
+    let error = refusal(&Options::new(&path, vec![somewhere()]));
+    assert!(matches!(error, ServeError::Size { expected, .. } if expected == LAYOUT.size()), "{error}");
+    std::fs::remove_file(path).unwrap();
+}
