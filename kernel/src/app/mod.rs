@@ -5,6 +5,8 @@
 
 pub mod application;
 
+pub mod bank;
+
 pub mod executor;
 
 pub mod kv;
