@@ -8,6 +8,7 @@
 pub mod clock;
 pub mod data_file;
 pub mod disk;
+pub mod local;
 mod meter;
 mod metrics;
 pub mod runner;

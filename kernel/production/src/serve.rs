@@ -18,7 +18,7 @@ use std::{
     fmt, io,
     net::{SocketAddr, TcpListener},
     os::unix::fs::FileExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -301,6 +301,11 @@ fn config(options: &Options, superblock: &Superblock) -> Config {
         timeouts: options.timeouts,
         ..Config::new(cluster, replica, replica_count, layout)
     }
+}
+
+/// What the data file of that name says of itself, if there is one that says anything.
+pub(crate) fn superblock_of(path: &Path) -> Option<Superblock> {
+    read_superblock(&DataFile::open_to_read(path).ok()?).ok()
 }
 
 /// What the data file says of itself, if enough of it is whole.

@@ -4,10 +4,6 @@ use std::{
     net::{SocketAddr, TcpListener},
     os::unix::fs::FileExt,
     path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
     time::{Duration, Instant},
 };
 
@@ -18,6 +14,7 @@ use chronon::{
 };
 use chronon_production::{
     DataFile,
+    local::LocalCluster,
     serve::{Options, ServeError, Server},
     status::{self, State, Status},
 };
@@ -62,30 +59,33 @@ fn ask_until(address: SocketAddr, what: &str, reached: impl Fn(&Status) -> bool)
 
 #[test]
 fn three_replicas_find_each_other_and_say_how_they_are() {
-    let listeners: Vec<_> = (0..3).map(|_| TcpListener::bind(somewhere()).unwrap()).collect();
-    let addresses: Vec<_> = listeners.iter().map(|listener| listener.local_addr().unwrap()).collect();
-    let stop = Arc::new(AtomicBool::new(false));
-    let threads: Vec<_> = (0_u8..)
-        .zip(listeners)
-        .map(|(replica, listener)| {
-            let options = Options::new(data_file("three", replica, 3), addresses.clone());
-            let stop = Arc::clone(&stop);
-            std::thread::spawn(move || {
-                Server::open_on(Kv, &options, listener).unwrap().run_until(&stop).unwrap();
-                std::fs::remove_file(&options.data).unwrap();
-            })
-        })
-        .collect();
-    for (replica, address) in addresses.iter().enumerate() {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("serve-three");
+    let _ = std::fs::remove_dir_all(&folder);
+    let start = || LocalCluster::start(&Kv, &folder, 3, LAYOUT, |_| {}).unwrap();
+    let cluster = start();
+    all_in_one_view(&cluster);
+    let number = cluster.cluster();
+    drop(cluster);
+    let again = start();
+    assert_eq!(again.cluster(), number, "its files were there");
+    all_in_one_view(&again);
+    let twice = LocalCluster::start(&Kv, &folder, 3, LAYOUT, |_| {}).err().map(|error| error.to_string());
+    assert!(twice.is_some_and(|error| error.contains("in use by process")));
+    assert_eq!(again.wait(Duration::ZERO), None);
+    drop(again);
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+fn all_in_one_view(cluster: &LocalCluster) {
+    for (replica, address) in cluster.addresses().iter().enumerate() {
         let status = ask_until(*address, "all in one view with an agreed clock", |status| {
             matches!(status.state, State::Primary | State::Backup) && status.clock_offset_ns.is_some()
         });
-        assert_eq!((status.cluster, usize::from(status.replica), status.replicas), (CLUSTER.0, replica, 3));
+        let identity = (status.cluster, usize::from(status.replica), status.replicas);
+        assert_eq!(identity, (cluster.cluster().0, replica, 3));
         assert_eq!(status.state == State::Primary, status.primary == status.replica);
         assert_eq!((status.journal_slots, status.message_size_max), (LAYOUT.slot_count, LAYOUT.message_size_max));
     }
-    stop.store(true, Ordering::Relaxed);
-    threads.into_iter().for_each(|thread| thread.join().unwrap());
 }
 
 #[test]
