@@ -3,7 +3,7 @@
 //! A process cannot tell these from the simulated ones, and one conformance suite (`chronon_sim::conformance`) holds both to
 //! the same contracts. Nothing here knows a protocol.
 //!
-//! Deliberately absent so far: io_uring, and a program that serves.
+//! Deliberately absent so far: a program that serves.
 
 pub mod clock;
 pub mod data_file;
@@ -17,8 +17,11 @@ pub mod status;
 pub mod sync_disk;
 pub mod tcp;
 mod timed_disk;
+pub mod uring;
 
 pub use clock::SystemClock;
 pub use data_file::{DataFile, DataFileError};
+pub use disk::{Disk, DiskChoice, HostDisk};
 pub use sync_disk::SyncDisk;
 pub use tcp::TcpNetwork;
+pub use uring::{DurableMode, IoUringDisk};

@@ -28,7 +28,10 @@ use rustix::{
     io::{Errno, preadv, pwritev},
 };
 
-use crate::data_file::DataFile;
+use crate::{
+    data_file::DataFile,
+    disk::{HostDisk, check},
+};
 
 /// The most operations that share a sync.
 const BATCH_MAX: usize = 256;
@@ -61,18 +64,6 @@ impl SyncDisk {
         let worker = thread.spawn(move || worker.work(&received))?;
         Ok(Self { size, requests: Some(requests), completions, wake, worker: Some(worker) })
     }
-
-    /// Becomes readable when an operation ends: what a host waits for, besides its sockets. Reading it is up to
-    /// [`SyncDisk::quiet`].
-    pub fn wake(&self) -> BorrowedFd<'_> {
-        self.wake.as_fd()
-    }
-
-    /// Forgets that operations ended: called before [`VirtualDisk::poll`], so that what ends meanwhile wakes anew.
-    pub fn quiet(&self) {
-        // Nothing to read means that nothing ended.
-        let _ = rustix::io::read(&self.wake, &mut [0; 8]);
-    }
 }
 
 impl VirtualDisk for SyncDisk {
@@ -86,6 +77,22 @@ impl VirtualDisk for SyncDisk {
 
     fn poll(&mut self) -> Option<Completion> {
         self.completions.try_recv().ok()
+    }
+}
+
+impl HostDisk for SyncDisk {
+    /// The worker begins by itself.
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+
+    fn wake(&self) -> BorrowedFd<'_> {
+        self.wake.as_fd()
+    }
+
+    fn quiet(&mut self) {
+        // Nothing to read means that nothing ended.
+        let _ = rustix::io::read(&self.wake, &mut [0; 8]);
     }
 }
 
@@ -213,23 +220,6 @@ fn retried<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
             result => return result,
         }
     }
-}
-
-fn check(operation: &DiskOperation, size: u64) {
-    let (offset, length) = match operation {
-        DiskOperation::Read { offset, length } => (*offset, u64::from(*length)),
-        DiskOperation::Write { offset, data, .. } => (*offset, data.len().next_multiple_of(SECTOR_SIZE) as u64),
-        DiskOperation::Barrier => return,
-    };
-    let sector = SECTOR_SIZE as u64;
-    assert!(
-        offset.is_multiple_of(sector) && length.is_multiple_of(sector) && length > 0,
-        "{length} bytes at {offset}: offsets and lengths are multiples of the sector, {sector} bytes, and not zero"
-    );
-    assert!(
-        offset.checked_add(length).is_some_and(|end| end <= size),
-        "{length} bytes at {offset} lie beyond the end of the file, which has {size}"
-    );
 }
 
 #[cfg(test)]

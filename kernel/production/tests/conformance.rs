@@ -12,7 +12,7 @@ use chronon::{
     types::{ClusterId, NodeId, ReplicaId},
 };
 use chronon_production::{
-    DataFile, SyncDisk, SystemClock, TcpNetwork,
+    DataFile, Disk, DiskChoice, DurableMode, HostDisk, SystemClock, TcpNetwork,
     tcp::{Limits, Speaker, TcpConfig},
 };
 use chronon_sim::conformance::{
@@ -58,20 +58,23 @@ impl Drop for Scratch {
     }
 }
 
-struct SyncRig {
+/// A disk as a host drives it.
+struct HostRig {
     scratch: Scratch,
-    disk: Option<SyncDisk>,
+    choice: DiskChoice,
+    mode: DurableMode,
+    disk: Option<Disk>,
 }
 
-impl SyncRig {
-    fn new(name: &str) -> Self {
-        let scratch = Scratch::new(name, DISK_CAPACITY_MIN);
-        let disk = Some(SyncDisk::new(scratch.open()).expect("a thread"));
-        Self { scratch, disk }
+impl HostRig {
+    fn new(name: &str, choice: DiskChoice, mode: DurableMode) -> Self {
+        let mut rig = Self { scratch: Scratch::new(name, DISK_CAPACITY_MIN), choice, mode, disk: None };
+        rig.reopen();
+        rig
     }
 }
 
-impl DiskRig for SyncRig {
+impl DiskRig for HostRig {
     fn disk(&mut self) -> &mut dyn VirtualDisk {
         self.disk.as_mut().expect("it is open")
     }
@@ -81,25 +84,44 @@ impl DiskRig for SyncRig {
     }
 
     fn wait(&mut self) {
+        self.disk.as_mut().expect("it is open").flush().expect("the system takes what is submitted");
         sleep(Duration::from_micros(200));
     }
 
     fn reopen(&mut self) {
         // The lock goes with the disk.
         self.disk = None;
-        self.disk = Some(SyncDisk::new(self.scratch.open()).expect("a thread"));
+        let (disk, why) = Disk::open(self.scratch.open(), self.choice, self.mode).unwrap_or_else(|why| panic!("{why}"));
+        assert_eq!(why, None, "the disk that is tested is the one that was chosen");
+        self.disk = Some(disk);
     }
 }
 
 #[test]
 fn the_sync_disk_keeps_the_contract() {
-    check_disk(&mut SyncRig::new("sync-disk"));
+    check_disk(&mut HostRig::new("sync-disk", DiskChoice::Sync, DurableMode::DataSync));
+}
+
+#[test]
+fn the_ring_keeps_the_contract_when_a_write_syncs_itself() {
+    check_disk(&mut HostRig::new("data-sync", DiskChoice::Uring, DurableMode::DataSync));
+}
+
+#[test]
+fn the_ring_keeps_the_contract_when_a_sync_is_linked_to_a_write() {
+    check_disk(&mut HostRig::new("linked-sync", DiskChoice::Uring, DurableMode::LinkedSync));
 }
 
 #[test]
 #[should_panic(expected = "multiples of the sector")]
 fn the_sync_disk_refuses_half_a_sector() {
-    submit_unaligned(&mut SyncRig::new("sync-disk-unaligned"));
+    submit_unaligned(&mut HostRig::new("sync-disk-unaligned", DiskChoice::Sync, DurableMode::DataSync));
+}
+
+#[test]
+#[should_panic(expected = "multiples of the sector")]
+fn the_ring_refuses_half_a_sector() {
+    submit_unaligned(&mut HostRig::new("uring-unaligned", DiskChoice::Uring, DurableMode::DataSync));
 }
 
 /// Three replicas on loopback, all in this thread.
