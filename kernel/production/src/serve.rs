@@ -40,13 +40,14 @@ use chronon::{
 use crate::{
     clock::SystemClock,
     data_file::{DataFile, DataFileError},
+    disk::{self, Disk, DiskChoice},
     meter::Meter,
     metrics::{self, Metrics},
     runner::{Runner, Stop},
     status::Status,
-    sync_disk::SyncDisk,
     tcp::{Limits, Speaker, TcpConfig, TcpNetwork},
     timed_disk::TimedDisk,
+    uring::DurableMode,
 };
 
 /// No frame that replicas exchange is larger than this or than the largest message.
@@ -63,6 +64,10 @@ pub struct Options {
     pub listen: Option<SocketAddr>,
     /// Where metrics are scraped from; nowhere if none.
     pub metrics: Option<SocketAddr>,
+    /// Which disk.
+    pub disk: DiskChoice,
+    /// How durable writes are made so over io_uring.
+    pub durable: DurableMode,
     /// Prepares in flight at once: see [`Config::pipeline`].
     pub pipeline: u32,
     /// How many requests wait for company: see [`Config::company`].
@@ -85,6 +90,8 @@ impl Options {
             addresses,
             listen: None,
             metrics: None,
+            disk: DiskChoice::default(),
+            durable: DurableMode::default(),
             pipeline: 8,
             company: 3,
             requests_max: 4096,
@@ -124,6 +131,8 @@ pub enum ServeError {
     Listen(SocketAddr, io::Error),
     /// The metrics' port cannot be had.
     Metrics(SocketAddr, io::Error),
+    /// There is no disk over the data file.
+    Disk(disk::OpenError),
     /// The system refused something else.
     System(io::Error),
 }
@@ -151,6 +160,7 @@ impl fmt::Display for ServeError {
             Self::Metrics(address, error) => {
                 write!(f, "cannot serve metrics on {address}: {error}; choose another port")
             }
+            Self::Disk(error) => error.fmt(f),
             Self::System(error) => write!(f, "the system refused: {error}"),
         }
     }
@@ -160,6 +170,7 @@ impl std::error::Error for ServeError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::DataFile(error) => Some(error),
+            Self::Disk(error) => Some(error),
             Self::Unreadable(_, error) | Self::Listen(_, error) | Self::Metrics(_, error) | Self::System(error) => {
                 Some(error)
             }
@@ -174,6 +185,12 @@ impl From<DataFileError> for ServeError {
     }
 }
 
+impl From<disk::OpenError> for ServeError {
+    fn from(error: disk::OpenError) -> Self {
+        Self::Disk(error)
+    }
+}
+
 impl From<io::Error> for ServeError {
     fn from(error: io::Error) -> Self {
         Self::System(error)
@@ -182,10 +199,10 @@ impl From<io::Error> for ServeError {
 
 /// A replica that can serve: its file is open and locked, its port is taken.
 pub struct Server<A: Application> {
-    runner: Runner<Replica<A>, TimedDisk<SyncDisk>>,
+    runner: Runner<Replica<A>, TimedDisk<Disk>>,
     meter: Meter,
     /// How the disk is used, in words.
-    disk: String,
+    disk: &'static str,
     address: SocketAddr,
 }
 
@@ -239,8 +256,15 @@ impl<A: Application> Server<A> {
         let limits = limits(options, &superblock);
         let network =
             TcpNetwork::new(TcpConfig::new(cluster, speaker, options.addresses.clone(), limits), Some(listener))?;
-        let disk = SyncDisk::new(file)?;
-        let words = "plain system calls and fdatasync".to_owned();
+        let (disk, why) = Disk::open(file, options.disk, options.durable)?;
+        if let Some(why) = why {
+            tracing::warn!("{why}");
+        }
+        let words = match (&disk, options.durable) {
+            (Disk::Sync(_), _) => "plain system calls",
+            (Disk::Uring(_), DurableMode::DataSync) => "io_uring, data-synchronous writes",
+            (Disk::Uring(_), DurableMode::LinkedSync) => "io_uring, linked syncs",
+        };
         tracing::info!(cluster = cluster.0, replica = replica.0, %address, disk = words, "serving");
         let disk = TimedDisk::new(disk, metrics.durable_write_latency.clone());
         let process = Replica::new(config(options, &superblock), application);
@@ -278,7 +302,7 @@ impl<A: Application> Server<A> {
     fn answer_operators(&mut self) {
         while let Some(operator) = self.runner.network().asked() {
             let counts = self.runner.network().counts();
-            let status = Status::of(self.runner.process(), SystemClock.monotonic(), &self.disk, &counts);
+            let status = Status::of(self.runner.process(), SystemClock.monotonic(), self.disk, &counts);
             let answer = serde_json::to_vec(&status).expect("a status has no map with keys that are no text");
             chronon::env::Network::send(self.runner.network(), operator, Frame::new(answer));
         }
