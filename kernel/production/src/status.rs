@@ -16,6 +16,7 @@ use chronon::{
     types::Instant as Monotonic,
     vsr::{self, Vsr},
 };
+use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 use crate::tcp::{HELLO_SIZE, TcpCounts, operator_hello};
@@ -28,6 +29,10 @@ const ANSWER_SIZE_MAX: u32 = 1 << 20;
 pub struct Status {
     /// The program's version.
     pub version: String,
+    /// Its process's number.
+    pub process: u32,
+    /// The CPU time that its process used so far, in microseconds: of all replicas together, if it runs several.
+    pub cpu_us: u64,
     /// Which cluster it is of.
     pub cluster: u64,
     /// Which replica it is.
@@ -124,6 +129,8 @@ impl Status {
         let queue = |(name, length, limit): (&str, u64, u64)| Queue { name: name.to_owned(), length, limit };
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            process: std::process::id(),
+            cpu_us: cpu_us(),
             cluster: config.cluster.0,
             replica: config.replica.0,
             replicas: config.replica_count,
@@ -161,6 +168,13 @@ fn state(vsr: &Vsr) -> State {
         vsr::Status::Normal if vsr.is_primary() => State::Primary,
         vsr::Status::Normal => State::Backup,
     }
+}
+
+fn cpu_us() -> u64 {
+    let used = clock_gettime(ClockId::ProcessCPUTime);
+    // Time that was used is not negative.
+    let number = |part: i64| u64::try_from(part).unwrap_or_default();
+    number(used.tv_sec).saturating_mul(1_000_000).saturating_add(number(used.tv_nsec) / 1_000)
 }
 
 fn narrow(offset_ns: i128) -> i64 {
