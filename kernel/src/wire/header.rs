@@ -292,6 +292,13 @@ impl Header {
         })
     }
 
+    /// The client that a frame names, unverified: whose it is to judge, where one place takes the frames of many. None if it
+    /// is too short to be a frame.
+    pub fn client_of(frame: &[u8]) -> Option<ClientId> {
+        let (layout, _) = Layout::ref_from_prefix(frame).ok()?;
+        Some(ClientId(layout.client.get()))
+    }
+
     /// This header over `body`: size and both checksums set.
     ///
     /// # Panics

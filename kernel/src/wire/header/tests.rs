@@ -126,6 +126,14 @@ fn every_truncation_of_a_header_is_short() {
 }
 
 #[test]
+fn whose_a_frame_is_can_be_told_without_judging_it() {
+    let bytes = distinct().sealed(b"body").encode();
+    assert_eq!(Header::client_of(&bytes), Some(distinct().client));
+    assert_eq!(Header::client_of(&[&bytes[..], b"body"].concat()), Some(distinct().client));
+    assert_eq!(Header::client_of(&bytes[..HEADER_SIZE - 1]), None);
+}
+
+#[test]
 fn every_single_flipped_bit_of_a_header_is_found() {
     let bytes = distinct().sealed(b"body").encode();
     for bit in 0..HEADER_SIZE * 8 {
