@@ -20,6 +20,7 @@ mod hello;
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     io,
+    mem::MaybeUninit,
     net::{SocketAddr, TcpListener, TcpStream},
     os::fd::{BorrowedFd, OwnedFd},
     time::{Duration, Instant},
@@ -31,7 +32,6 @@ use chronon::{
     types::{ClusterId, NodeId, ReplicaId},
 };
 use rustix::{
-    buffer::spare_capacity,
     event::{Timespec, epoll},
     io::Errno,
     net::{AddressFamily, SocketFlags, SocketType, connect, socket_with, sockopt},
@@ -133,8 +133,6 @@ pub struct TcpNetwork {
     inbox: VecDeque<(NodeId, Frame)>,
     /// Operators that were not answered yet.
     asked: VecDeque<NodeId>,
-    /// Room for what the system says.
-    events: Vec<epoll::Event>,
     looked_at: Instant,
     counts: TcpCounts,
 }
@@ -180,7 +178,6 @@ impl TcpNetwork {
             eager: BTreeSet::new(),
             inbox: VecDeque::new(),
             asked: VecDeque::new(),
-            events: Vec::with_capacity(EVENTS_MAX),
             looked_at: now - TICK,
             counts: TcpCounts::default(),
         })
@@ -204,20 +201,20 @@ impl TcpNetwork {
         self.keep_appointments();
         let patience = if self.inbox.is_empty() { patience.min(TICK) } else { Duration::ZERO };
         let timeout = Timespec { tv_sec: patience.as_secs() as i64, tv_nsec: patience.subsec_nanos().into() };
-        self.events.clear();
-        match epoll::wait(&self.epoll, spare_capacity(&mut self.events), Some(&timeout)) {
-            Ok(_) | Err(Errno::INTR) => {}
+        // On the stack: what the system says of a connection is no part of the network, which may go to another thread.
+        let mut room = [const { MaybeUninit::uninit() }; EVENTS_MAX];
+        let events = match epoll::wait(&self.epoll, &mut room, Some(&timeout)) {
+            Ok((events, _)) => events,
+            Err(Errno::INTR) => &mut [],
             Err(error) => return Err(error.into()),
-        }
-        let events = std::mem::take(&mut self.events);
-        for event in &events {
+        };
+        for event in events {
             match event.data.u64() {
                 LISTENER => self.accept(),
                 WATCHED => {}
                 number => self.on_ready(number, event.flags),
             }
         }
-        self.events = events;
         Ok(())
     }
 
