@@ -5,6 +5,7 @@
 //!
 //! Deliberately absent so far: a program that serves.
 
+pub mod client;
 pub mod clock;
 pub mod data_file;
 pub mod disk;

@@ -1,0 +1,337 @@
+//! Many sessions over one connection to each replica, without a thread: whoever owns them gives them turns.
+//!
+//! A request goes to a free session, the one that was used last, so that no more are registered than are needed; else it waits. An
+//! answer is for the session whose client it names. Nothing looks at all sessions: what there is to do is found by client, by
+//! alarm, or because a replica can be reached again.
+//!
+//! Invariants: as long as a request waits, every session is occupied; a request that was given to a session stays with it until
+//! it is settled, whether or not anybody still waits to hear of it; each tag comes out once.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    io,
+    net::SocketAddr,
+    os::fd::BorrowedFd,
+    time::Duration,
+};
+
+use chronon::{
+    app::{application::Rejection, executor},
+    client::{Client, ClientConfig, ClientProbe, Outcome},
+    env::{Clock, Network},
+    frame::Frame,
+    process::{Action, Actions},
+    types::{ClientId, ClusterId, Instant, NodeId},
+    vsr::quorum::REPLICAS_MAX,
+    wire::{HEADER_SIZE, Header, open},
+};
+
+use super::{
+    Answer, Cluster, ConnectError, Options, RequestError,
+    alarms::Alarms,
+    queue::{Queue, Waiting},
+};
+use crate::{
+    clock::SystemClock,
+    runner::random,
+    tcp::{Limits, Speaker, TcpConfig, TcpNetwork},
+};
+
+/// Many sessions, each with one request in flight, and the requests that wait for one. `T` names a request to its owner.
+pub struct Sessions<T> {
+    network: TcpNetwork,
+    clock: SystemClock,
+    cluster: ClusterId,
+    replica_count: u8,
+    payload_size_max: usize,
+    sessions: Vec<Session<T>>,
+    /// Whose an answer is.
+    by_client: BTreeMap<ClientId, u32>,
+    /// Sessions with nothing in flight, the one that was used last at the end.
+    free: Vec<u32>,
+    waiting: Queue<T>,
+    alarms: Alarms,
+    /// What could not be sent because the replica was not to be reached, by replica and session.
+    parked: BTreeMap<(NodeId, u32), Frame>,
+    done: VecDeque<(T, Result<Answer, RequestError>)>,
+    actions: Actions,
+}
+
+/// One session, or what will become one.
+struct Session<T> {
+    client: Client,
+    /// The client's, as it is in `by_client`.
+    id: ClientId,
+    asked: Option<Asked<T>>,
+    /// Where its frame waits to be sent to, if it does.
+    parked: Option<NodeId>,
+}
+
+/// A request that is in flight.
+struct Asked<T> {
+    /// Nobody waits to hear of it any more if none.
+    tag: Option<T>,
+    expiry: Instant,
+    length: usize,
+}
+
+impl<T> Session<T> {
+    /// When to look at it next.
+    fn alarm(&self) -> Option<Instant> {
+        let expiry = self.asked.as_ref().filter(|asked| asked.tag.is_some()).map(|asked| asked.expiry);
+        match (self.client.deadline(), expiry) {
+            (Some(deadline), Some(expiry)) => Some(deadline.min(expiry)),
+            (deadline, expiry) => deadline.or(expiry),
+        }
+    }
+}
+
+impl<T> Sessions<T> {
+    /// Sessions with the cluster whose replicas have these addresses, in their order. A cluster that `options` say nothing of is
+    /// asked, which blocks; nothing else does before the first [`Sessions::turn`].
+    ///
+    /// # Errors
+    /// If there is no such cluster, or if the system refuses.
+    pub fn connect(addresses: &[SocketAddr], options: &Options) -> Result<Self, ConnectError> {
+        if !(1..=usize::from(REPLICAS_MAX)).contains(&addresses.len()) {
+            return Err(ConnectError::Addresses(addresses.len()));
+        }
+        if options.sessions == 0 {
+            return Err(ConnectError::NoSessions);
+        }
+        let cluster = match options.cluster {
+            Some(cluster) => cluster,
+            None => Cluster::learn(addresses, options.patience)?,
+        };
+        let frame_size_max = cluster.message_size_max.max(HEADER_SIZE as u32);
+        // What waits to be sent is held by the sessions anyway; a few repetitions more are no matter.
+        let queue_bytes_max = (frame_size_max as usize + 4).saturating_mul(options.sessions as usize + 4);
+        let limits = Limits { frame_size_max, queue_bytes_max };
+        let config = TcpConfig::new(cluster.id, Speaker::Client, addresses.to_vec(), limits);
+        let mut sessions = Self {
+            network: TcpNetwork::new(config, None)?,
+            clock: SystemClock,
+            cluster: cluster.id,
+            replica_count: addresses.len() as u8,
+            payload_size_max: cluster.payload_size_max(),
+            sessions: Vec::new(),
+            by_client: BTreeMap::new(),
+            free: (0..options.sessions).rev().collect(),
+            waiting: Queue::new(options.queue_max),
+            alarms: Alarms::new(options.sessions),
+            parked: BTreeMap::new(),
+            done: VecDeque::new(),
+            actions: Actions::new(),
+        };
+        for place in 0..options.sessions {
+            sessions.add(place)?;
+        }
+        Ok(sessions)
+    }
+
+    fn add(&mut self, place: u32) -> io::Result<()> {
+        let config = ClientConfig {
+            payload_size_max: self.payload_size_max as u32,
+            ..ClientConfig::new(self.cluster, ClientId(random()?), self.replica_count)
+        };
+        let mut client = Client::new(config);
+        client.begin(random()?);
+        let id = client.id();
+        self.by_client.insert(id, place);
+        self.sessions.push(Session { client, id, asked: None, parked: None });
+        Ok(())
+    }
+
+    /// Has [`Sessions::turn`] return when `descriptor` becomes readable, too.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn watch(&self, descriptor: BorrowedFd<'_>) -> io::Result<()> {
+        self.network.watch(descriptor)
+    }
+
+    /// The longest payload that the cluster takes.
+    pub const fn payload_size_max(&self) -> usize {
+        self.payload_size_max
+    }
+
+    /// How many requests are in flight, or wait to be.
+    pub fn occupied(&self) -> usize {
+        self.sessions.len() - self.free.len() + self.waiting.len()
+    }
+
+    /// Asks the cluster something, before `expiry` on the system's monotonic clock ([`SystemClock`]). It leaves with the next turn;
+    /// what became of it is told by [`Sessions::next`].
+    pub fn submit(&mut self, tag: T, payload: impl AsRef<[u8]> + Into<Vec<u8>>, expiry: Instant) {
+        if payload.as_ref().len() > self.payload_size_max {
+            let limit = self.payload_size_max;
+            self.done.push_back((tag, Err(RequestError::TooLarge { limit })));
+        } else if let Some(place) = self.free.pop() {
+            let now = self.clock.monotonic();
+            self.ask(now, place, tag, payload.as_ref(), expiry);
+        } else if self.waiting.is_full() {
+            self.done.push_back((tag, Err(RequestError::QueueFull)));
+        } else {
+            self.waiting.push(Waiting { tag, payload: payload.into(), expiry });
+        }
+    }
+
+    /// The next request of which it is known what became, or that nothing will be known.
+    #[expect(clippy::should_implement_trait, reason = "none now does not mean none later, as it would of an iterator")]
+    pub fn next(&mut self) -> Option<(T, Result<Answer, RequestError>)> {
+        self.done.pop_front()
+    }
+
+    /// Sends what was asked, waits until something comes, or until it is time to ask again, or until `patience` is over, and takes
+    /// what came.
+    ///
+    /// # Errors
+    /// If the system cannot tell what happens on the sockets any more.
+    pub fn turn(&mut self, patience: Duration) -> io::Result<()> {
+        let patience = if self.done.is_empty() { self.patience(patience) } else { Duration::ZERO };
+        self.network.wait(patience)?;
+        let now = self.clock.monotonic();
+        while let Some((from, frame)) = self.network.receive() {
+            self.on_frame(now, from, &frame);
+        }
+        self.on_time(now);
+        self.send_parked();
+        Ok(())
+    }
+
+    /// At most `patience`, and no longer than until something has to be looked at.
+    fn patience(&mut self, patience: Duration) -> Duration {
+        let next = self.alarms.next().into_iter().chain(self.waiting.next_expiry()).min();
+        let Some(next) = next else { return patience };
+        Duration::from_nanos(next.since(self.clock.monotonic())).min(patience)
+    }
+
+    fn ask(&mut self, now: Instant, place: u32, tag: T, payload: &[u8], expiry: Instant) {
+        let session = &mut self.sessions[place as usize];
+        session.client.submit(now, payload, &mut self.actions);
+        session.asked = Some(Asked { tag: Some(tag), expiry, length: payload.len() });
+        self.perform(place, None);
+    }
+
+    fn on_frame(&mut self, now: Instant, from: NodeId, frame: &Frame) {
+        let place = Header::client_of(frame).and_then(|client| self.by_client.get(&client).copied());
+        let Some(place) = place else {
+            // Said to a session that was given up, unless it is no frame at all.
+            if open(frame, self.cluster).is_err() {
+                self.network.blame(from);
+            }
+            return;
+        };
+        let session = &mut self.sessions[place as usize];
+        let length = session.asked.as_ref().map_or(0, |asked| asked.length);
+        let outcome = session.client.on_frame(now, frame, &mut self.actions).map(|outcome| own(outcome, frame, length));
+        self.perform(place, Some(from));
+        if let Some(result) = outcome {
+            self.settle(now, place, result);
+        }
+    }
+
+    /// A request is no longer in flight: its session is free for the next one.
+    fn settle(&mut self, now: Instant, place: u32, result: Result<Answer, RequestError>) {
+        self.unpark(place);
+        let session = &mut self.sessions[place as usize];
+        if session.client.id() != session.id {
+            self.by_client.remove(&session.id);
+            session.id = session.client.id();
+            self.by_client.insert(session.id, place);
+        }
+        let asked = session.asked.take();
+        if let Some(tag) = asked.and_then(|asked| asked.tag) {
+            self.done.push_back((tag, result));
+        }
+        match self.waiting.pop() {
+            Some(Waiting { tag, payload, expiry }) => self.ask(now, place, tag, &payload, expiry),
+            None => self.free.push(place),
+        }
+    }
+
+    /// Looks at what has waited for long enough.
+    fn on_time(&mut self, now: Instant) {
+        while let Some(waiting) = self.waiting.pop_expired(now) {
+            self.done.push_back((waiting.tag, Err(RequestError::QueueFull)));
+        }
+        while let Some(place) = self.alarms.ring(now) {
+            let session = &mut self.sessions[place as usize];
+            if let Some(asked) = &mut session.asked
+                && asked.expiry <= now
+                && let Some(tag) = asked.tag.take()
+            {
+                self.done.push_back((tag, Err(RequestError::TimedOut)));
+            }
+            session.client.on_deadline(now, &mut self.actions);
+            self.perform(place, None);
+        }
+    }
+
+    /// Does what the client of a session asks for; `from` is who sent the frame that it was given, if it was given one.
+    fn perform(&mut self, place: u32, from: Option<NodeId>) {
+        for action in self.actions.take() {
+            match action {
+                Action::Send { to, frame } => self.send(place, to, frame),
+                Action::Probe(probe) if probe == ClientProbe::BadFrame.into() => {
+                    from.into_iter().for_each(|from| self.network.blame(from));
+                }
+                Action::Probe(_) => {}
+                other => panic!("a client sends, and does nothing else: {other:?}"),
+            }
+        }
+        if let Some(time) = self.sessions[place as usize].alarm() {
+            self.alarms.set(place, time);
+        }
+    }
+
+    /// Sends a session's frame, or keeps it until the replica can be reached. What a session sent before need not be sent any more.
+    fn send(&mut self, place: u32, to: NodeId, frame: Frame) {
+        self.unpark(place);
+        if self.network.is_connected(to) {
+            self.network.send(to, frame);
+        } else {
+            self.parked.insert((to, place), frame);
+            self.sessions[place as usize].parked = Some(to);
+        }
+    }
+
+    fn unpark(&mut self, place: u32) {
+        if let Some(node) = self.sessions[place as usize].parked.take() {
+            self.parked.remove(&(node, place));
+        }
+    }
+
+    /// Sends what waits for a replica that can be reached by now.
+    fn send_parked(&mut self) {
+        if self.parked.is_empty() {
+            return;
+        }
+        for node in (0..u32::from(self.replica_count)).map(NodeId) {
+            while self.network.is_connected(node)
+                && let Some(place) =
+                    self.parked.range((node, 0)..=(node, u32::MAX)).next().map(|((_, place), _)| *place)
+                && let Some(frame) = self.parked.remove(&(node, place))
+            {
+                self.sessions[place as usize].parked = None;
+                self.network.send(node, frame);
+            }
+        }
+    }
+}
+
+/// What became of a request of `length` bytes, as the answer `frame` says. A response is the beginning of its body.
+fn own(outcome: Outcome<'_>, frame: &Frame, length: usize) -> Result<Answer, RequestError> {
+    match outcome {
+        Outcome::Answered(answered) => {
+            let result = match answered.answer {
+                executor::Answer::Applied(response) => Ok(frame.slice(HEADER_SIZE, HEADER_SIZE + response.len())),
+                executor::Answer::Rejected { code, detail } => Err(Rejection { code, detail: detail.to_vec() }),
+            };
+            Ok(Answer { op: answered.op, timestamp: answered.timestamp, result })
+        }
+        Outcome::Unknown => Err(RequestError::Evicted),
+        // A replica has a lower limit than the one that was asked, or than what this client was told.
+        Outcome::TooLarge => Err(RequestError::TooLarge { limit: length.saturating_sub(1) }),
+    }
+}

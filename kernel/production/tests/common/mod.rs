@@ -1,0 +1,150 @@
+//! A cluster in this process, for tests: each replica a thread, on loopback, over a data file of its own.
+//!
+//! A replica is stopped without being told, as a process is that is killed, but for what its disk still writes.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use chronon::{
+    app::application::Application,
+    storage::{layout::Layout, superblock},
+    types::{ClusterId, ReplicaId},
+};
+use chronon_production::{
+    DataFile,
+    serve::{Options, Server},
+    status::{self, State, Status},
+};
+
+pub(crate) const CLUSTER: ClusterId = ClusterId(0xC1);
+
+/// Room for what one test asks; small, for the file is written whole.
+pub(crate) const LAYOUT: Layout = Layout { slot_count: 1024, message_size_max: 20 * 1024 };
+
+/// No test waits so long for anything unless it fails.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A cluster in this process.
+pub(crate) struct Cluster<A: Application> {
+    application: A,
+    replicas: Vec<Replica>,
+    addresses: Vec<SocketAddr>,
+}
+
+struct Replica {
+    options: Options,
+    /// None while it is stopped.
+    running: Option<(Arc<AtomicBool>, JoinHandle<()>)>,
+}
+
+impl<A: Application> Cluster<A> {
+    /// So many replicas, all of them serving. `name` is the test's own.
+    pub(crate) fn start(name: &str, replicas: u8, application: A) -> Self {
+        Self::start_with(name, replicas, application, |_| {})
+    }
+
+    /// The same with other limits or time-outs.
+    pub(crate) fn start_with(name: &str, replicas: u8, application: A, change: impl Fn(&mut Options)) -> Self {
+        let listeners: Vec<_> = (0..replicas).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let addresses: Vec<_> = listeners.iter().map(|listener| listener.local_addr().unwrap()).collect();
+        let mut cluster = Self { application, replicas: Vec::new(), addresses };
+        for (replica, listener) in (0..replicas).zip(listeners) {
+            let file = format!("{name}-{replica}-{}", std::process::id());
+            let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(file);
+            let _ = std::fs::remove_file(&path);
+            let blocks = superblock::format(CLUSTER, ReplicaId(replica), replicas, 1, LAYOUT);
+            DataFile::create(&path, LAYOUT.size(), &blocks).unwrap();
+            let mut options = Options::new(path, cluster.addresses.clone());
+            change(&mut options);
+            cluster.replicas.push(Replica { options, running: None });
+            cluster.serve(usize::from(replica), listener);
+        }
+        cluster
+    }
+
+    fn serve(&mut self, replica: usize, listener: TcpListener) {
+        let Replica { options, running } = &mut self.replicas[replica];
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut server = Server::open_on(self.application.clone(), options, listener).unwrap();
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || server.run_until(&stopped).unwrap());
+        *running = Some((stop, thread));
+    }
+
+    /// The replicas' addresses.
+    pub(crate) fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Stops a replica. Its port is closed when this returns.
+    pub(crate) fn stop(&mut self, replica: usize) {
+        let (stop, thread) = self.replicas[replica].running.take().expect("it runs");
+        stop.store(true, Ordering::Relaxed);
+        thread.join().unwrap();
+    }
+
+    /// Starts a replica that was stopped, on the port that it had.
+    pub(crate) fn start_again(&mut self, replica: usize) {
+        let address = self.addresses[replica];
+        let listener = within("its port is free", || TcpListener::bind(address).ok());
+        self.serve(replica, listener);
+    }
+
+    /// Waits until all replicas that run are in one view, and one of them is its primary: that one.
+    pub(crate) fn primary(&self) -> usize {
+        within("the replicas agree on a primary", || {
+            let running = self.replicas.iter().zip(&self.addresses).filter(|(replica, _)| replica.running.is_some());
+            let said = running.map(|(_, address)| status::ask(*address, PATIENCE).ok());
+            let said: Vec<Status> = said.collect::<Option<_>>()?;
+            let settled = |status: &Status| matches!(status.state, State::Primary | State::Backup);
+            let agreed = said.iter().all(|status| settled(status) && status.view == said[0].view);
+            let primary = said.iter().find(|status| status.state == State::Primary)?;
+            agreed.then_some(usize::from(primary.replica))
+        })
+    }
+}
+
+impl<A: Application> Drop for Cluster<A> {
+    fn drop(&mut self) {
+        for Replica { running, .. } in &self.replicas {
+            running.iter().for_each(|(stop, _)| stop.store(true, Ordering::Relaxed));
+        }
+        for Replica { options, running } in &mut self.replicas {
+            if let Some((_, thread)) = running.take() {
+                // One that failed has said so, and the test fails by what that did.
+                let _ = thread.join();
+            }
+            let _ = std::fs::remove_file(&options.data);
+        }
+    }
+}
+
+/// Tries again until there is something.
+pub(crate) fn within<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(reached) = attempt() {
+            return reached;
+        }
+        assert!(began.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+// Each program of tests uses its part of this.
+const _: () = {
+    fn all_of_it<A: Application>(cluster: &mut Cluster<A>) {
+        cluster.stop(cluster.primary());
+        cluster.start_again(cluster.addresses().len());
+    }
+    let _ = all_of_it::<chronon::app::kv::Kv>;
+    let _ = Cluster::<chronon::app::kv::Kv>::start;
+};
