@@ -10,7 +10,7 @@ pub mod superblock;
 
 pub use journal::{HeaderRead, PrepareRead, RingEntry};
 pub use layout::{Layout, LayoutError};
-pub use recovery::{Decision, SlotState, decide};
+pub use recovery::{Decision, SlotState, decide, is_superseded};
 pub use superblock::{OpenError, Superblock, SuperblockError};
 
 /// Whether every byte is zero. By blocks of words: it runs over whole sectors, most of which are, and a comparison of blocks

@@ -49,7 +49,10 @@
 //! Lacks on purpose: the log. Whether an op is wanted, and what the replica then claims, is for the protocol to say.
 
 use crate::{
-    storage::journal::{HeaderRead, PrepareRead},
+    storage::{
+        journal::{HeaderRead, PrepareRead},
+        superblock::Superblock,
+    },
     wire::Header,
 };
 
@@ -104,6 +107,16 @@ pub fn decide(header: &HeaderRead, prepare: &PrepareRead, header_is_superseded: 
         (H::Corrupt | H::Misdirected, P::Corrupt | P::Misdirected) => ('M', S::Unknown(None)),
     };
     Decision { row, slot }
+}
+
+/// Whether a header of the ring names nothing that can be wanted: another view's leftover, where the superblock knows better.
+pub fn is_superseded(header: &HeaderRead, superblock: &Superblock) -> bool {
+    let HeaderRead::Valid(header) = header else { return false };
+    if header.op > superblock.head {
+        return superblock.view > superblock.log_view || header.view < superblock.log_view;
+    }
+    let known = superblock.suffix.iter().find(|known| known.op == header.op);
+    known.is_some_and(|known| known.checksum != header.checksum)
 }
 
 #[cfg(test)]

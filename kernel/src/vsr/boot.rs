@@ -14,7 +14,7 @@ use crate::{
     frame::{Frame, SECTOR_SIZE},
     process::Actions,
     storage::{
-        HeaderRead, PrepareRead, RingEntry, SlotState, decide,
+        HeaderRead, PrepareRead, RingEntry, SlotState, decide, is_superseded,
         journal::{parse_header_entry, parse_prepare},
         layout::{HEADERS_PER_SECTOR, SUPERBLOCK_COPIES, SUPERBLOCK_COPY_SIZE},
         superblock::{self, Superblock},
@@ -471,14 +471,4 @@ fn ring_part(value: u64) -> (u32, u32) {
 
 const fn is_unreadable(entry: &HeaderRead) -> bool {
     matches!(entry, HeaderRead::Corrupt | HeaderRead::Misdirected)
-}
-
-/// Whether a header of the ring names nothing that can be wanted: another view's leftover, where the superblock knows better.
-fn is_superseded(header: &HeaderRead, superblock: &Superblock) -> bool {
-    let HeaderRead::Valid(header) = header else { return false };
-    if header.op > superblock.head {
-        return superblock.view > superblock.log_view || header.view < superblock.log_view;
-    }
-    let known = superblock.suffix.iter().find(|known| known.op == header.op);
-    known.is_some_and(|known| known.checksum != header.checksum)
 }
