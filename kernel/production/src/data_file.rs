@@ -4,25 +4,29 @@
 //! [`DataFile::create`] returns. Its zeros are written and not only reserved: a durable write into extents that were never
 //! written takes twice as long, because the file system must then log that they are.
 //!
-//! The lock belongs to the open file and goes with the process, however that ends. Deliberately absent: any knowledge of
-//! what the bytes mean; and opening without the lock, but for [`DataFile::open_to_read`].
+//! The lock belongs to the open file and goes with the process, however that ends. Who looks shares it with others who look,
+//! and with nobody who writes. Deliberately absent: any knowledge of what the bytes mean; and opening without the lock.
 
 use std::{
     fmt,
     fs::{File, OpenOptions},
     io::{self, Write},
+    ops::ControlFlow,
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
 use chronon::frame::SECTOR_SIZE;
 use rustix::{
-    fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with},
+    fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with, statvfs},
     io::Errno,
 };
 
 /// How much is written at once when a file is filled.
 const CHUNK: usize = 1 << 20;
+
+/// How much is written between two syncs when a file is filled: so that how far it is says how far it is durable.
+const SYNC_EVERY: u64 = 64 * CHUNK as u64;
 
 /// An open data file, locked against every other process and every other [`DataFile`].
 #[derive(Debug)]
@@ -45,6 +49,12 @@ pub enum DataFileError {
     Locked(PathBuf, Option<(u32, String)>),
     /// Its size is no multiple of the sector, or it is empty.
     Size(PathBuf, u64),
+    /// There is no room for a file of that size.
+    NoSpace(PathBuf, u64),
+    /// A file of that size is more than the system allows the process, or the file system can hold.
+    TooLarge(PathBuf, u64),
+    /// Whoever asked for the file said that it is not wanted any more.
+    Stopped(PathBuf),
     /// The system refused.
     System {
         /// What was tried.
@@ -75,7 +85,33 @@ impl fmt::Display for DataFileError {
                 "{} has {size} bytes, which no data file has: it was cut short, or is another kind of file",
                 path.display()
             ),
+            Self::NoSpace(path, size) => write!(
+                f,
+                "there is no room for {} of {size} bytes: free some, or choose another disk or a smaller file",
+                path.display()
+            ),
+            Self::TooLarge(path, size) => write!(
+                f,
+                "{} may not have {size} bytes here: raise the limit of a file's size (`ulimit -f`), or choose a smaller file",
+                path.display()
+            ),
+            Self::Stopped(path) => write!(f, "{} was not made: it was stopped before the end", path.display()),
             Self::System { doing, path, error } => write!(f, "cannot {doing} {}: {error}", path.display()),
+        }
+    }
+}
+
+impl DataFileError {
+    /// The error of making `path`, by what it means to whoever wanted the file: it is room that is missing, not a write that
+    /// failed; and of the name that was asked for.
+    fn about_room(self, path: &Path, size: u64) -> Self {
+        match self {
+            Self::System { doing, error, .. } => match error.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoSpace(path.to_owned(), size),
+                io::ErrorKind::FileTooLarge => Self::TooLarge(path.to_owned(), size),
+                _ => Self::System { doing, path: path.to_owned(), error },
+            },
+            other => other,
         }
     }
 }
@@ -99,6 +135,22 @@ impl DataFile {
     /// # Panics
     /// If `size` is no positive multiple of the sector, or if a block lies beyond it.
     pub fn create(path: &Path, size: u64, blocks: &[(u64, Vec<u8>)]) -> Result<(), DataFileError> {
+        Self::create_with(path, size, blocks, &mut |_| ControlFlow::Continue(()))
+    }
+
+    /// Like [`DataFile::create`]; `progress` is told again and again how many bytes are written, and may put an end to it.
+    ///
+    /// # Errors
+    /// As [`DataFile::create`], and [`DataFileError::Stopped`] if `progress` said so.
+    ///
+    /// # Panics
+    /// As [`DataFile::create`].
+    pub fn create_with(
+        path: &Path,
+        size: u64,
+        blocks: &[(u64, Vec<u8>)],
+        progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
+    ) -> Result<(), DataFileError> {
         assert!(size > 0 && size.is_multiple_of(SECTOR_SIZE as u64), "a data file has whole sectors");
         let inside =
             |(offset, bytes): &(u64, Vec<u8>)| offset.checked_add(bytes.len() as u64).is_some_and(|end| end <= size);
@@ -106,8 +158,17 @@ impl DataFile {
         if path.symlink_metadata().is_ok() {
             return Err(DataFileError::Exists(path.to_owned()));
         }
+        // Asked first, so that a file that is much too large does not fill the disk until it fails.
+        let room = statvfs(folder_of(path)).map(|system| system.f_bavail.saturating_mul(system.f_frsize));
+        if room.is_ok_and(|room| room < size) {
+            return Err(DataFileError::NoSpace(path.to_owned(), size));
+        }
         let partial = partial_name(path);
-        let made = fill(&partial, size, blocks).and_then(|()| give_name(&partial, path));
+        let made = fill(&partial, size, blocks, progress).and_then(|filled| match filled {
+            ControlFlow::Continue(()) => give_name(&partial, path),
+            ControlFlow::Break(()) => Err(DataFileError::Stopped(path.to_owned())),
+        });
+        let made = made.map_err(|error| error.about_room(path, size));
         if made.is_err() {
             // What is left of a failure says nothing that the error does not.
             let _ = std::fs::remove_file(&partial);
@@ -120,23 +181,24 @@ impl DataFile {
     /// # Errors
     /// If there is no such file, if it cannot be a data file by its size, or if another process has it open.
     pub fn open(path: &Path) -> Result<Self, DataFileError> {
-        let opened = Self::open_with(path, OpenOptions::new().read(true).write(true))?;
-        match flock(&opened.file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(opened),
-            Err(Errno::WOULDBLOCK) => Err(DataFileError::Locked(path.to_owned(), holder(&opened.file))),
-            Err(error) => Err(system("lock", path, error.into())),
+        let options = OpenOptions::new().read(true).write(true).to_owned();
+        let opened = Self::open_with(path, &options, FlockOperation::NonBlockingLockExclusive)?;
+        if opened.size == 0 || !opened.size.is_multiple_of(SECTOR_SIZE as u64) {
+            return Err(DataFileError::Size(path.to_owned(), opened.size));
         }
+        Ok(opened)
     }
 
-    /// Opens the file for reading alone, whoever else has it open: for looking into it, never for serving from it.
+    /// Opens the file for reading alone, whatever its size: for looking into it, never for serving from it. Others may look
+    /// too; nobody can open it to write as long as it is open.
     ///
     /// # Errors
-    /// If there is no such file, or if it cannot be a data file by its size.
+    /// If there is no such file, or if a process has it open that may write to it.
     pub fn open_to_read(path: &Path) -> Result<Self, DataFileError> {
-        Self::open_with(path, OpenOptions::new().read(true))
+        Self::open_with(path, OpenOptions::new().read(true), FlockOperation::NonBlockingLockShared)
     }
 
-    fn open_with(path: &Path, options: &OpenOptions) -> Result<Self, DataFileError> {
+    fn open_with(path: &Path, options: &OpenOptions, lock: FlockOperation) -> Result<Self, DataFileError> {
         let file = options.open(path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => DataFileError::Missing(path.to_owned()),
             io::ErrorKind::IsADirectory => DataFileError::NoFile(path.to_owned()),
@@ -146,11 +208,11 @@ impl DataFile {
         if !metadata.is_file() {
             return Err(DataFileError::NoFile(path.to_owned()));
         }
-        let size = metadata.len();
-        if size == 0 || !size.is_multiple_of(SECTOR_SIZE as u64) {
-            return Err(DataFileError::Size(path.to_owned(), size));
+        match flock(&file, lock) {
+            Ok(()) => Ok(Self { size: metadata.len(), file, path: path.to_owned() }),
+            Err(Errno::WOULDBLOCK) => Err(DataFileError::Locked(path.to_owned(), holder(&file))),
+            Err(error) => Err(system("lock", path, error.into())),
         }
-        Ok(Self { file, path: path.to_owned(), size })
     }
 
     /// Its name.
@@ -181,7 +243,12 @@ fn partial_name(path: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-fn fill(path: &Path, size: u64, blocks: &[(u64, Vec<u8>)]) -> Result<(), DataFileError> {
+fn fill(
+    path: &Path,
+    size: u64,
+    blocks: &[(u64, Vec<u8>)],
+    progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
+) -> Result<ControlFlow<()>, DataFileError> {
     let options = OpenOptions::new().write(true).create_new(true).mode(0o600).to_owned();
     let mut file = options.open(path).map_err(|error| system("create", path, error))?;
     let zeros = vec![0; CHUNK];
@@ -190,12 +257,18 @@ fn fill(path: &Path, size: u64, blocks: &[(u64, Vec<u8>)]) -> Result<(), DataFil
         let now = left.min(CHUNK as u64);
         file.write_all(&zeros[..now as usize]).map_err(|error| system("write", path, error))?;
         left -= now;
+        if (size - left).is_multiple_of(SYNC_EVERY) {
+            file.sync_data().map_err(|error| system("sync", path, error))?;
+        }
+        if progress(size - left).is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
     }
     for (offset, bytes) in blocks {
         let written = std::os::unix::fs::FileExt::write_all_at(&file, bytes, *offset);
         written.map_err(|error| system("write", path, error))?;
     }
-    file.sync_all().map_err(|error| system("sync", path, error))
+    file.sync_all().map_err(|error| system("sync", path, error)).map(ControlFlow::Continue)
 }
 
 /// Gives the file its name, unless there is one of that name by now, and makes the name durable.
@@ -204,11 +277,12 @@ fn give_name(partial: &Path, path: &Path) -> Result<(), DataFileError> {
         Errno::EXIST => DataFileError::Exists(path.to_owned()),
         _ => system("name", path, error.into()),
     })?;
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| system("sync the folder of", path, error))
+    let folder = File::open(folder_of(path));
+    folder.and_then(|folder| folder.sync_all()).map_err(|error| system("sync the folder of", path, error))
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn system(doing: &'static str, path: &Path, error: io::Error) -> DataFileError {

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    ops::ControlFlow,
     path::{Path, PathBuf},
 };
 
@@ -66,6 +67,21 @@ fn a_file_that_cannot_be_made_leaves_nothing() {
 }
 
 #[test]
+fn who_waits_for_a_file_is_told_how_far_it_is_and_may_end_it() {
+    let folder = Folder::new("progress");
+    let (size, mut told) = (3 * (1 << 20) + 4096, Vec::new());
+    let mut progress = |written| {
+        told.push(written);
+        if told.len() == 6 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    DataFile::create_with(&folder.file(), size, &[], &mut progress).unwrap();
+    let error = DataFile::create_with(&folder.0.join("r1.chronon"), size, &[], &mut progress).unwrap_err();
+    assert!(matches!(error, DataFileError::Stopped(_)), "{error}");
+    assert_eq!(told, [1 << 20, 2 << 20, 3 << 20, size, 1 << 20, 2 << 20]);
+    assert_eq!(folder.names(), ["r0.chronon"]);
+}
+
+#[test]
 fn a_file_is_opened_by_one_at_a_time_and_the_other_is_named() {
     let folder = Folder::new("locked");
     DataFile::create(&folder.file(), SIZE, &[]).unwrap();
@@ -74,8 +90,17 @@ fn a_file_is_opened_by_one_at_a_time_and_the_other_is_named() {
     let DataFileError::Locked(_, Some((process, name))) = &error else { panic!("{error}") };
     assert_eq!(*process, std::process::id());
     assert!(error.to_string().contains(name.as_str()), "{error}");
-    assert_eq!(DataFile::open_to_read(&folder.file()).unwrap().size(), SIZE, "looking is free");
+    assert!(
+        matches!(DataFile::open_to_read(&folder.file()), Err(DataFileError::Locked(..))),
+        "who looks would see it change"
+    );
     drop(first);
+    let looking = [(); 2].map(|()| DataFile::open_to_read(&folder.file()).unwrap());
+    assert!(
+        matches!(DataFile::open(&folder.file()), Err(DataFileError::Locked(..))),
+        "nor may it change under who looks"
+    );
+    drop(looking);
     DataFile::open(&folder.file()).unwrap();
 }
 
@@ -88,5 +113,6 @@ fn what_is_no_data_file_is_refused_in_words() {
     for (length, says) in [(0, "0 bytes"), (4095, "4095 bytes"), (4097, "cut short")] {
         fs::write(folder.file(), vec![0; length]).unwrap();
         assert!(refused(&folder.file()).contains(says), "{}", refused(&folder.file()));
+        assert_eq!(DataFile::open_to_read(&folder.file()).unwrap().size(), length as u64, "to look into it");
     }
 }
