@@ -7,6 +7,7 @@
 
 pub mod client;
 pub mod clock;
+pub mod config;
 pub mod data_file;
 pub mod disk;
 pub mod local;
@@ -14,6 +15,7 @@ mod meter;
 mod metrics;
 pub mod runner;
 pub mod serve;
+pub mod size;
 pub mod status;
 pub mod sync_disk;
 pub mod tcp;

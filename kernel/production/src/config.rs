@@ -1,0 +1,291 @@
+//! What `start` is told: a TOML file, and flags that override it.
+//!
+//! Invariant: a [`Config`] is within the ranges that the kernel asserts, and is refused in one sentence otherwise, before
+//! anything is opened. What depends on the data file is checked by [`Server::open`](crate::serve::Server::open).
+//!
+//! Deliberately absent: names of hosts, which would have to be looked up; and anything that `format` fixed, which the data file
+//! says itself.
+
+mod error;
+mod keys;
+mod nearest;
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use chronon::{storage::superblock::REPLICAS_MAX, vsr::Timeouts};
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+pub use self::error::{ConfigError, Place};
+use self::{
+    keys::{KEYS, Key, Value},
+    nearest::nearest,
+};
+use crate::serve::Options;
+
+/// A configuration with every key. But for the first three, each value is the default.
+pub const EXAMPLE: &str = r#"# The data file, made by `chronon format`.
+data = "r0.chronon"
+# The replicas' addresses, in their order: the same list on each.
+addresses = ["127.0.0.1:4000", "127.0.0.1:4001", "127.0.0.1:4002"]
+# Where to listen, if that is not this replica's own address in the list.
+listen = "0.0.0.0:4000"
+# Where metrics are scraped from. Nowhere by default.
+# metrics = "127.0.0.1:9100"
+# `uring` (io_uring), `sync` (plain system calls), or whichever of the two there is.
+disk = "auto"
+# How io_uring makes one write durable: by a flag of the write, or by a sync that is linked to it.
+durable = "data-sync"
+
+[log]
+# `error`, `warn`, `info`, `debug` or `trace`.
+level = "info"
+# `text`, `json`, or `auto`: text on a terminal, JSON elsewhere.
+format = "auto"
+
+[limits]
+# Prepares in flight at once.
+pipeline = 8
+# How many requests wait, for each that is in flight, before they are logged beside it.
+company = 3
+# Requests that a primary has accepted and not answered; past it clients are told to come back.
+requests_max = 4096
+# Sessions; past it the least recently used one is evicted. The same on every replica, or their states part.
+clients_max = 4096
+# What may wait to be sent on one connection; four of the largest messages in any case.
+queue_bytes_max = "16MiB"
+
+[timeouts]
+heartbeat_ms = 50
+election_ms = 250
+view_change_ms = 300
+resend_ms = 60
+ping_ms = 200
+repair_ms = 40
+disk_stall_ms = 1500
+"#;
+
+/// How a replica is run.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// How it serves.
+    pub options: Options,
+    /// What is logged, and how.
+    pub log: LogConfig,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LogConfig {
+    /// The least important that is.
+    pub level: tracing::Level,
+    /// For whom.
+    pub format: LogFormat,
+}
+
+/// For whom a log is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogFormat {
+    /// For people on a terminal, for programs elsewhere.
+    Auto,
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// The flags of `start` that make its configuration.
+#[derive(clap::Args, Clone, PartialEq, Eq, Default, Debug)]
+pub struct Flags {
+    /// A TOML file; the other flags override what it says
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// The data file, made by `format`
+    #[arg(long, value_name = "FILE")]
+    pub data: Option<String>,
+
+    /// The replicas' addresses, in their order, the same on each: IP:PORT,IP:PORT,...
+    #[arg(long, value_name = "A,B,C")]
+    pub addresses: Option<String>,
+
+    /// Where to listen, if not at the replica's own address: IP:PORT
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<String>,
+
+    /// Where metrics are scraped from: IP:PORT
+    #[arg(long, value_name = "ADDRESS")]
+    pub metrics: Option<String>,
+
+    /// `uring`, `sync`, or `auto`: io_uring if there is one
+    #[arg(long, value_name = "KIND")]
+    pub disk: Option<String>,
+
+    /// How io_uring makes one write durable: `data-sync` or `linked-sync`
+    #[arg(long, value_name = "MODE")]
+    pub durable: Option<String>,
+
+    /// `error`, `warn`, `info`, `debug` or `trace`
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+
+    /// `text`, `json`, or `auto`: text on a terminal
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<String>,
+
+    /// Any key of the file, as in --set limits.pipeline=8; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+impl Flags {
+    /// What was given, as flag, key and value.
+    fn given(&self) -> impl Iterator<Item = (&'static str, &'static str, &str)> {
+        let flags = [
+            ("--data", "data", &self.data),
+            ("--addresses", "addresses", &self.addresses),
+            ("--listen", "listen", &self.listen),
+            ("--metrics", "metrics", &self.metrics),
+            ("--disk", "disk", &self.disk),
+            ("--durable", "durable", &self.durable),
+            ("--log-level", "log.level", &self.log_level),
+            ("--log-format", "log.format", &self.log_format),
+        ];
+        flags.into_iter().filter_map(|(flag, key, value)| Some((flag, key, value.as_deref()?)))
+    }
+}
+
+impl Config {
+    /// What a TOML text says.
+    ///
+    /// # Errors
+    /// If it is no configuration: in one sentence, with the line.
+    pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
+        let mut draft = Draft::new();
+        draft.take_toml(text, None)?;
+        draft.finish()
+    }
+
+    /// What the flags say, and the file that they may name.
+    ///
+    /// # Errors
+    /// If that is no configuration: in one sentence, with the line or the flag.
+    pub fn load(flags: &Flags) -> Result<Self, ConfigError> {
+        let mut draft = Draft::new();
+        if let Some(path) = &flags.config {
+            let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read(path.clone(), error))?;
+            draft.take_toml(&text, Some(path))?;
+        }
+        for (flag, key, value) in flags.given() {
+            draft.set(key, &Value::Text(value), || Place::Flag(flag.to_owned()))?;
+        }
+        for text in &flags.set {
+            let place = || Place::Flag(format!("--set {text}"));
+            let Some((key, value)) = text.split_once('=') else {
+                return Err(ConfigError::Syntax(
+                    place(),
+                    "a key and its value, as in --set limits.pipeline=8".to_owned(),
+                ));
+            };
+            draft.set(key.trim(), &Value::Text(value.trim()), place)?;
+        }
+        draft.finish()
+    }
+}
+
+/// A configuration in the making.
+struct Draft {
+    data: Option<PathBuf>,
+    addresses: Option<Vec<SocketAddr>>,
+    /// The rest; each value is within its range.
+    options: Options,
+    log: LogConfig,
+}
+
+impl Draft {
+    fn new() -> Self {
+        let log = LogConfig { level: tracing::Level::INFO, format: LogFormat::Auto };
+        Self { data: None, addresses: None, options: Options::new(PathBuf::new(), Vec::new()), log }
+    }
+
+    fn take_toml(&mut self, text: &str, file: Option<&Path>) -> Result<(), ConfigError> {
+        let place = |at: usize| {
+            let line = text.get(..at).map_or(1, |before| before.matches('\n').count() + 1);
+            Place::Line(file.map(Path::to_owned), line)
+        };
+        let table = DeTable::parse(text).map_err(|error| {
+            let why = error.message().trim_end().replace('\n', ", ");
+            ConfigError::Syntax(place(error.span().map_or(0, |span| span.start)), why)
+        })?;
+        let mut given = Vec::new();
+        collect("", table.get_ref(), &mut given);
+        // The first mistake is told first.
+        given.sort_by_key(|(at, ..)| *at);
+        given.into_iter().try_for_each(|(at, key, value)| self.set(&key, &Value::Typed(value), || place(at)))
+    }
+
+    fn set(&mut self, key: &str, value: &Value<'_>, place: impl Fn() -> Place) -> Result<(), ConfigError> {
+        let Some(Key { name, set }) = KEYS.iter().find(|known| known.name == key) else {
+            if is_section(key) {
+                return Err(ConfigError::Syntax(place(), format!("`{key}` is a table: write [{key}] above its keys")));
+            }
+            let near = nearest(key, KEYS.iter().map(|known| known.name).chain(sections()));
+            return Err(ConfigError::Unknown(place(), key.to_owned(), near));
+        };
+        set(self, value).map_err(|wrong| ConfigError::Value(place(), name, wrong))
+    }
+
+    /// What can only be said of all of it together.
+    fn finish(self) -> Result<Config, ConfigError> {
+        let data = self.data.ok_or(ConfigError::Missing("data", "--data"))?;
+        let addresses = self.addresses.ok_or(ConfigError::Missing("addresses", "--addresses"))?;
+        let together = |why: String| Err(ConfigError::Together(why));
+        if !(1..=usize::from(REPLICAS_MAX)).contains(&addresses.len()) {
+            return together(format!(
+                "`addresses` has {}: a cluster has 1 to {REPLICAS_MAX} replicas",
+                addresses.len()
+            ));
+        }
+        if let Some(twice) = (1..addresses.len()).find(|at| addresses[..*at].contains(&addresses[*at])) {
+            return together(format!("`addresses` names {} twice: each replica has its own", addresses[twice]));
+        }
+        let Timeouts { heartbeat_ns, election_ns, .. } = self.options.timeouts;
+        if heartbeat_ns >= election_ns {
+            let why = "a primary must be heard of before it is given up";
+            return together(format!("`timeouts.heartbeat_ms` is not below `timeouts.election_ms`: {why}"));
+        }
+        Ok(Config { options: Options { data, addresses, ..self.options }, log: self.log })
+    }
+}
+
+/// Every value of a table and of the tables in it, with its place and its key.
+fn collect<'a>(section: &str, table: &'a DeTable<'a>, given: &mut Vec<(usize, String, &'a DeValue<'a>)>) {
+    for (name, value) in table {
+        let key = if section.is_empty() { name.get_ref().to_string() } else { format!("{section}.{}", name.get_ref()) };
+        match value.get_ref() {
+            DeValue::Table(table) if is_section(&key) => collect(&key, table, given),
+            value => given.push((start(name), key, value)),
+        }
+    }
+}
+
+fn start<T>(spanned: &Spanned<T>) -> usize {
+    spanned.span().start
+}
+
+/// The names before the keys', once for each key.
+fn sections() -> impl Iterator<Item = &'static str> {
+    KEYS.iter().filter_map(|known| known.name.split_once('.').map(|(section, _)| section))
+}
+
+fn is_section(key: &str) -> bool {
+    sections().any(|section| section == key)
+}
+
+#[cfg(test)]
+mod tests;
