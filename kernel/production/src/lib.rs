@@ -10,6 +10,7 @@ pub mod clock;
 pub mod config;
 pub mod data_file;
 pub mod disk;
+pub mod inspect;
 pub mod local;
 mod meter;
 mod metrics;

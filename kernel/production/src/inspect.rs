@@ -1,0 +1,54 @@
+//! Looking into a data file: what its superblock and its journal say, in words, however damaged it is.
+//!
+//! Invariant: nothing is written, nothing is concluded otherwise than by a replica (the same parsers, the same decision table),
+//! and no part of a file is larger in memory than a slot. The file is locked against whoever would write to it meanwhile, so
+//! that what is under way is never taken for damage, and nobody sees beyond a running replica's commit.
+//!
+//! Deliberately absent: repair; and what the log is worth to the cluster, which only the other replicas know.
+
+mod journal;
+mod log;
+mod slot;
+mod source;
+mod superblock;
+
+use chronon::wire::Header;
+use serde::Serialize;
+
+pub use self::{
+    journal::{Class, Given, InspectError, Irregular, JournalReport, PrepareReport, Shape, examine, prepares, shape},
+    superblock::{CopyReport, CopyState, Facts, SuperblockReport, superblock},
+};
+
+/// What a prepare's header says.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct HeaderFacts {
+    /// Its place in the log.
+    pub op: u64,
+    /// The view that prepared it.
+    pub view: u64,
+    /// The log's time, in nanoseconds since the Unix epoch.
+    pub timestamp_ns: u64,
+    /// Of header and body, in bytes.
+    pub size_bytes: u32,
+    /// How far the log was committed when it was prepared.
+    pub commit: u64,
+    /// Its checksum, which is its identity.
+    pub checksum: String,
+    /// The checksum of the prepare before it.
+    pub parent: String,
+}
+
+impl From<&Header> for HeaderFacts {
+    fn from(header: &Header) -> Self {
+        Self {
+            op: header.op.0,
+            view: header.view.0,
+            timestamp_ns: header.timestamp.0,
+            size_bytes: header.size,
+            commit: header.commit.0,
+            checksum: header.checksum.to_string(),
+            parent: header.parent().to_string(),
+        }
+    }
+}
