@@ -23,6 +23,7 @@ use chronon::{
     frame::{Frame, SECTOR_SIZE},
     process::{Completion, DiskError, Token},
 };
+use io_uring::IoUring;
 use rustix::{
     fs::{OFlags, fcntl_getfl, fcntl_setfl},
     io::{Errno, pread},
@@ -132,19 +133,32 @@ impl fmt::Debug for IoUringDisk {
     }
 }
 
+/// Whether this machine gives a process a ring that has all that a disk needs.
+///
+/// # Errors
+/// If it does not.
+pub fn probe() -> Result<(), Refusal> {
+    set_up().map(|_| ())
+}
+
+fn set_up() -> Result<IoUring, Refusal> {
+    let uring = ring::set_up().map_err(Refusal::Ring)?;
+    match ring::missing(&uring) {
+        None => Ok(uring),
+        Some(name) => Err(Refusal::Operation(name)),
+    }
+}
+
 impl IoUringDisk {
     /// A disk over the file, from which a sector has been read for a trial.
     ///
     /// # Errors
     /// If there can be none. The file is given back as it was.
     pub fn new(file: DataFile, mode: DurableMode) -> Result<Self, (DataFile, Refusal)> {
-        let uring = match ring::set_up() {
+        let uring = match set_up() {
             Ok(uring) => uring,
-            Err(error) => return Err((file, Refusal::Ring(error))),
+            Err(refusal) => return Err((file, refusal)),
         };
-        if let Some(name) = ring::missing(&uring) {
-            return Err((file, Refusal::Operation(name)));
-        }
         // Of the locked file itself and not of a second opening of it: whatever is still being done to the file, when its process
         // is killed, holds the lock.
         if let Err(error) = go_direct(&file) {

@@ -1,0 +1,214 @@
+//! `format`: makes a replica's data file, once.
+
+use std::{
+    io::{IsTerminal, stderr},
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use chronon::{
+    app::{application::Application, executor::ANSWER_OVERHEAD, kv::Kv},
+    storage::{
+        Layout,
+        superblock::{self, REPLICAS_MAX},
+    },
+    types::{ClusterId, ReplicaId},
+    wire::HEADER_SIZE,
+};
+use chronon_production::{DataFile, runner, size};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::{
+    number::{counted, grouped, parse_cluster, parse_size},
+    output::{Status, Trouble, remark, say},
+};
+
+/// What `format` gives a journal unless it is told otherwise: with [`MESSAGE_SIZE`], a file of 1 GiB.
+///
+/// A journal is not used again as long as there are no checkpoints, so that this is how many prepares a replica can ever take; the
+/// busier it is, the more requests each of them carries. More would make a first try of three replicas slow and large.
+const SLOTS: u32 = 16_384;
+
+/// The largest message: room for whatever the key-value store can be asked (two values of 16 KiB), and for a batch of two hundred
+/// small requests.
+const MESSAGE_SIZE: &str = "64KiB";
+
+/// The smallest that can be chosen: a view change sends as many headers as a superblock holds in one message.
+const MESSAGE_SIZE_MIN: u32 = 8 << 10;
+
+/// The largest that can be chosen: a replica holds a few hundred of them in memory.
+const MESSAGE_SIZE_MAX: u32 = 16 << 20;
+
+/// Of slots. A replica holds a few hundred bytes for each in memory.
+const SLOTS_MAX: u32 = 1 << 24;
+
+/// How often a plain line says how far it is.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+
+/// Make the data file of a replica: once, before its first start
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// The cluster: any number, the same for all of its replicas; decimal, or hex as in 0x2a
+    #[arg(long, value_name = "ID", value_parser = parse_cluster)]
+    cluster: ClusterId,
+
+    /// Which replica's file this is, from 0
+    #[arg(long, value_name = "I")]
+    replica: u8,
+
+    /// How many replicas the cluster has: 1 to 6
+    #[arg(long, value_name = "N")]
+    replicas: u8,
+
+    /// The file to make
+    #[arg(long, value_name = "FILE")]
+    data: PathBuf,
+
+    /// How many prepares the journal holds: a multiple of 32. Until there are checkpoints, all that the replica can ever take
+    #[arg(long, value_name = "N", default_value_t = SLOTS)]
+    slots: u32,
+
+    /// The largest message, and the size of a slot: a multiple of 4KiB
+    #[arg(long, value_name = "BYTES", default_value = MESSAGE_SIZE, value_parser = parse_size)]
+    message_size_max: u32,
+}
+
+pub(crate) fn main(arguments: &Arguments) -> Result<Status, Trouble> {
+    let layout = checked(arguments)?;
+    let incarnation = runner::random().map_err(|error| Trouble::machine(format!("no random numbers: {error}")))?;
+    let replica = ReplicaId(arguments.replica);
+    // Zero means none.
+    let incarnation = incarnation.max(1);
+    let blocks = superblock::format(arguments.cluster, replica, arguments.replicas, incarnation, layout);
+    let stopped = Arc::new(AtomicBool::new(false));
+    let stop = Arc::clone(&stopped);
+    ctrlc::set_handler(move || stop.store(true, Ordering::Relaxed))
+        .map_err(|error| Trouble::machine(format!("signals cannot be heard: {error}")))?;
+    let mut progress = Progress::new(layout.size());
+    let made = DataFile::create_with(&arguments.data, layout.size(), &blocks, &mut |written| {
+        progress.update(written);
+        if stopped.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    progress.finish();
+    made?;
+    say(&made_words(arguments, layout, incarnation))?;
+    let needed = HEADER_SIZE as u32 + Kv.response_size_max() + ANSWER_OVERHEAD;
+    if layout.message_size_max < needed {
+        remark(&format!(
+            "chronon: the key-value store's longest answer takes a message of {needed} bytes: these are for another application"
+        ));
+    }
+    Ok(Status::Done)
+}
+
+/// The layout, if all the numbers make sense.
+fn checked(arguments: &Arguments) -> Result<Layout, Trouble> {
+    let Arguments { replica, replicas, slots, message_size_max, .. } = *arguments;
+    if !(1..=REPLICAS_MAX).contains(&replicas) {
+        return Err(Trouble::usage(format!("--replicas {replicas}: a cluster has 1 to {REPLICAS_MAX} replicas")));
+    }
+    if replica >= replicas {
+        return Err(Trouble::usage(format!(
+            "--replica {replica}: of {replicas}, the replicas are 0 to {}",
+            replicas - 1
+        )));
+    }
+    if let Err(error) = (Layout { slot_count: slots, message_size_max }).validated() {
+        return Err(Trouble::usage(error));
+    }
+    if slots > SLOTS_MAX {
+        return Err(Trouble::usage(format!("--slots {slots}: choose {SLOTS_MAX} at most")));
+    }
+    if !(MESSAGE_SIZE_MIN..=MESSAGE_SIZE_MAX).contains(&message_size_max) {
+        let (least, most) = (size::words(MESSAGE_SIZE_MIN.into()), size::words(MESSAGE_SIZE_MAX.into()));
+        return Err(Trouble::usage(format!(
+            "--message-size-max {message_size_max}: choose one from {least} to {most}"
+        )));
+    }
+    Ok(Layout { slot_count: slots, message_size_max })
+}
+
+/// What was made, and what comes next.
+fn made_words(arguments: &Arguments, layout: Layout, incarnation: u128) -> String {
+    let Arguments { cluster, replica, replicas, data, .. } = arguments;
+    let shown = data.display();
+    // The first of them is the root, which every log begins with.
+    let room = u64::from(layout.slot_count) - 1;
+    let addresses: Vec<String> =
+        (0..u16::from(*replicas)).map(|replica| format!("127.0.0.1:{}", 4000 + replica)).collect();
+    let others = match replicas {
+        1 => String::new(),
+        _ => format!("once the files of all {replicas} replicas are made, "),
+    };
+    format!(
+        "{shown}: replica {replica} of {replicas} in cluster {}, incarnation {incarnation:032x}\n\
+         {} ({}): room for {} of up to {}, which is all that it can take until there are checkpoints\n\
+         next, {others}with their addresses:\n  \
+         chronon start --data {} --addresses {}",
+        cluster.0,
+        counted(layout.size(), "byte"),
+        size::words(layout.size()),
+        counted(room, "prepare"),
+        size::words(layout.message_size_max.into()),
+        quoted(data),
+        addresses.join(",")
+    )
+}
+
+/// The name as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,:@%".contains(c);
+    if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+/// How far it is: a bar on a terminal, a plain line every few seconds elsewhere.
+struct Progress {
+    size: u64,
+    bar: Option<ProgressBar>,
+    told: Instant,
+}
+
+impl Progress {
+    fn new(size: u64) -> Self {
+        Self { size, bar: stderr().is_terminal().then(|| bar(size)), told: Instant::now() }
+    }
+
+    fn update(&mut self, written: u64) {
+        if let Some(bar) = &self.bar {
+            bar.set_position(written);
+        } else if self.told.elapsed() >= LINE_EVERY {
+            self.told = Instant::now();
+            remark(&format!("{} of {} written", grouped(written), counted(self.size, "byte")));
+        }
+    }
+
+    /// Takes the bar away.
+    fn finish(self) {
+        if let Some(bar) = self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn bar(size: u64) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(size), ProgressDrawTarget::stderr_with_hz(10));
+    let style = ProgressStyle::with_template("{bar:32} {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}");
+    bar.with_style(style.expect("the template is well formed"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_quoted_for_a_shell_only_if_it_must_be() {
+        let quoted = ["r0.chronon", "/var/lib/r 0", "it's"].map(|name| quoted(Path::new(name)));
+        assert_eq!(quoted, ["r0.chronon", "'/var/lib/r 0'", r"'it'\''s'"]);
+    }
+}

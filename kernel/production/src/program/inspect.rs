@@ -1,0 +1,155 @@
+//! `inspect`: looks into a data file that no replica has open, and says in words what it found.
+
+mod text;
+
+use std::{ops::RangeInclusive, path::PathBuf};
+
+use chronon::types::ClusterId;
+use chronon_production::{
+    DataFile,
+    inspect::{self, Given, PrepareReport, Shape},
+};
+use clap::Subcommand;
+
+use super::{
+    number::{parse_cluster, parse_size},
+    output::{Status, Trouble, remark, say, say_json},
+};
+
+/// Look into a data file that nobody has open, however damaged it is
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// What each of its four copies is, and which of them a replica would start from
+    Superblock {
+        /// The data file
+        file: PathBuf,
+        /// As one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// What each slot holds, whether the hash chain is whole, and what of it is damaged
+    Journal(Journal),
+    /// Nothing yet: data files have no checkpoints
+    Checkpoint {
+        /// The data file
+        file: PathBuf,
+    },
+}
+
+#[derive(clap::Args)]
+struct Journal {
+    /// The data file
+    file: PathBuf,
+
+    /// As one JSON object
+    #[arg(long)]
+    json: bool,
+
+    /// Only the prepares of these ops, both ends included: 5..9, 5.., ..9 or 5
+    #[arg(long, value_name = "A..B", value_parser = parse_ops)]
+    ops: Option<RangeInclusive<u64>>,
+
+    /// How many slots it has, if no superblock says so any more
+    #[arg(long, value_name = "N")]
+    slots: Option<u32>,
+
+    /// How large they are, if no superblock says so any more
+    #[arg(long, value_name = "BYTES", value_parser = parse_size)]
+    message_size_max: Option<u32>,
+
+    /// Which cluster it is of, if neither a superblock nor the first slot says so any more
+    #[arg(long, value_name = "ID", value_parser = parse_cluster)]
+    cluster: Option<ClusterId>,
+}
+
+pub(crate) fn main(arguments: &Arguments) -> Result<Status, Trouble> {
+    match &arguments.what {
+        What::Superblock { file, json } => {
+            let report = inspect::superblock(&DataFile::open_to_read(file)?);
+            if *json { say_json(&report) } else { say(&text::superblock(&report)) }?;
+            Ok(status(report.is_damaged))
+        }
+        What::Journal(journal) => main_of_journal(journal),
+        What::Checkpoint { file } => Err(Trouble::usage(format!(
+            "{} has no checkpoints, like every data file so far: its journal is all there is, see `chronon inspect journal`",
+            file.display()
+        ))),
+    }
+}
+
+fn main_of_journal(journal: &Journal) -> Result<Status, Trouble> {
+    let file = DataFile::open_to_read(&journal.file)?;
+    let given =
+        Given { slot_count: journal.slots, message_size_max: journal.message_size_max, cluster: journal.cluster };
+    let shape =
+        inspect::shape(&file, given).map_err(|error| Trouble::usage(format!("{}: {error}", journal.file.display())))?;
+    if let Some(ops) = &journal.ops {
+        return prepares(&file, &shape, ops.clone(), journal.json);
+    }
+    let report = inspect::examine(&file, &shape);
+    if journal.json { say_json(&report) } else { say(&text::journal(&report)) }?;
+    Ok(status(report.is_damaged))
+}
+
+fn prepares(file: &DataFile, shape: &Shape, ops: RangeInclusive<u64>, json: bool) -> Result<Status, Trouble> {
+    let (mut reports, mut said) = (Vec::new(), Ok(()));
+    let (mut count, mut is_damaged) = (0_u64, false);
+    inspect::prepares(file, shape, ops.clone(), &mut |report: PrepareReport| {
+        count += 1;
+        is_damaged |= report.is_damaged;
+        if json {
+            reports.push(report);
+        } else if said.is_ok() {
+            let heading = if count == 1 { text::PREPARES_HEADING } else { "" };
+            said = say(&format!("{heading}{}", text::prepare(&report)));
+        }
+    });
+    said?;
+    if json {
+        say_json(&reports)?;
+    } else if count == 0 {
+        remark(&format!("chronon: nothing can have been written as far as op {}", ops.start()));
+    }
+    Ok(status(is_damaged))
+}
+
+const fn status(is_damaged: bool) -> Status {
+    if is_damaged { Status::Found } else { Status::Done }
+}
+
+/// Reads a range of ops.
+fn parse_ops(text: &str) -> Result<RangeInclusive<u64>, String> {
+    let wrong = || "ops are two numbers with dots between, as in 5..9; or one of them".to_owned();
+    let number = |text: &str, default: u64| match text {
+        "" => Ok(default),
+        digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => digits.parse().map_err(|_| wrong()),
+        _ => Err(wrong()),
+    };
+    let (first, last) = match text.split_once("..") {
+        Some(("", "")) => return Err(wrong()),
+        Some((first, last)) => (number(first, 0)?, number(last, u64::MAX)?),
+        None if text.is_empty() => return Err(wrong()),
+        None => (number(text, 0)?, number(text, 0)?),
+    };
+    if first > last { Err(format!("there is no op from {first} to {last}")) } else { Ok(first..=last) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ops_are_read_with_both_ends() {
+        let read = ["5..9", "5..", "..9", "5", "5..5"].map(parse_ops);
+        assert_eq!(read, [5..=9, 5..=u64::MAX, 0..=9, 5..=5, 5..=5].map(Ok));
+        for wrong in ["", "..", "9..5", "a..b", "5..=9", "-1", "1...2", "18446744073709551616"] {
+            assert!(parse_ops(wrong).is_err(), "{wrong}");
+        }
+    }
+}

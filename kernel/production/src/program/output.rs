@@ -1,0 +1,89 @@
+//! How the program ends, and how it speaks: results on standard output, the rest on standard error.
+
+use std::{
+    io::{self, ErrorKind, Write},
+    process::ExitCode,
+};
+
+use chronon_production::DataFileError;
+use serde::Serialize;
+
+/// How the program ended. The numbers are its exit statuses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(crate) enum Status {
+    /// What was asked is done.
+    Done = 0,
+    /// Damage was found, or the cluster refused.
+    Found = 1,
+    /// What the program was asked or given makes no sense.
+    Usage = 2,
+    /// The machine did not do its part.
+    Machine = 3,
+    /// It was interrupted.
+    Interrupted = 130,
+}
+
+impl From<Status> for ExitCode {
+    fn from(status: Status) -> Self {
+        Self::from(status as u8)
+    }
+}
+
+/// Why a command could not be carried out.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Trouble {
+    /// How the program ends of it.
+    pub(crate) status: Status,
+    /// One sentence that names the mend.
+    pub(crate) sentence: String,
+}
+
+impl Trouble {
+    /// With what the program was asked or given.
+    pub(crate) fn usage(sentence: impl ToString) -> Self {
+        Self { status: Status::Usage, sentence: sentence.to_string() }
+    }
+
+    /// With the machine.
+    pub(crate) fn machine(sentence: impl ToString) -> Self {
+        Self { status: Status::Machine, sentence: sentence.to_string() }
+    }
+}
+
+impl From<DataFileError> for Trouble {
+    fn from(error: DataFileError) -> Self {
+        match &error {
+            DataFileError::Exists(_)
+            | DataFileError::Missing(_)
+            | DataFileError::NoFile(_)
+            | DataFileError::Locked(..)
+            | DataFileError::Size(..) => Self::usage(error),
+            DataFileError::Stopped(_) => Self { status: Status::Interrupted, sentence: error.to_string() },
+            DataFileError::NoSpace(..) | DataFileError::TooLarge(..) | DataFileError::System { .. } => {
+                Self::machine(error)
+            }
+        }
+    }
+}
+
+/// Writes a result to standard output. A reader that has seen enough and closed its end is no trouble.
+pub(crate) fn say(text: &str) -> Result<(), Trouble> {
+    let mut out = io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Trouble::machine(format!("standard output cannot be written: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A JSON value as a result, over several lines.
+pub(crate) fn say_json(value: &impl Serialize) -> Result<(), Trouble> {
+    say(&serde_json::to_string_pretty(value).expect("reports have no map with keys that are no text"))
+}
+
+/// Writes a remark to standard error. Where nobody can be told, nobody is.
+pub(crate) fn remark(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}

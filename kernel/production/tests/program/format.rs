@@ -1,0 +1,145 @@
+//! `format`: a data file whole, or a sentence and nothing.
+
+use std::{fs, process::Command, time::Instant};
+
+use chronon_production::DataFile;
+
+use crate::support::{Folder, LAYOUT, PATIENCE, begin, chronon, close, end, format, inspect, run};
+
+#[test]
+fn a_file_is_made_and_the_next_command_is_said() {
+    let folder = Folder::new("format");
+    let made = format(&folder.file(), &["--cluster", "0x2a", "--replica", "1"]);
+    assert_eq!(made.status, 0, "{made:?}");
+    let addresses = "127.0.0.1:4000,127.0.0.1:4001,127.0.0.1:4002";
+    let next = format!("chronon start --data {} --addresses {addresses}", folder.file().display());
+    made.assert_says(&["replica 1 of 3 in cluster 42", "room for 63 prepares of up to 32 KiB", &next]);
+    assert!(made.err.is_empty(), "{made:?}");
+    assert_eq!(fs::metadata(folder.file()).unwrap().len(), LAYOUT.size());
+
+    let (text, json) = inspect("superblock", &folder.file(), &[]);
+    assert_eq!(text.status, 0);
+    let held = &json["in_force"];
+    assert_eq!((&held["cluster"], &held["replica"], &held["replica_count"]), (&42.into(), &1.into(), &3.into()));
+    let incarnation = held["incarnation"].as_str().unwrap();
+    made.assert_says(&[&format!("incarnation {incarnation}")]);
+    assert_eq!(inspect("journal", &folder.file(), &[]).0.status, 0);
+}
+
+#[test]
+fn no_two_files_have_the_same_incarnation() {
+    let folder = Folder::new("incarnation");
+    let names = ["a", "b"].map(|name| folder.path().join(name));
+    let incarnations = names.map(|file| {
+        assert_eq!(format(&file, &[]).status, 0);
+        inspect("superblock", &file, &[]).1["in_force"]["incarnation"].clone()
+    });
+    assert!(incarnations[0].is_string() && incarnations[0] != incarnations[1]);
+}
+
+#[test]
+fn a_file_that_exists_is_left_alone() {
+    let folder = Folder::new("exists");
+    fs::write(folder.file(), b"somebody's data").unwrap();
+    let refused = format(&folder.file(), &[]);
+    assert_eq!(refused.status, 2);
+    refused.assert_says(&["exists", "choose another name"]);
+    assert_eq!(fs::read(folder.file()).unwrap(), b"somebody's data");
+    assert_eq!(folder.names(), ["r0.chronon"]);
+}
+
+#[test]
+fn numbers_that_make_no_file_are_refused_with_those_that_would() {
+    let folder = Folder::new("numbers");
+    for (flags, says) in [
+        (&["--replica", "3"][..], "of 3, the replicas are 0 to 2"),
+        (&["--replicas", "0"], "1 to 6 replicas"),
+        (&["--replicas", "7"], "1 to 6 replicas"),
+        (&["--slots", "33"], "positive multiple of 32"),
+        (&["--slots", "0"], "positive multiple of 32"),
+        (&["--slots", "4294967264"], "16777216 at most"),
+        (&["--message-size-max", "5000"], "positive multiple of 4096"),
+        (&["--message-size-max", "4KiB"], "from 8 KiB to 16 MiB"),
+        (&["--message-size-max", "1GiB"], "from 8 KiB to 16 MiB"),
+        (&["--message-size-max", "64kb"], "as in 64KiB"),
+        (&["--cluster", "seven"], "a number up to"),
+        (&["--cluster", "-1"], "--cluster"),
+    ] {
+        let refused = format(&folder.file(), flags);
+        assert_eq!(refused.status, 2, "{flags:?}: {refused:?}");
+        refused.assert_says(&[says]);
+        assert!(folder.names().is_empty(), "{flags:?}");
+    }
+}
+
+#[test]
+fn messages_too_small_for_the_key_value_store_are_remarked_upon() {
+    let folder = Folder::new("small");
+    let made = format(&folder.file(), &["--message-size-max", "16KiB"]);
+    assert_eq!(made.status, 0);
+    assert!(made.err.contains("the key-value store's longest answer"), "{made:?}");
+}
+
+#[test]
+fn a_file_that_no_disk_has_room_for_is_refused_at_once() {
+    let folder = Folder::new("room");
+    let refused = format(&folder.file(), &["--slots", "16777216", "--message-size-max", "16MiB"]);
+    assert_eq!(refused.status, 3, "{refused:?}");
+    refused.assert_says(&["there is no room for", "a smaller file"]);
+    assert!(folder.names().is_empty());
+}
+
+#[test]
+fn a_file_that_may_not_grow_so_large_leaves_nothing() {
+    let folder = Folder::new("limit");
+    // The limit is of blocks of 512 or 1,024 bytes: less than the file either way.
+    let script = r#"trap '' XFSZ; ulimit -f 1000; exec "$0" "$@""#;
+    let flags = ["format", "--cluster", "7", "--replica", "0", "--replicas", "1", "--slots", "64", "--data"];
+    let limited = ["-c", script, env!("CARGO_BIN_EXE_chronon")];
+    let refused = run(Command::new("sh").args(limited).args(flags).arg(folder.file()));
+    assert_eq!(refused.status, 3, "{refused:?}");
+    refused.assert_says(&["r0.chronon may not have", "ulimit -f"]);
+    assert!(folder.names().is_empty(), "{:?}", folder.names());
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_named() {
+    let folder = Folder::new("nowhere");
+    let refused = format(&folder.path().join("no/r0.chronon"), &[]);
+    assert_eq!(refused.status, 3);
+    refused.assert_says(&["cannot create", "no/r0.chronon: No such file"]);
+}
+
+#[test]
+fn an_interrupted_format_leaves_nothing() {
+    let folder = Folder::new("interrupted");
+    let flags = ["format", "--cluster", "7", "--replica", "0", "--replicas", "1", "--data"];
+    let mut running = begin(Command::new(env!("CARGO_BIN_EXE_chronon")).args(flags).arg(folder.file()));
+    let started = Instant::now();
+    while folder.names().is_empty() {
+        assert!(started.elapsed() < PATIENCE && running.try_wait().unwrap().is_none(), "it begins");
+    }
+    let process = rustix::process::Pid::from_child(&running);
+    rustix::process::kill_process(process, rustix::process::Signal::INT).unwrap();
+    let ran = end(running);
+    assert_eq!(ran.status, 130, "{ran:?}");
+    ran.assert_says(&["was not made: it was stopped"]);
+    assert!(folder.names().is_empty(), "{:?}", folder.names());
+}
+
+#[test]
+fn a_file_that_somebody_has_open_is_not_looked_into() {
+    let folder = Folder::new("open");
+    let file = folder.formatted(3);
+    let held = DataFile::open(&file).unwrap();
+    for what in ["superblock", "journal"] {
+        let refused = chronon(&["inspect", what, file.to_str().unwrap()]);
+        assert_eq!(refused.status, 2, "{refused:?}");
+        refused.assert_says(&["in use by process", "stop that first"]);
+    }
+    close(held, &file);
+    let looking = DataFile::open_to_read(&file).unwrap();
+    assert_eq!(inspect("superblock", &file, &[]).0.status, 0, "many may look");
+    assert!(DataFile::open(&file).is_err(), "and nobody writes meanwhile");
+    close(looking, &file);
+}

@@ -1,0 +1,8 @@
+//! The `chronon` program from the outside: what it prints, how it ends, what it leaves.
+
+mod format;
+mod journal;
+mod served;
+mod superblock;
+mod support;
+mod usage;
