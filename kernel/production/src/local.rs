@@ -153,7 +153,10 @@ fn data_file(folder: &Path, replica: u8) -> PathBuf {
 fn format(folder: &Path, replicas: u8, layout: Layout) -> Result<ClusterId, LocalError> {
     let random = || runner::random().map_err(|error| LocalError::System("draw a random number", error));
     std::fs::create_dir_all(folder).map_err(|error| LocalError::System("make the folder", error))?;
-    let known = (0..replicas).find_map(|replica| crate::serve::superblock_of(&data_file(folder, replica)));
+    let mut known = None;
+    for replica in 0..replicas {
+        known = known.or(crate::serve::superblock_of(&data_file(folder, replica)).map_err(LocalError::Format)?);
+    }
     let cluster = match known {
         Some(superblock) => superblock.cluster,
         None => ClusterId(random()? as u64),

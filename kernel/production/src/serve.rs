@@ -328,8 +328,15 @@ fn config(options: &Options, superblock: &Superblock) -> Config {
 }
 
 /// What the data file of that name says of itself, if there is one that says anything.
-pub(crate) fn superblock_of(path: &Path) -> Option<Superblock> {
-    read_superblock(&DataFile::open_to_read(path).ok()?).ok()
+///
+/// # Errors
+/// If there is one that is served from, or that the system does not give.
+pub(crate) fn superblock_of(path: &Path) -> Result<Option<Superblock>, DataFileError> {
+    match DataFile::open_to_read(path) {
+        Ok(file) => Ok(read_superblock(&file).ok()),
+        Err(DataFileError::Missing(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// What the data file says of itself, if enough of it is whole.

@@ -71,6 +71,9 @@ fn three_replicas_find_each_other_and_say_how_they_are() {
     all_in_one_view(&again);
     let twice = LocalCluster::start(&Kv, &folder, 3, LAYOUT, |_| {}).err().map(|error| error.to_string());
     assert!(twice.is_some_and(|error| error.contains("in use by process")));
+    let larger = LocalCluster::start(&Kv, &folder, 4, LAYOUT, |_| {}).err().map(|error| error.to_string());
+    assert!(larger.is_some_and(|error| error.contains("in use by process")));
+    assert!(!folder.join("replica-3.chronon").exists(), "nothing is made beside files that are served from");
     assert_eq!(again.wait(Duration::ZERO), None);
     drop(again);
     std::fs::remove_dir_all(folder).unwrap();
