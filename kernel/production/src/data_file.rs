@@ -14,6 +14,7 @@ use std::{
     ops::ControlFlow,
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use chronon::frame::SECTOR_SIZE;
@@ -21,6 +22,9 @@ use rustix::{
     fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with, statvfs},
     io::Errno,
 };
+
+/// How long a lock may outlast its process: what a slow disk takes for what was asked of it.
+const LAST_WRITES_MAX: Duration = Duration::from_secs(10);
 
 /// How much is written at once when a file is filled.
 const CHUNK: usize = 1 << 20;
@@ -208,11 +212,8 @@ impl DataFile {
         if !metadata.is_file() {
             return Err(DataFileError::NoFile(path.to_owned()));
         }
-        match flock(&file, lock) {
-            Ok(()) => Ok(Self { size: metadata.len(), file, path: path.to_owned() }),
-            Err(Errno::WOULDBLOCK) => Err(DataFileError::Locked(path.to_owned(), holder(&file))),
-            Err(error) => Err(system("lock", path, error.into())),
-        }
+        wait_for_lock(&file, path, lock)?;
+        Ok(Self { size: metadata.len(), file, path: path.to_owned() })
     }
 
     /// Its name.
@@ -233,6 +234,24 @@ impl DataFile {
     #[cfg(test)]
     pub(crate) fn over(file: File, size: u64) -> Self {
         Self { file, path: PathBuf::new(), size }
+    }
+}
+
+/// Takes the lock. What a process that was killed had asked for is still done after its end, and holds the lock until it is: that is
+/// waited for, or it could be done to what the next process wrote.
+fn wait_for_lock(file: &File, path: &Path, lock: FlockOperation) -> Result<(), DataFileError> {
+    let began = Instant::now();
+    loop {
+        match flock(file, lock) {
+            Ok(()) => return Ok(()),
+            Err(Errno::WOULDBLOCK) => {}
+            Err(error) => return Err(system("lock", path, error.into())),
+        }
+        let holder = holder(file);
+        if holder.is_some() || began.elapsed() > LAST_WRITES_MAX {
+            return Err(DataFileError::Locked(path.to_owned(), holder));
+        }
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

@@ -155,6 +155,11 @@ impl<T> Sessions<T> {
         self.payload_size_max
     }
 
+    /// Whether a request that is asked now would not have to wait for another.
+    pub fn has_room(&self) -> bool {
+        !self.free.is_empty()
+    }
+
     /// How many requests are in flight, or wait to be.
     pub fn occupied(&self) -> usize {
         self.sessions.len() - self.free.len() + self.waiting.len()

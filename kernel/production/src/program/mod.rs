@@ -3,10 +3,16 @@
 //! A command is a file here with its `Arguments` and a `main`, a variant of [`Command`] and an arm of [`answer`]. What it does
 //! beside reading flags and printing belongs to the library, where tests can get at it.
 
+mod bank;
+mod bench;
+mod dev;
 mod format;
 mod inspect;
+mod log;
 mod number;
 mod output;
+mod start;
+mod status;
 mod version;
 
 use std::process::ExitCode;
@@ -46,7 +52,12 @@ struct Arguments {
 /// One line of help for each: the first line of its `Arguments`.
 #[derive(Subcommand)]
 enum Command {
+    Dev(dev::Arguments),
     Format(format::Arguments),
+    Start(start::Arguments),
+    Status(status::Arguments),
+    Bank(bank::Arguments),
+    Bench(bench::Arguments),
     Inspect(inspect::Arguments),
     Version(version::Arguments),
 }
@@ -66,7 +77,12 @@ pub(crate) fn main() -> ExitCode {
 
 fn answer(asked: &Command) -> Result<Status, Trouble> {
     match asked {
+        Command::Dev(arguments) => dev::main(arguments),
         Command::Format(arguments) => format::main(arguments),
+        Command::Start(arguments) => start::main(arguments),
+        Command::Status(arguments) => status::main(arguments),
+        Command::Bank(arguments) => bank::main(arguments),
+        Command::Bench(arguments) => bench::main(arguments),
         Command::Inspect(arguments) => inspect::main(arguments),
         Command::Version(arguments) => version::main(arguments),
     }

@@ -5,7 +5,7 @@ use std::{
     process::ExitCode,
 };
 
-use chronon_production::DataFileError;
+use chronon_production::{DataFileError, serve::ServeError};
 use serde::Serialize;
 
 /// How the program ended. The numbers are its exit statuses.
@@ -48,6 +48,20 @@ impl Trouble {
     /// With the machine.
     pub(crate) fn machine(sentence: impl ToString) -> Self {
         Self { status: Status::Machine, sentence: sentence.to_string() }
+    }
+}
+
+impl From<ServeError> for Trouble {
+    fn from(error: ServeError) -> Self {
+        match error {
+            ServeError::DataFile(error) => error.into(),
+            ServeError::Superblock(..) | ServeError::Size { .. } | ServeError::Addresses { .. } => Self::usage(error),
+            ServeError::Unreadable(..)
+            | ServeError::Listen(..)
+            | ServeError::Metrics(..)
+            | ServeError::Disk(_)
+            | ServeError::System(_) => Self::machine(error),
+        }
     }
 }
 

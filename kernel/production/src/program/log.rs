@@ -1,0 +1,18 @@
+//! The log: for people on a terminal, for programs elsewhere. On standard error.
+
+use std::io::{IsTerminal, stderr};
+
+use chronon_production::config::{LogConfig, LogFormat};
+use tracing_subscriber::fmt;
+
+/// From here on what is logged is written. Once in a program's life.
+pub(crate) fn begin(config: &LogConfig) {
+    let terminal = stderr().is_terminal();
+    let json = match config.format {
+        LogFormat::Auto => !terminal,
+        LogFormat::Text => false,
+        LogFormat::Json => true,
+    };
+    let builder = fmt().with_writer(stderr).with_max_level(config.level).with_ansi(terminal).with_target(false);
+    if json { builder.json().flatten_event(true).init() } else { builder.init() }
+}

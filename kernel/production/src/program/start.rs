@@ -1,0 +1,60 @@
+//! `start`: one replica, until it is killed.
+
+use chronon::app::{application::Application, bank::Bank, kv::Kv};
+use chronon_production::{
+    config::{Config, Flags},
+    serve::Server,
+};
+
+use super::{
+    log,
+    output::{Status, Trouble},
+};
+
+/// Run one replica, until it is killed: that loses nothing
+///
+/// The replica is the one whose data file it is given. Everything that it has acknowledged is durable, so that there is no
+/// shutting down: end it as you like.
+#[derive(clap::Args)]
+#[command(after_help = "Every key of the configuration file, with its default, is in `chronon start --example`.")]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    flags: Flags,
+
+    /// What runs in the cluster: the same on each replica, for ever
+    #[arg(long, value_enum, value_name = "NAME", default_value_t = Demo::Kv)]
+    application: Demo,
+
+    /// Print a configuration file with every key, and end
+    #[arg(long)]
+    example: bool,
+}
+
+/// An application that comes with the program.
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Demo {
+    /// A key-value store
+    Kv,
+    /// Accounts and transfers
+    Bank,
+}
+
+pub(crate) fn main(arguments: &Arguments) -> Result<Status, Trouble> {
+    if arguments.example {
+        super::output::say(chronon_production::config::EXAMPLE.trim_end())?;
+        return Ok(Status::Done);
+    }
+    let config = Config::load(&arguments.flags).map_err(Trouble::usage)?;
+    log::begin(&config.log);
+    match arguments.application {
+        Demo::Kv => serve(Kv, &config),
+        Demo::Bank => serve(Bank, &config),
+    }
+}
+
+fn serve<A: Application>(application: A, config: &Config) -> Result<Status, Trouble> {
+    let mut server = Server::open(application, &config.options)?;
+    let Err(stop) = server.run() else { return Ok(Status::Done) };
+    tracing::error!("stopped: {stop}");
+    Err(Trouble::machine(stop))
+}

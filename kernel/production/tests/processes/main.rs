@@ -1,0 +1,234 @@
+//! Real processes on real files and sockets, and what can befall them. After each: every acknowledged write is there, what was
+//! asked again happened once, and the replicas hold the same log, byte for byte.
+
+mod cluster;
+mod load;
+mod log;
+mod wire;
+
+use std::{
+    fs::File,
+    io::{Read, Write},
+    net::TcpStream,
+    os::unix::fs::FileExt,
+    time::Duration,
+};
+
+use chronon_production::status::State;
+
+use cluster::{Cluster, LAYOUT, chronon};
+use load::Load;
+
+/// How much is acknowledged between two faults.
+const SOME: u64 = 150;
+
+/// Kills whoever `whom` names, again and again, with work before, meanwhile and after.
+fn kill_and_return(name: &str, replicas: u8, rounds: u32, whom: impl Fn(&Cluster) -> Vec<u8>) {
+    let mut cluster = Cluster::start(name, replicas);
+    let load = Load::begin(&cluster);
+    for _ in 0..rounds {
+        load.wait_for(SOME);
+        let victims = whom(&cluster);
+        victims.iter().for_each(|victim| cluster.kill(*victim));
+        if victims.len() <= usize::from((replicas - 1) / 2) {
+            load.wait_for(SOME);
+        }
+        victims.iter().for_each(|victim| cluster.restart(*victim));
+    }
+    load.wait_for(SOME);
+    cluster.ends_well(load);
+}
+
+#[test]
+fn the_primary_is_killed() {
+    kill_and_return("kill-primary", 3, 4, |cluster| vec![cluster.primary()]);
+}
+
+#[test]
+fn a_backup_is_killed() {
+    kill_and_return("kill-backup", 3, 4, |cluster| vec![(cluster.primary() + 1) % 3]);
+}
+
+#[test]
+fn all_are_killed_at_once() {
+    kill_and_return("kill-all", 3, 4, |_| vec![0, 1, 2]);
+}
+
+#[test]
+fn two_of_five_are_killed_the_primary_among_them() {
+    kill_and_return("kill-two-of-five", 5, 3, |cluster| {
+        let primary = cluster.primary();
+        vec![primary, (primary + 2) % 5]
+    });
+}
+
+#[test]
+fn a_replica_is_stopped_and_goes_on_as_if_nothing_had_been() {
+    let cluster = Cluster::start("stop", 3);
+    let load = Load::begin(&cluster);
+    for _ in 0..2 {
+        load.wait_for(SOME);
+        let victim = cluster.primary();
+        cluster.stop(victim);
+        // The others elect another and go on.
+        load.wait_for(SOME);
+        cluster.go_on(victim);
+        load.wait_for(SOME);
+    }
+    cluster.ends_well(load);
+}
+
+#[test]
+fn a_replica_is_cut_off_from_the_others_and_then_hears_without_being_heard() {
+    let cluster = Cluster::start_wired("cut-off", 3);
+    let load = Load::begin(&cluster);
+    load.wait_for(SOME);
+    let victim = cluster.primary();
+    cluster.wires().isolate(victim);
+    load.wait_for(SOME);
+    cluster.wires().heal();
+    load.wait_for(SOME);
+    let mute = cluster.primary();
+    cluster.wires().mute(mute);
+    load.wait_for(SOME);
+    cluster.wires().heal();
+    load.wait_for(SOME);
+    let deaf = cluster.primary();
+    cluster.wires().deafen(deaf);
+    load.wait_for(SOME);
+    cluster.wires().heal();
+    load.wait_for(SOME);
+    cluster.ends_well(load);
+}
+
+#[test]
+fn a_data_file_is_damaged_in_its_journal_and_mended_from_the_others() {
+    let mut cluster = Cluster::start("damage", 3);
+    let load = Load::begin(&cluster);
+    load.wait_for(4 * SOME);
+    let victim = (cluster.primary() + 1) % 3;
+    cluster.kill(victim);
+    load.wait_for(SOME);
+    let file = File::options().read(true).write(true).open(cluster.data_file(victim)).unwrap();
+    // Five prepares that were certainly committed, and a sector of the header ring.
+    for slot in [2, 3, 20, 21, 40] {
+        flip(&file, LAYOUT.prepare_offset(slot) + 130);
+    }
+    flip(&file, LAYOUT.header_ring_offset() + 10 * 128 + 5);
+    drop(file);
+    cluster.restart(victim);
+    load.wait_for(SOME);
+    cluster.ends_well(load);
+}
+
+fn flip(file: &File, offset: u64) {
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, offset).unwrap();
+    file.write_all_at(&[!byte[0]], offset).unwrap();
+}
+
+#[test]
+fn a_data_file_that_is_gone_or_cut_short_or_lost_its_superblock_is_not_served_from() {
+    let mut cluster = Cluster::start("gone", 3);
+    let load = Load::begin(&cluster);
+    load.wait_for(SOME);
+    let victim = (cluster.primary() + 1) % 3;
+    cluster.kill(victim);
+    let (path, aside) = (cluster.data_file(victim), cluster.data_file(victim).with_extension("aside"));
+    std::fs::rename(&path, &aside).unwrap();
+    assert!(cluster.refusal(victim).contains("does not exist"), "{}", cluster.refusal(victim));
+    std::fs::copy(&aside, &path).unwrap();
+    File::options().write(true).open(&path).unwrap().set_len(LAYOUT.size() / 2 / 4096 * 4096).unwrap();
+    assert!(cluster.refusal(victim).contains("cut short"), "{}", cluster.refusal(victim));
+    std::fs::copy(&aside, &path).unwrap();
+    let file = File::options().read(true).write(true).open(&path).unwrap();
+    (0..4).for_each(|copy| flip(&file, copy * 8192 + 200));
+    assert!(cluster.refusal(victim).contains("superblock"), "{}", cluster.refusal(victim));
+    load.wait_for(SOME);
+    std::fs::rename(&aside, &path).unwrap();
+    cluster.restart(victim);
+    load.wait_for(SOME);
+    cluster.ends_well(load);
+}
+
+#[test]
+fn a_second_process_on_the_same_data_file_is_told_who_has_it() {
+    let cluster = Cluster::start("second", 1);
+    let load = Load::begin(&cluster);
+    let said = cluster.refusal(0);
+    assert!(said.contains(&format!("in use by process {}", cluster.process(0))), "{said}");
+    load.wait_for(SOME);
+    cluster.ends_well(load);
+}
+
+#[test]
+fn a_peer_that_sends_garbage_and_one_that_says_nothing_disturb_nobody() {
+    let cluster = Cluster::start("garbage", 3);
+    let load = Load::begin(&cluster);
+    let mut silent = Vec::new();
+    for round in 0..20_u8 {
+        for address in cluster.addresses() {
+            silent.push(TcpStream::connect(address).unwrap());
+            let mut hostile = TcpStream::connect(address).unwrap();
+            hostile.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+            let garbage: Vec<u8> =
+                (0..5000_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8 ^ round).collect();
+            // It may be closed before it has said everything.
+            let _ = hostile.write_all(&garbage);
+            let mut heard = Vec::new();
+            let _ = hostile.read_to_end(&mut heard);
+            assert!(heard.len() <= 32, "nothing but a hello is said to who sends garbage");
+        }
+    }
+    load.wait_for(SOME);
+    let refused: u64 = (0..3).map(|replica| cluster.status(replica).network.refused).sum();
+    assert!(refused >= 60, "each was counted: {refused}");
+    drop(silent);
+    cluster.ends_well(load);
+}
+
+/// A mount of its own; needs the right to make one, and says so if there is none.
+#[test]
+fn a_full_disk_stops_the_replica_that_has_it_and_no_other() {
+    let Some(mut cluster) = Cluster::start_on_small_mount("full", 3, 2) else { return };
+    let load = Load::begin(&cluster);
+    load.wait_for(SOME);
+    cluster.fill_small_mount();
+    cluster.wait_for_end(2);
+    load.wait_for(SOME);
+    assert!(cluster.last_words(2).contains("NoSpace"), "{}", cluster.last_words(2));
+    cluster.empty_small_mount();
+    cluster.restart(2);
+    load.wait_for(SOME);
+    cluster.ends_well(load);
+}
+
+#[test]
+fn wrong_flags_are_told_in_a_sentence_with_status_2() {
+    for (arguments, expected) in [
+        (&["start", "--data", "x", "--addresses", "nowhere"][..], "nowhere"),
+        (&["start", "--data", "/nonexistent/x", "--addresses", "127.0.0.1:1"], "does not exist"),
+    ] {
+        let output = chronon().args(arguments).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+        assert!(said.contains(expected), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn a_cluster_says_how_it_is_through_the_program() {
+    let mut cluster = Cluster::start("status", 3);
+    cluster.kill((cluster.primary() + 1) % 3);
+    let addresses = cluster.addresses().iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    let status = |json: &[&str]| chronon().args(["status", "--addresses", &addresses]).args(json).output().unwrap();
+    let output = status(&[]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("primary") && said.contains("no replica answers"), "{said}");
+    let json: serde_json::Value = serde_json::from_slice(&status(&["--json"]).stdout).unwrap();
+    assert_eq!(json["serves"], true);
+    cluster.kill(cluster.primary());
+    assert_eq!(status(&[]).status.code(), Some(1), "one of three serves nobody");
+    assert!(cluster.up().all(|replica| cluster.status(replica).state != State::Recovering));
+}
