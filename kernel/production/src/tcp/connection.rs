@@ -169,12 +169,14 @@ impl Connection {
         let mut turn = READ_MAX;
         while turn > 0 {
             self.inbound.reserve(READ_CHUNK);
-            match again(|| read(&self.stream, spare_capacity(&mut self.inbound)))? {
-                None => break,
-                Some(0) => return Err(End::Closed),
-                Some(count) => turn = turn.saturating_sub(count),
+            let room = self.inbound.capacity() - self.inbound.len();
+            let Some(count) = again(|| read(&self.stream, spare_capacity(&mut self.inbound)))? else { break };
+            if count == 0 {
+                return Err(End::Closed);
             }
             self.heard = now;
+            // What did not fill the room was all that there was; what comes now wakes anew.
+            turn = if count < room { 0 } else { turn.saturating_sub(count) };
         }
         Ok(())
     }
