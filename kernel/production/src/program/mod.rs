@@ -8,9 +8,11 @@ mod bench;
 mod dev;
 mod format;
 mod inspect;
+mod kv;
 mod log;
 mod number;
 mod output;
+mod repl;
 mod start;
 mod status;
 mod version;
@@ -38,8 +40,8 @@ use self::output::{Status, Trouble, remark};
         chronon start --data r0.chronon --addresses 127.0.0.1:4000,127.0.0.1:4001,127.0.0.1:4002\n  \
         chronon start --data r1.chronon --addresses 127.0.0.1:4000,127.0.0.1:4001,127.0.0.1:4002\n  \
         chronon start --data r2.chronon --addresses 127.0.0.1:4000,127.0.0.1:4001,127.0.0.1:4002\n\n  \
-        chronon kv --cluster 7 --addresses 127.0.0.1:4000,127.0.0.1:4001,127.0.0.1:4002 put greeting hello\n  \
-        chronon kv --cluster 7 --addresses 127.0.0.1:4000,127.0.0.1:4001,127.0.0.1:4002 get greeting\n\n\
+        chronon kv --addresses 127.0.0.1:4000,127.0.0.1:4001,127.0.0.1:4002 put greeting hello\n  \
+        chronon kv --addresses 127.0.0.1:4000,127.0.0.1:4001,127.0.0.1:4002 get greeting\n\n\
         EXIT STATUS\n  \
         0  done    1  damage was found, or the cluster refused    2  usage    3  the machine failed\n  \
         130  ended by Ctrl-C"
@@ -56,6 +58,8 @@ enum Command {
     Format(format::Arguments),
     Start(start::Arguments),
     Status(status::Arguments),
+    Kv(kv::Arguments),
+    Repl(repl::Arguments),
     Bank(bank::Arguments),
     Bench(bench::Arguments),
     Inspect(inspect::Arguments),
@@ -81,6 +85,8 @@ fn answer(asked: &Command) -> Result<Status, Trouble> {
         Command::Format(arguments) => format::main(arguments),
         Command::Start(arguments) => start::main(arguments),
         Command::Status(arguments) => status::main(arguments),
+        Command::Kv(arguments) => kv::main(arguments),
+        Command::Repl(arguments) => repl::main(arguments),
         Command::Bank(arguments) => bank::main(arguments),
         Command::Bench(arguments) => bench::main(arguments),
         Command::Inspect(arguments) => inspect::main(arguments),

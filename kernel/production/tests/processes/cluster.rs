@@ -100,6 +100,10 @@ impl Cluster {
         &self.addresses
     }
 
+    pub(crate) fn joined_addresses(&self) -> String {
+        self.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+    }
+
     pub(crate) const fn wires(&self) -> &Wires {
         self.wires.as_ref().expect("a wired cluster")
     }

@@ -11,6 +11,7 @@ use std::{
     io::{Read, Write},
     net::TcpStream,
     os::unix::fs::FileExt,
+    process::Stdio,
     time::Duration,
 };
 
@@ -207,6 +208,7 @@ fn a_full_disk_stops_the_replica_that_has_it_and_no_other() {
 fn wrong_flags_are_told_in_a_sentence_with_status_2() {
     for (arguments, expected) in [
         (&["start", "--data", "x", "--addresses", "nowhere"][..], "nowhere"),
+        (&["kv", "--addresses", "127.0.0.1:1", "fetch", "x"], "fetch"),
         (&["start", "--data", "/nonexistent/x", "--addresses", "127.0.0.1:1"], "does not exist"),
     ] {
         let output = chronon().args(arguments).output().unwrap();
@@ -217,10 +219,37 @@ fn wrong_flags_are_told_in_a_sentence_with_status_2() {
 }
 
 #[test]
+fn the_store_is_asked_through_the_program() {
+    let cluster = Cluster::start("kv", 3);
+    let addresses = cluster.joined_addresses();
+    let ask = |request: &[&str]| {
+        let output = chronon().args(["kv", "--addresses", &addresses]).args(request).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let told = |text: &str| (Some(0), text.to_owned());
+    let nothing = (Some(1), String::new());
+    assert_eq!(ask(&["get", "greeting"]), nothing);
+    assert_eq!(ask(&["put", "greeting", "hello"]), told(""));
+    assert_eq!(ask(&["get", "greeting"]), told("hello"), "bare");
+    assert_eq!(ask(&["append", "greeting", ", you"]), told("10\n"));
+    assert_eq!(ask(&["cas", "greeting", "x", "--expected", "hello"]), nothing);
+    assert_eq!(ask(&["cas", "greeting", "bye", "--expected", "hello, you"]), told(""));
+    assert_eq!(ask(&["cas", "other", "new"]), told(""));
+    assert_eq!(ask(&["delete", "other"]), told(""));
+    assert_eq!(ask(&["delete", "other"]), nothing);
+    let mut repl = chronon();
+    repl.args(["repl", "--addresses", &addresses]);
+    let mut repl = repl.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    repl.stdin.take().unwrap().write_all(b"put \"a key\" 1\nfetch x\nget greeting\nget \"a key\"\nget none\n").unwrap();
+    let output = repl.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stdout), (Some(1), b"bye1".to_vec()));
+}
+
+#[test]
 fn a_cluster_says_how_it_is_through_the_program() {
     let mut cluster = Cluster::start("status", 3);
     cluster.kill((cluster.primary() + 1) % 3);
-    let addresses = cluster.addresses().iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    let addresses = cluster.joined_addresses();
     let status = |json: &[&str]| chronon().args(["status", "--addresses", &addresses]).args(json).output().unwrap();
     let output = status(&[]);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();

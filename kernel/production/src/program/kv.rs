@@ -1,0 +1,151 @@
+//! `kv`: one request to the key-value store.
+
+use std::{
+    ffi::OsString,
+    io::{IsTerminal, Write, stdout},
+    net::SocketAddr,
+    os::unix::ffi::OsStringExt,
+    time::Duration,
+};
+
+use chronon_production::client::{KvClient, KvError, Options, Swap};
+use clap::Subcommand;
+
+use super::output::{Status, Trouble, remark, say};
+
+/// Ask the key-value store for one thing
+///
+/// The exit status is 1 if there was no such key, or if what was expected was not there. If nobody knows whether something was
+/// done, that is said, with status 3.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(super) store: Store,
+
+    #[command(subcommand)]
+    request: Request,
+}
+
+/// Which store, and how patiently it is asked.
+#[derive(clap::Args)]
+pub(super) struct Store {
+    /// The replicas' addresses
+    #[arg(long, value_name = "A,B,C", value_delimiter = ',', required = true)]
+    addresses: Vec<SocketAddr>,
+
+    /// How long to wait for an answer, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 10_000)]
+    patience_ms: u64,
+}
+
+/// What can be asked. Keys and values are bytes, as the shell gives them.
+#[derive(Subcommand)]
+pub(super) enum Request {
+    /// Print the value under a key, bare
+    Get {
+        /// The key
+        key: OsString,
+    },
+    /// Put a value under a key
+    Put {
+        /// The key
+        key: OsString,
+        /// The value
+        value: OsString,
+    },
+    /// Put a value under a key if another is there now
+    Cas {
+        /// The key
+        key: OsString,
+        /// The new value
+        value: OsString,
+        /// What must be there; nothing, if this is left out
+        #[arg(long, value_name = "VALUE")]
+        expected: Option<OsString>,
+    },
+    /// Let nothing be under a key
+    Delete {
+        /// The key
+        key: OsString,
+    },
+    /// Put something behind the value under a key, and print how long it is then
+    Append {
+        /// The key
+        key: OsString,
+        /// What to add
+        value: OsString,
+    },
+}
+
+pub(crate) fn main(arguments: &Arguments) -> Result<Status, Trouble> {
+    perform(&arguments.store.connect()?, &arguments.request)
+}
+
+impl Store {
+    pub(super) fn connect(&self) -> Result<KvClient, Trouble> {
+        let patience = Duration::from_millis(self.patience_ms.max(1));
+        let options = Options { sessions: 1, patience, ..Options::default() };
+        KvClient::connect(&self.addresses, options).map_err(Trouble::machine)
+    }
+}
+
+impl From<KvError> for Trouble {
+    fn from(error: KvError) -> Self {
+        match error {
+            KvError::Request(_) => Self::machine(error),
+            KvError::Refused(_) | KvError::Foreign(_) => Self::usage(error),
+        }
+    }
+}
+
+pub(super) fn perform(kv: &KvClient, request: &Request) -> Result<Status, Trouble> {
+    let bytes = |text: &OsString| text.clone().into_vec();
+    match request {
+        Request::Get { key } => match kv.get(&bytes(key))? {
+            Some(value) => print_bare(&value),
+            None => Ok(missing(key)),
+        },
+        Request::Put { key, value } => {
+            kv.put(&bytes(key), &bytes(value))?;
+            Ok(Status::Done)
+        }
+        Request::Cas { key, value, expected } => {
+            let expected = expected.as_ref().map(bytes);
+            match kv.compare_and_swap(&bytes(key), expected.as_deref(), &bytes(value))? {
+                Swap::Swapped => Ok(Status::Done),
+                Swap::Mismatch(found) => {
+                    let found = found.map(|found| String::from_utf8_lossy(&found).into_owned());
+                    let found = found.map_or("nothing".to_owned(), |found| format!("{found:?}"));
+                    remark(&format!("not swapped: under {key:?} is {found}"));
+                    Ok(Status::Found)
+                }
+            }
+        }
+        Request::Delete { key } => {
+            let was_there = kv.delete(&bytes(key))?;
+            Ok(if was_there { Status::Done } else { missing(key) })
+        }
+        Request::Append { key, value } => {
+            let length = kv.append(&bytes(key), &bytes(value))?;
+            say(&length.to_string())?;
+            Ok(Status::Done)
+        }
+    }
+}
+
+fn missing(key: &OsString) -> Status {
+    remark(&format!("there is nothing under {key:?}"));
+    Status::Found
+}
+
+/// The bytes themselves, and a line's end only for people.
+fn print_bare(value: &[u8]) -> Result<Status, Trouble> {
+    let mut out = stdout().lock();
+    let end: &[u8] = if out.is_terminal() { b"\n" } else { b"" };
+    match out.write_all(value).and_then(|()| out.write_all(end)).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Trouble::machine(format!("standard output cannot be written: {error}")))
+        }
+        _ => Ok(Status::Done),
+    }
+}
