@@ -254,8 +254,12 @@ impl<A: Application> Server<A> {
         }
         let speaker = Speaker::Replica(replica);
         let limits = limits(options, &superblock);
-        let network =
-            TcpNetwork::new(TcpConfig::new(cluster, speaker, options.addresses.clone(), limits), Some(listener))?;
+        // Which session is evicted is part of the state: replicas with other numbers of them would part.
+        let tcp = TcpConfig {
+            terms: options.clients_max,
+            ..TcpConfig::new(cluster, speaker, options.addresses.clone(), limits)
+        };
+        let network = TcpNetwork::new(tcp, Some(listener))?;
         let (disk, why) = Disk::open(file, options.disk, options.durable)?;
         if let Some(why) = why {
             tracing::warn!("{why}");

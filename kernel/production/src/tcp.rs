@@ -77,6 +77,8 @@ pub struct TcpConfig {
     pub replicas: Vec<SocketAddr>,
     /// What each connection may hold.
     pub limits: Limits,
+    /// What all replicas must be set up alike in, as a number: one with another is not spoken with.
+    pub terms: u32,
     /// How long it may take until the other end has said who it is.
     pub greeting_max: Duration,
     /// How long a replica may be silent towards a replica: they ping each other much more often than that.
@@ -87,7 +89,7 @@ impl TcpConfig {
     /// A configuration with the usual patience: five seconds.
     pub const fn new(cluster: ClusterId, speaker: Speaker, replicas: Vec<SocketAddr>, limits: Limits) -> Self {
         let (greeting_max, silence_max) = (Duration::from_secs(5), Duration::from_secs(5));
-        Self { cluster, speaker, replicas, limits, greeting_max, silence_max }
+        Self { cluster, speaker, replicas, limits, terms: 0, greeting_max, silence_max }
     }
 }
 
@@ -250,7 +252,8 @@ impl TcpNetwork {
     }
 
     fn hello(&self) -> Hello {
-        Hello { cluster: self.config.cluster, speaker: self.config.speaker }
+        let terms = if matches!(self.config.speaker, Speaker::Replica(_)) { self.config.terms } else { 0 };
+        Hello { cluster: self.config.cluster, speaker: self.config.speaker, terms }
     }
 
     fn accept(&mut self) {
@@ -390,6 +393,17 @@ impl TcpNetwork {
             }
         };
         if !expected || (hello.cluster != self.config.cluster && hello.speaker != Speaker::Operator) {
+            return false;
+        }
+        if let (Speaker::Replica(own), Speaker::Replica(replica)) = (self.config.speaker, hello.speaker)
+            && hello.terms != self.config.terms
+        {
+            let (ours, theirs) = (self.config.terms, hello.terms);
+            tracing::warn!(
+                "replica {} is set up for {theirs} sessions and replica {} for {ours}: they do not speak",
+                replica.0,
+                own.0
+            );
             return false;
         }
         let node = match hello.speaker {

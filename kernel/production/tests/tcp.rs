@@ -48,6 +48,28 @@ fn alone() -> (TcpNetwork, Vec<SocketAddr>) {
     (replica(0, &replicas, Some(listening.remove(0))), replicas)
 }
 
+#[test]
+fn replicas_that_are_not_set_up_alike_do_not_speak() {
+    let (mut listening, replicas) = listeners(2);
+    let with = |number: u8, terms: u32, listener: Option<TcpListener>| {
+        let speaker = Speaker::Replica(ReplicaId(number));
+        let config = TcpConfig { terms, ..TcpConfig::new(CLUSTER, speaker, replicas.clone(), LIMITS) };
+        TcpNetwork::new(config, listener).unwrap()
+    };
+    let mut first = with(0, 64, Some(listening.remove(0)));
+    let mut other = with(1, 65, None);
+    until(&mut [&mut first, &mut other], "it is refused", |networks| networks[0].counts().refused > 1);
+    assert!(!first.is_connected(NodeId(1)) && !other.is_connected(NodeId(0)));
+    drop(other);
+    let mut alike = with(1, 64, None);
+    until(&mut [&mut first, &mut alike], "they speak", |networks| {
+        networks[0].is_connected(NodeId(1)) && networks[1].is_connected(NodeId(0))
+    });
+    // Of what it is for a client, nothing is asked.
+    let mut client = network(CLUSTER, Speaker::Client, &replicas, None);
+    until(&mut [&mut first, &mut client], "a client is greeted", |networks| networks[1].is_connected(NodeId(0)));
+}
+
 fn frame(fill: u8, length: usize) -> Frame {
     Frame::new(vec![fill; length])
 }

@@ -5,7 +5,7 @@
 //!    8  version   u16     = 1
 //!   10  kind      u8      0: a client, 1: a replica, 2: an operator
 //!   11  replica   u8      of a replica; else 0
-//!   12  reserved  [u8; 4] = 0
+//!   12  terms     u32      of a replica: what all of a cluster must be set up alike in; else 0
 //!   16  cluster   u64      an operator's is not looked at: it asks which one this is
 //!   24  checksum  u64     the low half of BLAKE3-128 of bytes 0..24
 //! ```
@@ -39,6 +39,7 @@ pub enum Speaker {
 pub(super) struct Hello {
     pub(super) cluster: ClusterId,
     pub(super) speaker: Speaker,
+    pub(super) terms: u32,
 }
 
 /// Why a hello is none.
@@ -72,6 +73,7 @@ impl Hello {
             Speaker::Replica(replica) => (1, replica.0),
             Speaker::Operator => (2, 0),
         };
+        bytes[12..16].copy_from_slice(&self.terms.to_le_bytes());
         bytes[16..CHECKED].copy_from_slice(&self.cluster.0.to_le_bytes());
         let checksum = checksum(&bytes);
         bytes[CHECKED..].copy_from_slice(&checksum);
@@ -99,16 +101,17 @@ impl Hello {
         };
         let mut cluster = [0; 8];
         cluster.copy_from_slice(&bytes[16..CHECKED]);
-        if bytes[12..16] != [0; 4] {
+        let terms = u32::from_le_bytes([bytes[12], bytes[13], bytes[14], bytes[15]]);
+        if terms != 0 && !matches!(speaker, Speaker::Replica(_)) {
             return Err(HelloError::Malformed);
         }
-        Ok(Self { cluster: ClusterId(u64::from_le_bytes(cluster)), speaker })
+        Ok(Self { cluster: ClusterId(u64::from_le_bytes(cluster)), speaker, terms })
     }
 }
 
 /// What an operator opens with.
 pub(crate) fn operator_hello() -> [u8; HELLO_SIZE] {
-    Hello { cluster: ClusterId(0), speaker: Speaker::Operator }.encode()
+    Hello { cluster: ClusterId(0), speaker: Speaker::Operator, terms: 0 }.encode()
 }
 
 fn checksum(bytes: &[u8; HELLO_SIZE]) -> [u8; 8] {
@@ -125,7 +128,8 @@ mod tests {
     #[test]
     fn what_is_said_is_heard() {
         for speaker in SPEAKERS {
-            let hello = Hello { cluster: ClusterId(0x0123_4567_89ab_cdef), speaker };
+            let terms = if matches!(speaker, Speaker::Replica(_)) { 0x0102_0304 } else { 0 };
+            let hello = Hello { cluster: ClusterId(0x0123_4567_89ab_cdef), speaker, terms };
             assert_eq!(Hello::decode(&hello.encode()), Ok(hello));
             assert!((0..=HELLO_SIZE).all(|length| Hello::may_begin(&hello.encode()[..length])));
         }
@@ -134,7 +138,7 @@ mod tests {
     #[test]
     fn every_flipped_bit_is_refused() {
         for speaker in SPEAKERS {
-            let bytes = Hello { cluster: ClusterId(7), speaker }.encode();
+            let bytes = Hello { cluster: ClusterId(7), speaker, terms: 0 }.encode();
             for bit in 0..HELLO_SIZE * 8 {
                 let mut flipped = bytes;
                 flipped[bit / 8] ^= 1 << (bit % 8);
@@ -146,7 +150,7 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_refused_though_it_is_whole() {
         let sealed = |place: usize, value: u8| {
-            let mut bytes = Hello { cluster: ClusterId(7), speaker: Speaker::Client }.encode();
+            let mut bytes = Hello { cluster: ClusterId(7), speaker: Speaker::Client, terms: 0 }.encode();
             bytes[place] = value;
             let sum = checksum(&bytes);
             bytes[CHECKED..].copy_from_slice(&sum);
