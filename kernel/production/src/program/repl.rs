@@ -1,6 +1,10 @@
 //! `repl`: one request after another to the key-value store.
 
-use std::io::{BufRead, IsTerminal, Write, stderr, stdin};
+use std::{
+    ffi::OsString,
+    io::{BufRead, IsTerminal, Write, stderr, stdin},
+    os::unix::ffi::OsStringExt,
+};
 
 use clap::Parser;
 
@@ -42,28 +46,28 @@ pub(crate) fn main(arguments: &Arguments) -> Result<Status, Trouble> {
     if people {
         remark("connected; `help` lists what can be asked");
     }
-    let mut line = String::new();
+    let mut line = Vec::new();
     loop {
         if people {
             // Where nobody can be asked, nobody is.
             let _ = write!(stderr(), "> ").and_then(|()| stderr().flush());
         }
         line.clear();
-        let read = stdin().lock().read_line(&mut line);
+        let read = stdin().lock().read_until(b'\n', &mut line);
         if read.map_err(|error| Trouble::machine(format!("the input cannot be read: {error}")))? == 0 {
             return Ok(status);
         }
-        match line.trim() {
-            "" => {}
-            "quit" | "exit" => return Ok(status),
-            "help" => say(HELP)?,
+        match line.trim_ascii() {
+            b"" => {}
+            b"quit" | b"exit" => return Ok(status),
+            b"help" => say(HELP)?,
             text => status = ask(text, |request| perform(&kv, request)),
         }
     }
 }
 
 /// What went wrong with one line is no reason not to read the next.
-fn ask(text: &str, perform: impl FnOnce(&Request) -> Result<Status, Trouble>) -> Status {
+fn ask(text: &[u8], perform: impl FnOnce(&Request) -> Result<Status, Trouble>) -> Status {
     let asked = words(text).and_then(|words| {
         let told = |error: clap::Error| error.to_string().lines().next().unwrap_or_default().to_owned();
         Line::try_parse_from(words).map_err(told)
@@ -79,18 +83,19 @@ fn ask(text: &str, perform: impl FnOnce(&Request) -> Result<Status, Trouble>) ->
     trouble.status
 }
 
-/// The words of a line: parted by spaces, but not within quotes. A backslash in quotes takes the next character as it is.
-fn words(text: &str) -> Result<Vec<String>, String> {
-    let (mut words, mut word, mut quoted) = (Vec::new(), None::<String>, false);
-    let mut characters = text.chars();
-    while let Some(character) = characters.next() {
-        match character {
-            '"' => {
+/// The words of a line: parted by spaces, but not within quotes. A backslash in quotes takes the next byte as it is. Words are
+/// bytes, as keys and values are.
+fn words(text: &[u8]) -> Result<Vec<OsString>, String> {
+    let (mut words, mut word, mut quoted) = (Vec::new(), None::<Vec<u8>>, false);
+    let mut bytes = text.iter().copied();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => {
                 quoted = !quoted;
                 word.get_or_insert_default();
             }
-            '\\' if quoted => word.get_or_insert_default().extend(characters.next()),
-            space if space.is_whitespace() && !quoted => words.extend(word.take()),
+            b'\\' if quoted => word.get_or_insert_default().extend(bytes.next()),
+            space if space.is_ascii_whitespace() && !quoted => words.extend(word.take()),
             other => word.get_or_insert_default().push(other),
         }
     }
@@ -98,7 +103,7 @@ fn words(text: &str) -> Result<Vec<String>, String> {
         return Err("a quote is not closed".to_owned());
     }
     words.extend(word);
-    Ok(words)
+    Ok(words.into_iter().map(OsString::from_vec).collect())
 }
 
 #[cfg(test)]
@@ -107,18 +112,20 @@ mod tests {
 
     #[test]
     fn words_are_parted_as_people_expect() {
-        let parted = |text: &str| words(text).map(|words| words.join("|"));
-        assert_eq!(parted("put a b"), Ok("put|a|b".to_owned()));
-        assert_eq!(parted("  put\t\"a b\"  \"\" "), Ok("put|a b|".to_owned()));
-        assert_eq!(parted(r#"put "say \"hi\"" x\y"#), Ok(r#"put|say "hi"|x\y"#.to_owned()));
-        assert!(parted("put \"a b").is_err());
+        let parted = |text: &[u8]| words(text).map(|words| words.join("|".as_ref()).into_vec());
+        assert_eq!(parted(b"put a b"), Ok(b"put|a|b".to_vec()));
+        assert_eq!(parted(b"  put\t\"a b\"  \"\" "), Ok(b"put|a b|".to_vec()));
+        assert_eq!(parted(br#"put "say \"hi\"" x\y"#), Ok(br#"put|say "hi"|x\y"#.to_vec()));
+        assert_eq!(parted("put ä \"\\ä\"".as_bytes()), Ok("put|ä|ä".as_bytes().to_vec()));
+        assert_eq!(parted(b"put \xff \"\xfe \""), Ok(b"put|\xff|\xfe ".to_vec()), "bytes, whatever they are");
+        assert!(parted(b"put \"a b").is_err());
     }
 
     #[test]
     fn a_line_is_asked_or_told_why_not() {
         let asked = |text: &str| {
             let mut reached = false;
-            let status = ask(text, |_| {
+            let status = ask(text.as_bytes(), |_| {
                 reached = true;
                 Ok(Status::Found)
             });

@@ -240,9 +240,10 @@ fn the_store_is_asked_through_the_program() {
     let mut repl = chronon();
     repl.args(["repl", "--addresses", &addresses]);
     let mut repl = repl.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    repl.stdin.take().unwrap().write_all(b"put \"a key\" 1\nfetch x\nget greeting\nget \"a key\"\nget none\n").unwrap();
+    let lines = b"put \"a key\" 1\nfetch x\nget greeting\nget \"a key\"\nput \xff \xfe\nget \xff\nget none\n";
+    repl.stdin.take().unwrap().write_all(lines).unwrap();
     let output = repl.wait_with_output().unwrap();
-    assert_eq!((output.status.code(), output.stdout), (Some(1), b"bye1".to_vec()));
+    assert_eq!((output.status.code(), output.stdout), (Some(1), b"bye1\xfe".to_vec()));
 }
 
 #[test]
