@@ -26,6 +26,9 @@ use rustix::{
 /// How long a lock may outlast its process: what a slow disk takes for what was asked of it.
 const LAST_WRITES_MAX: Duration = Duration::from_secs(10);
 
+/// How often it is looked at meanwhile.
+const LOOK: Duration = Duration::from_millis(1);
+
 /// How much is written at once when a file is filled.
 const CHUNK: usize = 1 << 20;
 
@@ -251,7 +254,8 @@ fn wait_for_lock(file: &File, path: &Path, lock: FlockOperation) -> Result<(), D
         if holder.is_some() || began.elapsed() > LAST_WRITES_MAX {
             return Err(DataFileError::Locked(path.to_owned(), holder));
         }
-        std::thread::sleep(Duration::from_millis(1));
+        // A lock has no time-out of its own.
+        std::thread::sleep(LOOK);
     }
 }
 

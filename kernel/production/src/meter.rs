@@ -79,13 +79,10 @@ impl Meter {
             self.seen += 1;
             self.logged.push_back((self.seen, now));
         }
-        while let Some((op, began)) = self.logged.front().copied().filter(|(op, _)| *op <= vsr.commit_max().0) {
+        while let Some((_, began)) = self.logged.front().copied().filter(|(op, _)| *op <= vsr.commit_max().0) {
             self.logged.pop_front();
-            // What a view began with was logged by another.
-            if op <= head {
-                let took = Duration::from_nanos(now.0.saturating_sub(began.0));
-                self.metrics.commit_latency.observe(took.as_secs_f64());
-            }
+            let took = Duration::from_nanos(now.0.saturating_sub(began.0));
+            self.metrics.commit_latency.observe(took.as_secs_f64());
         }
     }
 

@@ -212,15 +212,9 @@ impl<A: Application> Server<A> {
     /// # Errors
     /// If this replica cannot serve; nothing was changed then.
     pub fn open(application: A, options: &Options) -> Result<Self, ServeError> {
-        let address = |superblock: &Superblock| {
-            let own = options.addresses.get(usize::from(superblock.replica.0)).copied();
-            options
-                .listen
-                .or(own)
-                .ok_or(ServeError::Addresses { addresses: options.addresses.len(), replicas: superblock.replica_count })
-        };
         Self::open_with(application, options, |superblock| {
-            let address = address(superblock)?;
+            // There is an address for each replica by then.
+            let address = options.listen.unwrap_or_else(|| options.addresses[usize::from(superblock.replica.0)]);
             TcpListener::bind(address).map_err(|error| ServeError::Listen(address, error))
         })
     }

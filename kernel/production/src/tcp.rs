@@ -146,7 +146,7 @@ impl TcpNetwork {
     /// If the system refuses.
     ///
     /// # Panics
-    /// If the speaker is a replica that is not one of those in `config`, or if the limits make no sense.
+    /// If the speaker is an operator, or a replica that is not one of those in `config`, or if the limits make no sense.
     pub fn new(config: TcpConfig, listener: Option<TcpListener>) -> io::Result<Self> {
         let Limits { frame_size_max, queue_bytes_max } = config.limits;
         assert!(
@@ -364,6 +364,11 @@ impl TcpNetwork {
         while let Some(connection) = self.connections.get_mut(&number) {
             match connection.take()? {
                 None => return Ok(()),
+                // An operator has nothing to say but who it is.
+                Some(Incoming::Frame(_)) if connection.is_operator => {
+                    self.counts.refused += 1;
+                    self.end(number);
+                }
                 Some(Incoming::Frame(frame)) => {
                     let node = connection.node.expect("nothing is taken from who has not said who it is");
                     self.counts.received += 1;
@@ -400,7 +405,7 @@ impl TcpNetwork {
         {
             let (ours, theirs) = (self.config.terms, hello.terms);
             tracing::warn!(
-                "replica {} is set up for {theirs} sessions and replica {} for {ours}: they do not speak",
+                "replica {} is set up with {theirs} and replica {} with {ours}: they do not speak until `clients_max` is the same",
                 replica.0,
                 own.0
             );
@@ -416,6 +421,7 @@ impl TcpNetwork {
         };
         connection.node = Some(node);
         if hello.speaker == Speaker::Operator {
+            connection.is_operator = true;
             self.asked.push_back(node);
         }
         let dialled = connection.dialled;

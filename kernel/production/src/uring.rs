@@ -324,7 +324,8 @@ fn go_direct(file: &DataFile) -> io::Result<()> {
         return Err(error.into());
     }
     // What the page cache has of the file, each write past it would have to throw out first, and would wait for that on a thread of
-    // the system's. It is clean: whoever wrote it synced. Where the advice is not taken, writes are slower and no less right.
+    // the system's. What is not clean of it, the system keeps until it is written. Where the advice is not taken, writes are slower
+    // and no less right.
     let _ = fadvise(file.file(), 0, None, Advice::DontNeed);
     Ok(())
 }

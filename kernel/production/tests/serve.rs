@@ -1,7 +1,8 @@
 //! A replica that serves, and the data files, addresses and ports that it does not serve with.
 
 use std::{
-    net::{SocketAddr, TcpListener},
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
     os::unix::fs::FileExt,
     path::PathBuf,
     time::{Duration, Instant},
@@ -13,10 +14,11 @@ use chronon::{
     types::{ClusterId, ReplicaId},
 };
 use chronon_production::{
-    DataFile,
+    DataFile, TcpNetwork,
     local::LocalCluster,
     serve::{Options, ServeError, Server},
     status::{self, State, Status},
+    tcp::{Limits, Speaker, TcpConfig},
 };
 
 const CLUSTER: ClusterId = ClusterId(0xC1);
@@ -89,6 +91,41 @@ fn all_in_one_view(cluster: &LocalCluster) {
         assert_eq!(status.state == State::Primary, status.primary == status.replica);
         assert_eq!((status.journal_slots, status.message_size_max), (LAYOUT.slot_count, LAYOUT.message_size_max));
     }
+}
+
+#[test]
+fn whoever_sends_what_is_no_frame_of_the_protocol_loses_its_connection() {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("serve-blame");
+    let _ = std::fs::remove_dir_all(&folder);
+    let cluster = LocalCluster::start(&Kv, &folder, 1, LAYOUT, |_| {}).unwrap();
+    let address = cluster.addresses()[0];
+    let serves = |status: &Status| status.state == State::Primary;
+    assert_eq!(ask_until(address, "it serves", serves).network.refused, 0);
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(&client_hello(cluster.cluster())).unwrap();
+    stream.write_all(&200_u32.to_le_bytes()).unwrap();
+    stream.write_all(&[0xA5; 200]).unwrap();
+    let mut heard = Vec::new();
+    stream.read_to_end(&mut heard).expect("its connection ends");
+    assert_eq!(heard.len(), 32, "a hello and nothing more");
+    assert_eq!(status::ask(address, PATIENCE).unwrap().network.refused, 1);
+    drop(cluster);
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+/// What a client of the cluster opens with.
+fn client_hello(cluster: ClusterId) -> [u8; 32] {
+    let listener = TcpListener::bind(somewhere()).unwrap();
+    let limits = Limits { frame_size_max: 1000, queue_bytes_max: 2000 };
+    let config = TcpConfig::new(cluster, Speaker::Client, vec![listener.local_addr().unwrap()], limits);
+    let mut client = TcpNetwork::new(config, None).unwrap();
+    client.wait(Duration::ZERO).unwrap();
+    let (mut stream, _) = listener.accept().unwrap();
+    client.wait(Duration::from_secs(1)).unwrap();
+    let mut bytes = [0; 32];
+    stream.read_exact(&mut bytes).unwrap();
+    bytes
 }
 
 #[test]

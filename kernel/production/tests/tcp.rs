@@ -10,7 +10,7 @@ use std::{
 use chronon::{
     env::Network,
     frame::Frame,
-    types::{ClusterId, NodeId, ReplicaId},
+    types::{Checksum, ClusterId, NodeId, ReplicaId},
 };
 use chronon_production::{
     TcpNetwork,
@@ -46,6 +46,63 @@ fn replica(number: u8, replicas: &[SocketAddr], listener: Option<TcpListener>) -
 fn alone() -> (TcpNetwork, Vec<SocketAddr>) {
     let (mut listening, replicas) = listeners(2);
     (replica(0, &replicas, Some(listening.remove(0))), replicas)
+}
+
+#[test]
+fn who_says_that_it_is_a_replica_that_does_not_dial_is_refused() {
+    let (mut listening, replicas) = listeners(2);
+    let address = replicas[1];
+    let mut server = replica(1, &replicas, Some(listening.remove(1)));
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(&hello(CLUSTER, Speaker::Replica(ReplicaId(1)))).unwrap();
+    let refused = |networks: &mut [&mut TcpNetwork]| {
+        assert!(!networks[0].is_connected(NodeId(1)), "it speaks with itself");
+        networks[0].counts().refused == 1
+    };
+    until(&mut [&mut server], "it is refused", refused);
+}
+
+#[test]
+fn of_two_connections_of_one_replica_the_later_counts_and_the_earlier_ends() {
+    let (mut server, replicas) = alone();
+    let words = hello(CLUSTER, Speaker::Replica(ReplicaId(1)));
+    let mut comes = |greeted: u64| {
+        let mut stream = TcpStream::connect(replicas[0]).unwrap();
+        stream.write_all(&words).unwrap();
+        until(&mut [&mut server], "it is greeted", |networks| networks[0].counts().greeted == greeted);
+        stream
+    };
+    let (mut earlier, _later) = (comes(1), comes(2));
+    earlier.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut heard = Vec::new();
+    earlier.read_to_end(&mut heard).expect("the earlier one ends");
+    assert!(server.is_connected(NodeId(1)) && server.counts().ended == 1);
+}
+
+#[test]
+fn an_operator_is_told_of_and_says_nothing_more() {
+    let (mut server, replicas) = alone();
+    let mut hello = hello(CLUSTER, Speaker::Client);
+    // As an operator opens: the kind, no cluster, and the checksum over both.
+    hello[10] = 2;
+    hello[16..24].fill(0);
+    let checksum = Checksum::of(&hello[..24]).0 as u64;
+    hello[24..].copy_from_slice(&checksum.to_le_bytes());
+    let mut stream = TcpStream::connect(replicas[0]).unwrap();
+    stream.write_all(&hello).unwrap();
+    let mut operator = None;
+    until(&mut [&mut server], "it is told of", |networks| {
+        operator = networks[0].asked();
+        operator.is_some()
+    });
+    server.send(operator.unwrap(), frame(7, 10));
+    server.flush();
+    let mut heard = [0; 32 + 4 + 10];
+    stream.read_exact(&mut heard).unwrap();
+    assert_eq!(heard[36..], [7; 10]);
+    stream.write_all(&[1, 0, 0, 0, 9]).unwrap();
+    until(&mut [&mut server], "it is refused", |networks| networks[0].counts().refused == 1);
+    assert_eq!(server.receive(), None);
 }
 
 #[test]

@@ -104,10 +104,13 @@ pub(crate) fn main(arguments: &Arguments) -> Result<Status, Trouble> {
     warn_of_full_journal(arguments);
     let options = Options { sessions: arguments.clients, ..Options::default() };
     let mut load = Load::new(Sessions::connect(&arguments.addresses, &options).map_err(Trouble::machine)?, arguments);
-    load.run(arguments.requests / WARM_UP + u64::from(arguments.clients))?;
+    let run = |load: &mut Load, requests| {
+        load.run(requests).map_err(|trouble| if journal_is_full(arguments) { full_journal() } else { trouble })
+    };
+    run(&mut load, arguments.requests / WARM_UP + u64::from(arguments.clients))?;
     let (before, began) = (Usage::ask(&arguments.addresses), Instant::now());
     load.latencies_ns.clear();
-    load.run(arguments.requests)?;
+    run(&mut load, arguments.requests)?;
     let took = began.elapsed();
     let after = Usage::ask(&arguments.addresses);
     let measured = load.measured(arguments, took, before.zip(after), limits);
@@ -118,11 +121,26 @@ pub(crate) fn main(arguments: &Arguments) -> Result<Status, Trouble> {
     Ok(Status::Done)
 }
 
-/// A journal that is full refuses everything, and then a measurement never ends.
+/// How many ops the journal still has room for, if some replica says.
+fn journal_room(arguments: &Arguments) -> Option<u64> {
+    let said = arguments.addresses.iter().filter_map(|address| status::ask(*address, PATIENCE).ok());
+    said.map(|said| u64::from(said.journal_slots).saturating_sub(said.op + 1)).min()
+}
+
+fn journal_is_full(arguments: &Arguments) -> bool {
+    journal_room(arguments) == Some(0)
+}
+
+fn full_journal() -> Trouble {
+    Trouble::usage(
+        "the journal is full, and a cluster whose journal is full refuses everything: format with more --slots",
+    )
+}
+
+/// A journal that is full refuses everything.
 fn warn_of_full_journal(arguments: &Arguments) {
-    let said = arguments.addresses.iter().find_map(|address| status::ask(*address, PATIENCE).ok());
-    let Some(said) = said else { return };
-    let (room, requests) = (u64::from(said.journal_slots).saturating_sub(said.op + 1), grouped(arguments.requests));
+    let Some(room) = journal_room(arguments) else { return };
+    let requests = grouped(arguments.requests);
     if room < arguments.requests {
         remark(&format!(
             "the journal has room for {} more: {requests} requests fit only if they are batched; format with more --slots",

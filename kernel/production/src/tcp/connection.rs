@@ -62,6 +62,8 @@ pub(super) struct Connection {
     pub(super) dialled: Option<ReplicaId>,
     /// Who is at the other end, once that is known.
     pub(super) node: Option<NodeId>,
+    /// Whether that is an operator.
+    pub(super) is_operator: bool,
     /// Whether the system is to tell when more can be written.
     pub(super) blocked: bool,
     /// Whether it is still being established.
@@ -89,6 +91,7 @@ impl Connection {
             stream,
             dialled: None,
             node: None,
+            is_operator: false,
             blocked: false,
             connecting: false,
             since: now,

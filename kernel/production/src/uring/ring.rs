@@ -105,6 +105,9 @@ pub(super) struct Ring {
     /// Changes what the system answers.
     #[cfg(test)]
     pub(super) answers: Option<Box<dyn FnMut(Part, i32) -> i32 + Send>>,
+    /// The flags of every write that was asked for.
+    #[cfg(test)]
+    pub(super) write_flags: Vec<i32>,
     /// How many parts the system takes at a time.
     #[cfg(test)]
     pub(super) appetite: Option<usize>,
@@ -150,6 +153,8 @@ impl Ring {
             file,
             #[cfg(test)]
             answers: None,
+            #[cfg(test)]
+            write_flags: Vec::new(),
             #[cfg(test)]
             appetite: None,
         };
@@ -250,6 +255,8 @@ impl Ring {
     }
 
     fn write(&mut self, place: usize, done: usize, offset: u64, flags: i32) -> squeue::Entry {
+        #[cfg(test)]
+        self.write_flags.push(flags);
         let (file, fixed) = (self.file_number(), self.is_registered(place));
         let (memory, range) = self.memory(place, done);
         let (address, length) = (memory.address(&range), range.len() as u32);

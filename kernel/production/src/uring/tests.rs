@@ -1,6 +1,14 @@
 //! The disk over a real ring and a real file, told by the tests what the system answers.
 
-use std::{fs::File, os::unix::fs::FileExt, path::PathBuf};
+use std::{
+    fs::File,
+    os::unix::fs::FileExt,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
 
 use rustix::{
     event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll},
@@ -139,6 +147,29 @@ fn what_was_moved_in_part_is_moved_to_the_end() {
     }
 }
 
+/// No test can cut the power: that the device is asked to keep a write is all that can be seen of it.
+#[test]
+fn a_durable_write_asks_for_durability_by_its_own_flag_or_by_a_linked_sync() {
+    /// `RWF_DSYNC`, as linux/fs.h has it.
+    const DATA_SYNCHRONOUS: i32 = 2;
+    let scratch = Scratch::new("durable", 64);
+    for (mode, flags, syncs) in [(MODES[0], DATA_SYNCHRONOUS, 0), (MODES[1], 0, 1)] {
+        let mut disk = scratch.disk(mode);
+        let counted = Arc::new(AtomicU32::new(0));
+        let counter = Arc::clone(&counted);
+        disk.ring.answers = Some(Box::new(move |part, truth| {
+            counter.fetch_add(u32::from(part == Part::Sync), Ordering::Relaxed);
+            truth
+        }));
+        // One that has room in a place, one that has not, and one that need not last.
+        for (sectors, durable, expected) in [(1, true, flags), (40, true, flags), (1, false, 0)] {
+            perform(&mut disk, write(0, sectors, 1, durable)).unwrap();
+            assert_eq!(disk.ring.write_flags.pop(), Some(expected), "{mode:?}, {sectors} sectors, {durable}");
+        }
+        assert_eq!(counted.load(Ordering::Relaxed), 2 * syncs, "{mode:?}");
+    }
+}
+
 #[test]
 fn what_was_interrupted_is_done_again() {
     let scratch = Scratch::new("interrupted", 8);
@@ -242,7 +273,7 @@ fn a_sync_that_was_taken_apart_from_its_write_is_not_believed() {
     // What the sync says that went by itself does not count, whenever it says it; a second one does, which is asked for when the
     // write is done.
     let seen = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
-    let parts = std::sync::Arc::clone(&seen);
+    let parts = Arc::clone(&seen);
     disk.ring.answers = Some(Box::new(move |part, result| {
         parts.lock().unwrap().push(part);
         result
@@ -354,6 +385,17 @@ fn memory_that_may_not_be_pinned_serves_too() {
     disk.ring.registered = false;
     perform(&mut disk, write(1, 3, 5, true)).unwrap();
     assert_eq!(perform(&mut disk, read(2, 1)), Ok(Frame::new(vec![5; SECTOR_SIZE])));
+}
+
+#[test]
+fn what_a_short_write_does_not_fill_is_zeros_whatever_its_memory_held_before() {
+    let scratch = Scratch::new("zeros", 64);
+    let mut disk = scratch.disk(DurableMode::DataSync);
+    perform(&mut disk, write(0, 1, 0xff, false)).unwrap();
+    let data = Frame::new(vec![7; 100]);
+    perform(&mut disk, DiskOperation::Write { offset: 0, data, durable: true }).unwrap();
+    let found = perform(&mut disk, read(0, 1)).unwrap();
+    assert!(found[..100] == [7; 100] && found[100..].iter().all(|byte| *byte == 0));
 }
 
 #[test]
