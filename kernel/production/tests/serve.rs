@@ -114,6 +114,22 @@ fn whoever_sends_what_is_no_frame_of_the_protocol_loses_its_connection() {
     std::fs::remove_dir_all(folder).unwrap();
 }
 
+#[test]
+fn replicas_that_would_evict_other_sessions_do_not_make_a_cluster() {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("serve-unlike");
+    let _ = std::fs::remove_dir_all(&folder);
+    let unlike = |options: &mut Options| {
+        if options.data.ends_with("replica-1.chronon") {
+            options.clients_max += 1;
+        }
+    };
+    let cluster = LocalCluster::start(&Kv, &folder, 2, LAYOUT, unlike).unwrap();
+    let status = ask_until(cluster.addresses()[0], "they refuse each other", |status| status.network.refused > 2);
+    assert_eq!(status.commit, 0, "neither is a majority");
+    drop(cluster);
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
 /// What a client of the cluster opens with.
 fn client_hello(cluster: ClusterId) -> [u8; 32] {
     let listener = TcpListener::bind(somewhere()).unwrap();
