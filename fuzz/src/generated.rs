@@ -88,6 +88,7 @@ pub fn superblock(bytes: &[u8]) {
             slot_count: (u32::from(fields.slots) + 1) * 32,
             message_size_max: (u32::from(fields.sectors) + 1) * 4096,
         },
+        clients_max: fields.clients_max.max(1),
     };
     let copies = [0, 1, 2, 3].map(|copy| superblock.encode(copy));
     for (copy, bytes) in (0..).zip(&copies) {
@@ -204,4 +205,5 @@ struct SuperblockFields {
     commit: u64,
     slots: u8,
     sectors: u8,
+    clients_max: u32,
 }

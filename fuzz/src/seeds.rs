@@ -6,8 +6,9 @@
 
 use chronon::{
     process::{Actions, Event, Now, Process, Token},
-    storage::{Superblock, superblock::format},
+    storage::Superblock,
     types::{Checksum, ClientId, CommitIndex, Instant, NodeId, Op, ReplicaId, RequestNumber, Session, Timestamp, View},
+    vsr::Config,
     wire::{Claim, Command, DoViewChange, Header, RejectReason, batch, message, seal},
 };
 use chronon_sim::{
@@ -143,7 +144,7 @@ fn journal_slots() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 fn superblocks() -> Vec<(&'static str, Vec<u8>)> {
-    let formatted = format(CLUSTER, ReplicaId(1), 3, 77, LAYOUT).swap_remove(0).1;
+    let formatted = Config::new(CLUSTER, ReplicaId(1), 3, LAYOUT).format(77).swap_remove(0).1;
     let first = Superblock::decode(&formatted, 0).expect("what format writes can be read");
     let suffix = log(3);
     let later = Superblock {

@@ -14,7 +14,7 @@ use chronon::{
     app::kv::Kv,
     client::{ClientConfig, ClientProcess},
     replica::Replica,
-    storage::{layout::Layout, superblock},
+    storage::layout::Layout,
     types::{ClientId, ClusterId, NodeId, ReplicaId},
     vsr::Config,
 };
@@ -186,11 +186,11 @@ impl Simulation {
             settings.clock.drift_ppb = clock.drift_ppb;
             settings.clock.realtime_ns = settings.clock.realtime_ns.saturating_add_signed(clock.offset_ns);
             let process = Replica::new(config.clone(), Kv);
-            configs.push(config);
             let node = self.world.add_node_with(format!("r{}", replica.0), process, settings);
-            for (offset, bytes) in superblock::format(cluster, replica, plan.replicas, 1, layout) {
+            for (offset, bytes) in config.format(1) {
                 self.world.disk_mut(node).preload(offset, &bytes);
             }
+            configs.push(config);
         }
         let mut clients = Vec::new();
         for client in 0..self.schedule.workload.clients {

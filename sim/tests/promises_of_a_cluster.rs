@@ -5,7 +5,7 @@ use chronon::{
     app::kv::Kv,
     client::{ClientConfig, ClientProcess},
     replica::Replica,
-    storage::{layout::Layout, superblock},
+    storage::layout::Layout,
     types::{ClientId, ClusterId, NodeId, ReplicaId},
     vsr::Config,
 };
@@ -40,7 +40,8 @@ fn cluster(calls: u64, watched: impl FnOnce(&mut Config)) -> World {
 }
 
 fn format(world: &mut World, node: NodeId) {
-    for (offset, bytes) in superblock::format(CLUSTER, ReplicaId(node.0 as u8), 3, 1, LAYOUT) {
+    let config = Config::new(CLUSTER, ReplicaId(node.0 as u8), 3, LAYOUT);
+    for (offset, bytes) in config.format(1) {
         world.disk_mut(node).preload(offset, &bytes);
     }
 }

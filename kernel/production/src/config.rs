@@ -55,8 +55,6 @@ pipeline = 8
 company = 3
 # Requests that a primary has accepted and not answered; past it clients are told to come back.
 requests_max = 4096
-# Sessions; past it the least recently used one is evicted. The same on every replica: others are not spoken with.
-clients_max = 4096
 # What may wait to be sent on one connection; four of the largest messages in any case.
 queue_bytes_max = "16MiB"
 

@@ -18,14 +18,17 @@ use std::{
 
 use chronon::{
     app::application::Application,
-    storage::{layout::Layout, superblock},
+    storage::{
+        layout::Layout,
+        superblock::{self, Identity},
+    },
     types::{ClusterId, ReplicaId},
 };
 
 use crate::{
     data_file::{DataFile, DataFileError},
     runner::{self, Stop},
-    serve::{Options, ServeError, Server},
+    serve::{CLIENTS_MAX, Options, ServeError, Server},
 };
 
 /// Why there is no cluster.
@@ -163,7 +166,8 @@ fn format(folder: &Path, replicas: u8, layout: Layout) -> Result<ClusterId, Loca
     };
     for replica in 0..replicas {
         let path = data_file(folder, replica);
-        let blocks = superblock::format(cluster, ReplicaId(replica), replicas, random()?.max(1), layout);
+        let identity = Identity { cluster, replica: ReplicaId(replica), replica_count: replicas };
+        let blocks = superblock::format(identity, random()?.max(1), layout, CLIENTS_MAX);
         match DataFile::create(&path, layout.size(), &blocks) {
             Ok(()) | Err(DataFileError::Exists(_)) => {}
             Err(error) => return Err(LocalError::Format(error)),

@@ -31,9 +31,10 @@ use chronon::{
     frame::Frame,
     replica::Replica,
     storage::{
-        layout::{SUPERBLOCK_COPIES, SUPERBLOCK_COPY_SIZE},
+        layout::{Layout, SUPERBLOCK_COPIES, SUPERBLOCK_COPY_SIZE},
         superblock::{OpenError, Superblock},
     },
+    types::Checksum,
     vsr::{Config, Timeouts},
 };
 
@@ -52,6 +53,9 @@ use crate::{
 
 /// No frame that replicas exchange is larger than this or than the largest message.
 const FRAME_SIZE_MIN: u32 = 64 * 1024;
+
+/// How many sessions a cluster has room for unless its files say otherwise.
+pub const CLIENTS_MAX: u32 = 4096;
 
 /// How a replica serves. Which replica of which cluster it is, its data file says.
 #[derive(Clone, Debug)]
@@ -74,8 +78,6 @@ pub struct Options {
     pub company: u32,
     /// Requests in flight or waiting: see [`Config::requests_max`].
     pub requests_max: u32,
-    /// Sessions: see [`Config::clients_max`].
-    pub clients_max: u32,
     /// How many bytes may wait to be sent on one connection.
     pub queue_bytes_max: usize,
     /// Time-outs.
@@ -95,7 +97,6 @@ impl Options {
             pipeline: 8,
             company: 3,
             requests_max: 4096,
-            clients_max: 4096,
             queue_bytes_max: 16 * 1024 * 1024,
             timeouts: Timeouts::default(),
         }
@@ -248,9 +249,8 @@ impl<A: Application> Server<A> {
         }
         let speaker = Speaker::Replica(replica);
         let limits = limits(options, &superblock);
-        // Which session is evicted is part of the state: replicas with other numbers of them would part.
         let tcp = TcpConfig {
-            terms: options.clients_max,
+            terms: terms(&superblock),
             ..TcpConfig::new(cluster, speaker, options.addresses.clone(), limits)
         };
         let network = TcpNetwork::new(tcp, Some(listener))?;
@@ -313,15 +313,21 @@ fn limits(options: &Options, superblock: &Superblock) -> Limits {
     Limits { frame_size_max, queue_bytes_max: options.queue_bytes_max.max(4 * frame_size_max as usize) }
 }
 
+/// What all replicas were formatted with, in one number: which session is evicted is part of the state, and what one logs all must
+/// have room for.
+fn terms(superblock: &Superblock) -> u32 {
+    let Superblock { layout: Layout { slot_count, message_size_max }, clients_max, .. } = *superblock;
+    let bytes = [slot_count, message_size_max, clients_max].map(u32::to_le_bytes);
+    Checksum::of(bytes.as_flattened()).0 as u32
+}
+
 fn config(options: &Options, superblock: &Superblock) -> Config {
-    let Superblock { cluster, replica, replica_count, layout, .. } = *superblock;
     Config {
         pipeline: options.pipeline,
         company: options.company,
         requests_max: options.requests_max,
-        clients_max: options.clients_max,
         timeouts: options.timeouts,
-        ..Config::new(cluster, replica, replica_count, layout)
+        ..Config::of(superblock)
     }
 }
 

@@ -403,9 +403,9 @@ impl TcpNetwork {
         if let (Speaker::Replica(own), Speaker::Replica(replica)) = (self.config.speaker, hello.speaker)
             && hello.terms != self.config.terms
         {
-            let (ours, theirs) = (self.config.terms, hello.terms);
             tracing::warn!(
-                "replica {} is set up with {theirs} and replica {} with {ours}: they do not speak until `clients_max` is the same",
+                "replicas {} and {} do not speak, since their data files were formatted with other limits: format all replicas with the \
+                 same --slots, --message-size-max and --clients-max",
                 replica.0,
                 own.0
             );

@@ -10,13 +10,14 @@ use std::{
 
 use chronon::{
     app::kv::Kv,
-    storage::{layout::Layout, superblock},
+    storage::layout::Layout,
     types::{ClusterId, ReplicaId},
+    vsr::Config,
 };
 use chronon_production::{
     DataFile, TcpNetwork,
     local::LocalCluster,
-    serve::{Options, ServeError, Server},
+    serve::{CLIENTS_MAX, Options, ServeError, Server},
     status::{self, State, Status},
     tcp::{Limits, Speaker, TcpConfig},
 };
@@ -30,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 fn data_file(name: &str, replica: u8, replica_count: u8) -> PathBuf {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("serve-{name}-{replica}"));
     let _ = std::fs::remove_file(&path);
-    let blocks = superblock::format(CLUSTER, ReplicaId(replica), replica_count, 1, LAYOUT);
+    let blocks = Config::new(CLUSTER, ReplicaId(replica), replica_count, LAYOUT).format(1);
     DataFile::create(&path, LAYOUT.size(), &blocks).unwrap();
     path
 }
@@ -118,12 +119,11 @@ fn whoever_sends_what_is_no_frame_of_the_protocol_loses_its_connection() {
 fn replicas_that_would_evict_other_sessions_do_not_make_a_cluster() {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("serve-unlike");
     let _ = std::fs::remove_dir_all(&folder);
-    let unlike = |options: &mut Options| {
-        if options.data.ends_with("replica-1.chronon") {
-            options.clients_max += 1;
-        }
-    };
-    let cluster = LocalCluster::start(&Kv, &folder, 2, LAYOUT, unlike).unwrap();
+    std::fs::create_dir_all(&folder).unwrap();
+    let config = Config { clients_max: CLIENTS_MAX + 1, ..Config::new(CLUSTER, ReplicaId(1), 2, LAYOUT) };
+    DataFile::create(&folder.join("replica-1.chronon"), LAYOUT.size(), &config.format(1)).unwrap();
+    let cluster = LocalCluster::start(&Kv, &folder, 2, LAYOUT, |_| {}).unwrap();
+    assert_eq!(cluster.cluster(), CLUSTER);
     let status = ask_until(cluster.addresses()[0], "they refuse each other", |status| status.network.refused > 2);
     assert_eq!(status.commit, 0, "neither is a majority");
     drop(cluster);

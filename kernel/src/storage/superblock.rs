@@ -7,7 +7,7 @@
 //!    36  copy              u8    0 to 3
 //!    37  reserved          [u8; 27] = 0
 //!    64  magic             [u8; 8] = "CHRONON\0"
-//!    72  format            u32   = 1
+//!    72  format            u32   = 2
 //!    76  epoch             u32
 //!    80  sequence          u64   from 1, one more at each update
 //!    88  cluster           u64
@@ -19,9 +19,10 @@
 //!   152  head              u64
 //!   160  slot_count        u32
 //!   164  message_size_max  u32
-//!   168  replica           u8
-//!   169  replica_count     u8
-//!   170  reserved          [u8; 22] = 0
+//!   168  clients_max       u32
+//!   172  replica           u8
+//!   173  replica_count     u8
+//!   174  reserved          [u8; 18] = 0
 //!   192  suffix            [header; suffix_length], ascending, chained, the last one the head's
 //!        reserved          zeros to 8192
 //! ```
@@ -40,7 +41,7 @@ mod copies;
 mod format;
 
 pub use crate::storage::layout::{SUPERBLOCK_COPIES, SUPERBLOCK_COPY_SIZE};
-pub use copies::{OpenError, Restoration, UPDATE_PHASES, recover};
+pub use copies::{Identity, OpenError, Restoration, UPDATE_PHASES, recover};
 pub use format::format;
 
 use alloc::{vec, vec::Vec};
@@ -67,7 +68,7 @@ pub const SUFFIX_MAX: usize = 32;
 pub const REPLICAS_MAX: u8 = 6;
 
 /// The version of the data file's format that this program reads and writes.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// What a replica must know of itself before it reads its log.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -98,6 +99,8 @@ pub struct Superblock {
     pub suffix: Vec<Header>,
     /// How the file is laid out.
     pub layout: Layout,
+    /// How many sessions the cluster keeps. Which one is evicted is part of the state: all replicas have the same.
+    pub clients_max: u32,
 }
 
 /// Why bytes are not a copy of a superblock.
@@ -121,6 +124,8 @@ pub enum SuperblockError {
     Layout(LayoutError),
     /// The replica is not one of its cluster, or the cluster is too large.
     Replica,
+    /// There is room for no session.
+    Clients,
     /// The sequence is none: 0, or the largest number, which has no successor.
     Sequence,
     /// The log view is later than the view.
@@ -150,6 +155,7 @@ impl fmt::Display for SuperblockError {
             Self::Replica => {
                 write!(f, "the replica is not one of a cluster of 1 to {REPLICAS_MAX}: format the file again")
             }
+            Self::Clients => write!(f, "there is room for no session: the writer has a defect"),
             Self::Sequence => write!(f, "the sequence is none: the writer has a defect"),
             Self::LogView => write!(f, "the log view is later than the view: the writer has a defect"),
             Self::Header(error) => write!(f, "a header of the suffix does not decode: {error}"),
@@ -236,6 +242,7 @@ impl Superblock {
                 .collect::<Result<_, _>>()
                 .map_err(SuperblockError::Header)?,
             layout: Layout { slot_count: fields.slot_count.get(), message_size_max: fields.message_size_max.get() },
+            clients_max: fields.clients_max.get(),
         };
         superblock.verify()?;
         Ok((superblock, content))
@@ -246,6 +253,9 @@ impl Superblock {
         self.layout.validated().map_err(SuperblockError::Layout)?;
         if self.replica.0 >= self.replica_count || self.replica_count > REPLICAS_MAX {
             return Err(SuperblockError::Replica);
+        }
+        if self.clients_max == 0 {
+            return Err(SuperblockError::Clients);
         }
         // Neither before the first nor without a successor.
         if self.sequence == 0 || self.sequence == u64::MAX {
@@ -286,9 +296,10 @@ impl Superblock {
             head: U64::new(self.head.0),
             slot_count: U32::new(self.layout.slot_count),
             message_size_max: U32::new(self.layout.message_size_max),
+            clients_max: U32::new(self.clients_max),
             replica: self.replica.0,
             replica_count: self.replica_count,
-            reserved: [0; 22],
+            reserved: [0; 18],
         };
         let mut bytes = vec![0; COPY_SIZE];
         bytes[..SUFFIX_START].copy_from_slice(fields.as_bytes());
@@ -352,9 +363,10 @@ struct Fields {
     head: U64,
     slot_count: U32,
     message_size_max: U32,
+    clients_max: U32,
     replica: u8,
     replica_count: u8,
-    reserved: [u8; 22],
+    reserved: [u8; 18],
 }
 
 const _: () = assert!(size_of::<Fields>() == SUFFIX_START, "the fields have no padding");

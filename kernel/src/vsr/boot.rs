@@ -162,13 +162,15 @@ impl Vsr {
         if copies[1..].iter().any(|copy| content(copy) != content(&copies[0])) {
             actions.probe(Probe::SuperblockTorn.into());
         }
-        if let Err(error) = found.expect(self.config.cluster, self.config.replica, self.config.replica_count) {
+        if let Err(error) = found.expect(self.config.identity()) {
             return actions.halt(format!("{error}"));
         }
-        if found.layout != self.config.layout {
+        let (formatted, configured) =
+            ((found.layout, found.clients_max), (self.config.layout, self.config.clients_max));
+        if formatted != configured {
             return actions.halt(format!(
-                "the data file was formatted with {:?}, the configuration says {:?}: use the former",
-                found.layout, self.config.layout
+                "the data file was formatted with {:?} and for {} sessions, the configuration says {:?} and {}: use the former",
+                formatted.0, formatted.1, configured.0, configured.1
             ));
         }
         self.view = found.view;

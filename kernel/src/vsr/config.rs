@@ -1,7 +1,12 @@
 //! What a replica is told before it starts. Every limit is here, and everything that a replica holds is under one of them.
 
+use alloc::vec::Vec;
+
 use crate::{
-    storage::layout::Layout,
+    storage::{
+        layout::Layout,
+        superblock::{self, Identity, Superblock},
+    },
     types::{ClusterId, ReplicaId},
     vsr::quorum::REPLICAS_MAX,
     wire::{batch, header::HEADER_SIZE},
@@ -28,7 +33,7 @@ pub struct Config {
     pub company: u32,
     /// Requests that a primary has in flight or waiting; past it clients are told "busy".
     pub requests_max: u32,
-    /// Sessions; past it the least recently used one is evicted.
+    /// Sessions; past it the least recently used one is evicted. The data file says how many.
     pub clients_max: u32,
     /// Time-outs.
     pub timeouts: Timeouts,
@@ -84,6 +89,25 @@ impl Config {
             timeouts: Timeouts::default(),
             jitter_seed: cluster.0 ^ u64::from(replica.0).rotate_left(32),
         }
+    }
+
+    /// A configuration with default limits of the replica whose data file this is.
+    pub fn of(superblock: &Superblock) -> Self {
+        let Superblock { cluster, replica, replica_count, layout, clients_max, .. } = *superblock;
+        Self { clients_max, ..Self::new(cluster, replica, replica_count, layout) }
+    }
+
+    /// Whose data file the replica expects.
+    pub const fn identity(&self) -> Identity {
+        Identity { cluster: self.cluster, replica: self.replica, replica_count: self.replica_count }
+    }
+
+    /// The writes, by offset, that make a data file of zeros this replica's: see [`superblock::format`].
+    ///
+    /// # Panics
+    /// If the layout or the replica is none.
+    pub fn format(&self, incarnation: u128) -> Vec<(u64, Vec<u8>)> {
+        superblock::format(self.identity(), incarnation, self.layout, self.clients_max)
     }
 
     /// The largest payload of a request: a prepare that carries it alone is one message.

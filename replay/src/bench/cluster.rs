@@ -7,7 +7,7 @@ use chronon::{
     app::kv::Kv,
     client::{ClientConfig, ClientProcess},
     replica::Replica,
-    storage::{layout::Layout, superblock},
+    storage::layout::Layout,
     types::{ClientId, ClusterId, NodeId, ReplicaId},
     vsr::Config,
 };
@@ -70,8 +70,8 @@ pub(super) fn prepare(seed: u64) -> World {
         }
         let mut settings = NodeSettings::default();
         settings.disk.capacity = LAYOUT.size();
-        let node = world.add_node_with(format!("r{}", replica.0), Replica::new(config, Kv), settings);
-        for (offset, bytes) in superblock::format(cluster, replica, REPLICAS, 1, LAYOUT) {
+        let node = world.add_node_with(format!("r{}", replica.0), Replica::new(config.clone(), Kv), settings);
+        for (offset, bytes) in config.format(1) {
             world.disk_mut(node).preload(offset, &bytes);
         }
     }

@@ -2,12 +2,9 @@
 
 use chronon::{
     frame::Frame,
-    storage::{
-        journal::ring_entry,
-        layout::Layout,
-        superblock::{self, Superblock},
-    },
+    storage::{journal::ring_entry, layout::Layout, superblock::Superblock},
     types::{Checksum, ClientId, ClusterId, CommitIndex, Op, ReplicaId, RequestNumber, Session, Timestamp, View},
+    vsr::Config,
     wire::{
         batch,
         header::{Command, Header},
@@ -81,7 +78,7 @@ pub(super) fn say_with(
 pub(super) fn disk(replica: ReplicaId) -> SimDisk {
     let settings = DiskSettings { capacity: LAYOUT.size(), ..DiskSettings::default() };
     let mut disk = SimDisk::new(1, u32::from(replica.0), settings);
-    for (offset, bytes) in superblock::format(CLUSTER, replica, 3, 5, LAYOUT) {
+    for (offset, bytes) in Config::new(CLUSTER, replica, 3, LAYOUT).format(5) {
         disk.preload(offset, &bytes);
     }
     disk
@@ -89,7 +86,7 @@ pub(super) fn disk(replica: ReplicaId) -> SimDisk {
 
 /// The superblock of a replica that has this log, of `log_view`, and is in `view`.
 pub(super) fn superblock(replica: ReplicaId, sequence: u64, view: u64, log_view: u64, suffix: &[Header]) -> Superblock {
-    let bytes = superblock::format(CLUSTER, replica, 3, 5, LAYOUT).swap_remove(0).1;
+    let bytes = Config::new(CLUSTER, replica, 3, LAYOUT).format(5).swap_remove(0).1;
     let formatted = Superblock::decode(&bytes, 0).expect("a formatted superblock decodes");
     let suffix = if suffix.is_empty() { formatted.suffix.clone() } else { suffix.to_vec() };
     Superblock {

@@ -2,8 +2,9 @@
 //! to do. Half of the copies are enough.
 
 use chronon::{
-    storage::superblock::{self, SUPERBLOCK_COPY_SIZE},
+    storage::superblock::SUPERBLOCK_COPY_SIZE,
     types::{ClusterId, NodeId, ReplicaId},
+    vsr::Config,
 };
 
 use crate::script::{CLUSTER, PATIENCE_MS, Script};
@@ -22,7 +23,11 @@ fn refusal(change: impl FnOnce(&mut Script)) -> String {
 }
 
 fn format(script: &mut Script, cluster: ClusterId, replica: u8, replicas: u8) {
-    for (offset, bytes) in superblock::format(cluster, ReplicaId(replica), replicas, 1, script.setup.layout) {
+    overwrite(script, &Config::new(cluster, ReplicaId(replica), replicas, script.setup.layout));
+}
+
+fn overwrite(script: &mut Script, config: &Config) {
+    for (offset, bytes) in config.format(1) {
         script.world.disk_mut(NodeId(2)).preload(offset, &bytes);
     }
 }
@@ -41,6 +46,15 @@ fn the_file_of_another_replica_cluster_or_size_of_cluster_is_refused() {
     assert!(reason.contains("in cluster 7, not to replica 2 of 3"), "{reason}");
     let reason = refusal(|script| format(script, CLUSTER, 2, 5));
     assert!(reason.contains("belongs to replica 2 of 5"), "{reason}");
+}
+
+#[test]
+fn a_file_that_is_formatted_with_other_limits_than_the_configuration_says_is_refused() {
+    let reason = refusal(|script| {
+        let usual = Config::new(CLUSTER, ReplicaId(2), 3, script.setup.layout);
+        overwrite(script, &Config { clients_max: usual.clients_max + 1, ..usual });
+    });
+    assert!(reason.contains("for 65 sessions") && reason.contains("and 64: use the former"), "{reason}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use chronon::{
     client::{ClientConfig, ClientProcess, Driver, Next, Outcome},
     process::Now,
     replica::Replica,
-    storage::{layout::Layout, superblock},
+    storage::layout::Layout,
     types::{ClientId, ReplicaId},
     vsr::Config,
 };
@@ -73,9 +73,10 @@ fn world(seed: u64) -> World {
     for replica in (0..3).map(ReplicaId) {
         let disk = DiskSettings { capacity: LAYOUT.size(), ..DiskSettings::default() };
         let settings = NodeSettings { disk, ..NodeSettings::default() };
-        let process = Replica::new(Config::new(CLUSTER, replica, 3, LAYOUT), Sum);
+        let config = Config::new(CLUSTER, replica, 3, LAYOUT);
+        let process = Replica::new(config.clone(), Sum);
         let node = world.add_node_with(format!("{replica}"), process, settings);
-        for (offset, bytes) in superblock::format(CLUSTER, replica, 3, 1, LAYOUT) {
+        for (offset, bytes) in config.format(1) {
             world.disk_mut(node).preload(offset, &bytes);
         }
     }

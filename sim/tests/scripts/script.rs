@@ -9,7 +9,7 @@ use chronon::{
     app::kv::Kv,
     client::{ClientConfig, ClientProcess},
     replica::Replica,
-    storage::{layout::Layout, superblock},
+    storage::layout::Layout,
     types::{ClientId, ClusterId, NodeId, Op, ReplicaId},
     vsr::{Config, Status, Vsr},
 };
@@ -89,11 +89,12 @@ impl Script {
         let settings = WorldSettings { link: setup.link, ..WorldSettings::default() };
         let mut world = World::with_settings(setup.seed, settings);
         for replica in (0..setup.replicas).map(ReplicaId) {
-            let process = Replica::new(config(&setup, replica), Kv);
+            let config = config(&setup, replica);
+            let process = Replica::new(config.clone(), Kv);
             let disk = DiskSettings { capacity: setup.layout.size(), ..(setup.disk)(replica.0) };
             let settings = NodeSettings { disk, ..NodeSettings::default() };
             let node = world.add_node_with(format!("{replica}"), process, settings);
-            for (offset, bytes) in superblock::format(CLUSTER, replica, setup.replicas, 1, setup.layout) {
+            for (offset, bytes) in config.format(1) {
                 world.disk_mut(node).preload(offset, &bytes);
             }
         }

@@ -89,10 +89,6 @@ pub(super) const KEYS: &[Key] = &[
         set: |draft, value| set(&mut draft.options.requests_max, value.count(1..=65_536)?),
     },
     Key {
-        name: "limits.clients_max",
-        set: |draft, value| set(&mut draft.options.clients_max, value.count(1..=65_536)?),
-    },
-    Key {
         name: "limits.queue_bytes_max",
         set: |draft, value| set(&mut draft.options.queue_bytes_max, value.size(16 << 10..=1 << 30)? as usize),
     },

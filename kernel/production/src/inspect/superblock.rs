@@ -132,6 +132,8 @@ pub struct Facts {
     pub slot_count: u32,
     /// The largest message, header included.
     pub message_size_max: u32,
+    /// How many sessions the cluster keeps.
+    pub clients_max: u32,
     /// The log's headers above the commit, at least the head's.
     pub suffix: Vec<HeaderFacts>,
 }
@@ -153,6 +155,7 @@ impl From<&Superblock> for Facts {
             head: superblock.head.0,
             slot_count: superblock.layout.slot_count,
             message_size_max: superblock.layout.message_size_max,
+            clients_max: superblock.clients_max,
             suffix: superblock.suffix.iter().map(HeaderFacts::from).collect(),
         }
     }

@@ -15,12 +15,12 @@ use chronon::{
     app::{application::Application, executor::ANSWER_OVERHEAD, kv::Kv},
     storage::{
         Layout,
-        superblock::{self, REPLICAS_MAX},
+        superblock::{self, Identity, REPLICAS_MAX},
     },
     types::{ClusterId, ReplicaId},
     wire::HEADER_SIZE,
 };
-use chronon_production::{DataFile, runner, size};
+use chronon_production::{DataFile, runner, serve::CLIENTS_MAX, size};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{
@@ -76,15 +76,20 @@ pub(crate) struct Arguments {
     /// The largest message, and the size of a slot: a multiple of 4KiB
     #[arg(long, value_name = "BYTES", default_value = MESSAGE_SIZE, value_parser = parse_size)]
     message_size_max: u32,
+
+    /// How many sessions there may be before the least recently used one is evicted: the same for all of the cluster's replicas
+    #[arg(long, value_name = "N", default_value_t = CLIENTS_MAX, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    clients_max: u32,
 }
 
 pub(crate) fn main(arguments: &Arguments) -> Result<Status, Trouble> {
     let layout = checked(arguments)?;
     let incarnation = runner::random().map_err(|error| Trouble::machine(format!("no random numbers: {error}")))?;
-    let replica = ReplicaId(arguments.replica);
     // Zero means none.
     let incarnation = incarnation.max(1);
-    let blocks = superblock::format(arguments.cluster, replica, arguments.replicas, incarnation, layout);
+    let Arguments { cluster, replica, replicas: replica_count, clients_max, .. } = *arguments;
+    let identity = Identity { cluster, replica: ReplicaId(replica), replica_count };
+    let blocks = superblock::format(identity, incarnation, layout, clients_max);
     let stopped = Arc::new(AtomicBool::new(false));
     let stop = Arc::clone(&stopped);
     ctrlc::set_handler(move || stop.store(true, Ordering::Relaxed))

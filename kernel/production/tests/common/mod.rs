@@ -15,12 +15,13 @@ use std::{
 
 use chronon::{
     app::application::Application,
-    storage::{layout::Layout, superblock},
+    storage::layout::Layout,
     types::{ClusterId, ReplicaId},
+    vsr::Config,
 };
 use chronon_production::{
     DataFile,
-    serve::{Options, Server},
+    serve::{CLIENTS_MAX, Options, Server},
     status::{self, State, Status},
 };
 
@@ -51,8 +52,8 @@ impl<A: Application> Cluster<A> {
         Self::start_with(name, replicas, application, |_| {})
     }
 
-    /// The same with other limits or time-outs.
-    pub(crate) fn start_with(name: &str, replicas: u8, application: A, change: impl Fn(&mut Options)) -> Self {
+    /// The same with data files that are formatted otherwise.
+    pub(crate) fn start_with(name: &str, replicas: u8, application: A, change: impl Fn(&mut Config)) -> Self {
         let listeners: Vec<_> = (0..replicas).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
         let addresses: Vec<_> = listeners.iter().map(|listener| listener.local_addr().unwrap()).collect();
         let mut cluster = Self { application, replicas: Vec::new(), addresses };
@@ -60,10 +61,11 @@ impl<A: Application> Cluster<A> {
             let file = format!("{name}-{replica}-{}", std::process::id());
             let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(file);
             let _ = std::fs::remove_file(&path);
-            let blocks = superblock::format(CLUSTER, ReplicaId(replica), replicas, 1, LAYOUT);
-            DataFile::create(&path, LAYOUT.size(), &blocks).unwrap();
-            let mut options = Options::new(path, cluster.addresses.clone());
-            change(&mut options);
+            let usual = Config::new(CLUSTER, ReplicaId(replica), replicas, LAYOUT);
+            let mut config = Config { clients_max: CLIENTS_MAX, ..usual };
+            change(&mut config);
+            DataFile::create(&path, LAYOUT.size(), &config.format(1)).unwrap();
+            let options = Options::new(path, cluster.addresses.clone());
             cluster.replicas.push(Replica { options, running: None });
             cluster.serve(usize::from(replica), listener);
         }

@@ -9,8 +9,9 @@ use std::{
 };
 
 use chronon::{
-    storage::{layout::Layout, superblock},
+    storage::layout::Layout,
     types::{ClusterId, ReplicaId},
+    vsr::Config,
 };
 use chronon_production::{
     DataFile,
@@ -88,7 +89,7 @@ impl Cluster {
                     make_with_holes(&cluster.data_file(replica), replica, replicas);
                 }
                 _ => {
-                    let blocks = superblock::format(CLUSTER, ReplicaId(replica), replicas, 1, LAYOUT);
+                    let blocks = Config::new(CLUSTER, ReplicaId(replica), replicas, LAYOUT).format(1);
                     DataFile::create(&cluster.data_file(replica), LAYOUT.size(), &blocks).unwrap();
                 }
             }
@@ -271,7 +272,7 @@ fn make_mount(mount: &Path) -> bool {
 fn make_with_holes(path: &Path, replica: u8, replicas: u8) {
     let file = File::create(path).unwrap();
     file.set_len(LAYOUT.size()).unwrap();
-    for (offset, bytes) in superblock::format(CLUSTER, ReplicaId(replica), replicas, 1, LAYOUT) {
+    for (offset, bytes) in Config::new(CLUSTER, ReplicaId(replica), replicas, LAYOUT).format(1) {
         std::os::unix::fs::FileExt::write_all_at(&file, &bytes, offset).unwrap();
     }
 }

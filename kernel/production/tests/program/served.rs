@@ -83,11 +83,10 @@ impl VirtualDisk for NoDisk {
 pub(crate) fn serve(file: &Path, puts: u64) {
     let data = DataFile::open(file).unwrap();
     let superblock = Superblock::decode(&read(file, 0, SUPERBLOCK_COPY_SIZE as usize), 0).unwrap();
-    let Superblock { cluster, replica, replica_count, layout, .. } = superblock;
-    let config = Config::new(cluster, replica, replica_count, layout);
+    let config = Config::of(&superblock);
     let mut disk = SyncDisk::new(data).unwrap();
     let mut replica = Node::new(Replica::new(config, Kv), runner::random().unwrap());
-    let client = ClientConfig::new(cluster, ClientId(1), 1);
+    let client = ClientConfig::new(superblock.cluster, ClientId(1), 1);
     let driver = Puts { left: puts, answered: 0, value: vec![7; 5000] };
     let mut client = Node::new(ClientProcess::new(client, driver), runner::random().unwrap());
 

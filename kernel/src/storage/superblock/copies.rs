@@ -102,8 +102,8 @@ impl Superblock {
     }
 
     /// Whether the file is this replica's.
-    pub fn expect(&self, cluster: ClusterId, replica: ReplicaId, replica_count: u8) -> Result<(), OpenError> {
-        let (found, expected) = (self.identity(), Identity { cluster, replica, replica_count });
+    pub fn expect(&self, expected: Identity) -> Result<(), OpenError> {
+        let found = self.identity();
         if found == expected { Ok(()) } else { Err(OpenError::Foreign { found, expected }) }
     }
 }

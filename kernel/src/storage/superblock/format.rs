@@ -2,28 +2,24 @@
 
 use alloc::{vec, vec::Vec};
 
-use super::Superblock;
+use super::{Identity, Superblock};
 use crate::{
     frame::SECTOR_SIZE,
     storage::{
         journal::ring_entry,
         layout::{Layout, SUPERBLOCK_COPIES},
     },
-    types::{Checksum, ClusterId, CommitIndex, Epoch, Op, ReplicaId, View},
+    types::{Checksum, CommitIndex, Epoch, Op, View},
     wire::Header,
 };
 
 /// The writes, by offset, that make a data file of zeros a replica's. To be made durable before the replica starts.
+/// `incarnation` is drawn at random; the layout and `clients_max`, how many sessions there may be, are the same on all replicas.
 ///
 /// # Panics
-/// If the layout or the replica is none.
-pub fn format(
-    cluster: ClusterId,
-    replica: ReplicaId,
-    replica_count: u8,
-    incarnation: u128,
-    layout: Layout,
-) -> Vec<(u64, Vec<u8>)> {
+/// If the layout or the replica is none, or if there is room for no session.
+pub fn format(identity: Identity, incarnation: u128, layout: Layout, clients_max: u32) -> Vec<(u64, Vec<u8>)> {
+    let Identity { cluster, replica, replica_count } = identity;
     let root = Header::root(cluster);
     let superblock = Superblock {
         sequence: 1,
@@ -39,6 +35,7 @@ pub fn format(
         head: Op::ROOT,
         suffix: vec![root],
         layout,
+        clients_max,
     };
     let mut writes: Vec<_> =
         (0..SUPERBLOCK_COPIES).map(|copy| (layout.superblock_offset(copy), superblock.encode(copy))).collect();

@@ -37,7 +37,12 @@ pub(super) fn superblock(suffix_length: u64) -> Superblock {
         head: Op(0x8182_8384_8586_8788),
         suffix: chain(suffix_length, 0x8182_8384_8586_8788),
         layout: LAYOUT,
+        clients_max: 0x9192_9394,
     }
+}
+
+fn identity(cluster: ClusterId, replica: u8, replica_count: u8) -> Identity {
+    Identity { cluster, replica: ReplicaId(replica), replica_count }
 }
 
 /// The bytes of a copy with both checksums made right again.
@@ -81,7 +86,7 @@ fn the_bytes_of_a_copy_never_change() {
     assert_eq!(bytes[36], 3);
     assert_eq!(bytes[37..64], [0; 27]);
     let mut content = b"CHRONON\0".to_vec();
-    content.extend(1_u32.to_le_bytes());
+    content.extend(2_u32.to_le_bytes());
     content.extend(superblock.epoch.0.to_le_bytes());
     content.extend(superblock.sequence.to_le_bytes());
     content.extend(superblock.cluster.0.to_le_bytes());
@@ -91,8 +96,10 @@ fn the_bytes_of_a_copy_never_change() {
     content.extend(superblock.log_view.0.to_le_bytes());
     content.extend(superblock.commit.0.to_le_bytes());
     content.extend(superblock.head.0.to_le_bytes());
-    content.extend([64, 0, 0, 0, 0, 32, 0, 0, 2, 5]);
-    content.extend([0; 22]);
+    content.extend([64, 0, 0, 0, 0, 32, 0, 0]);
+    content.extend(superblock.clients_max.to_le_bytes());
+    content.extend([2, 5]);
+    content.extend([0; 18]);
     assert_eq!(bytes[64..192], content);
     assert_eq!(bytes[192..320], superblock.suffix[0].encode());
     assert_eq!(bytes[320..], [0; 8192 - 320]);
@@ -180,16 +187,17 @@ fn zeros_and_noise_are_errors() {
 #[test]
 fn what_makes_no_sense_is_an_error_though_its_checksums_are_right() {
     assert_eq!(decode_with(64, b"X"), Err(SuperblockError::Magic));
-    assert_eq!(decode_with(72, &[2]), Err(SuperblockError::Version(2)));
+    assert_eq!(decode_with(72, &[1]), Err(SuperblockError::Version(1)));
     assert_eq!(decode_with(80, &[0; 8]), Err(SuperblockError::Sequence));
     assert_eq!(decode_with(80, &[0xff; 8]), Err(SuperblockError::Sequence));
     assert_eq!(decode_with(128, &[0; 8]), Err(SuperblockError::LogView));
     assert_eq!(decode_with(160, &[1]), Err(SuperblockError::Layout(LayoutError::SlotCount(1))));
     assert_eq!(decode_with(164, &[1]), Err(SuperblockError::Layout(LayoutError::MessageSizeMax(8193))));
-    assert_eq!(decode_with(168, &[5]), Err(SuperblockError::Replica));
-    assert_eq!(decode_with(169, &[7]), Err(SuperblockError::Replica));
-    assert_eq!(decode_with(169, &[0]), Err(SuperblockError::Replica));
-    for reserved in [37, 63, 170, 191, SUFFIX_START + 3 * HEADER_SIZE, 8191] {
+    assert_eq!(decode_with(168, &[0; 4]), Err(SuperblockError::Clients));
+    assert_eq!(decode_with(172, &[5]), Err(SuperblockError::Replica));
+    assert_eq!(decode_with(173, &[7]), Err(SuperblockError::Replica));
+    assert_eq!(decode_with(173, &[0]), Err(SuperblockError::Replica));
+    for reserved in [37, 63, 174, 191, SUFFIX_START + 3 * HEADER_SIZE, 8191] {
         assert_eq!(decode_with(reserved, &[1]), Err(SuperblockError::Reserved), "byte {reserved}");
     }
 }
@@ -230,14 +238,15 @@ fn what_format_writes_is_a_replica_that_has_seen_nothing() {
         recovery::{SlotState, decide},
     };
     let mut disk = vec![0; LAYOUT.size() as usize];
-    for (offset, bytes) in format(CLUSTER, ReplicaId(1), 3, 77, LAYOUT) {
+    for (offset, bytes) in format(identity(CLUSTER, 1, 3), 77, LAYOUT, 10) {
         assert!(offset.is_multiple_of(4096) && bytes.len().is_multiple_of(4096));
         disk[offset as usize..][..bytes.len()].copy_from_slice(&bytes);
     }
     let copy = |copy: u8| Some(&disk[LAYOUT.superblock_offset(copy) as usize..][..SUPERBLOCK_COPY_SIZE as usize]);
     let superblock = Superblock::open([copy(0), copy(1), copy(2), copy(3)]).unwrap();
-    assert_eq!(superblock.expect(CLUSTER, ReplicaId(1), 3), Ok(()));
-    assert_eq!((superblock.sequence, superblock.incarnation, superblock.layout), (1, 77, LAYOUT));
+    assert_eq!(superblock.expect(identity(CLUSTER, 1, 3)), Ok(()));
+    assert_eq!((superblock.sequence, superblock.incarnation), (1, 77));
+    assert_eq!((superblock.layout, superblock.clients_max), (LAYOUT, 10));
     assert_eq!(superblock.suffix, [Header::root(CLUSTER)]);
     for slot in 0..LAYOUT.slot_count {
         let entry = (LAYOUT.header_sector_offset(slot) + u64::from(slot % 32) * 128) as usize;
@@ -258,11 +267,11 @@ fn what_format_writes_is_a_replica_that_has_seen_nothing() {
 #[test]
 fn a_foreign_file_is_refused_in_words() {
     let superblock = superblock(1);
-    assert_eq!(superblock.expect(CLUSTER, ReplicaId(2), 5), Ok(()));
+    assert_eq!(superblock.expect(identity(CLUSTER, 2, 5)), Ok(()));
     for (cluster, replica, replica_count) in [(9, 2, 5), (CLUSTER.0, 1, 5), (CLUSTER.0, 2, 3)] {
-        assert!(superblock.expect(ClusterId(cluster), ReplicaId(replica), replica_count).is_err());
+        assert!(superblock.expect(identity(ClusterId(cluster), replica, replica_count)).is_err());
     }
-    let error = superblock.expect(ClusterId(9), ReplicaId(1), 3).unwrap_err();
+    let error = superblock.expect(identity(ClusterId(9), 1, 3)).unwrap_err();
     assert_eq!(
         error.to_string(),
         "the data file belongs to replica 2 of 5 in cluster 1230066625199609624, not to replica 1 of 3 in cluster 9: \
