@@ -19,7 +19,7 @@ use crate::{
         layout::{HEADERS_PER_SECTOR, SUPERBLOCK_COPIES, SUPERBLOCK_COPY_SIZE},
         superblock::{self, Superblock},
     },
-    types::{Op, View},
+    types::{Checksum, Op, View},
     vsr::{
         Held, ReadResult, Status, Vsr,
         durable::Durable,
@@ -31,8 +31,8 @@ use crate::{
     wire::header::{HEADER_SIZE, Header},
 };
 
-/// Slots read at once.
-const READS_MAX: usize = 32;
+/// Slots read, or written again, at once.
+const SLOTS_MAX: usize = 32;
 
 /// How many sectors of the header ring are read at once.
 const RING_PART: u32 = 16;
@@ -60,10 +60,15 @@ pub(super) struct Boot {
     highest: Op,
     /// Slots still to be read.
     to_read: Vec<u32>,
-    /// The whole prepares among them, to be written again.
-    whole: Vec<Option<Frame>>,
-    /// Their headers, the lowest op last.
+    /// How many slots are being written as they were read, and whether any was since the last barrier.
+    rewriting: usize,
+    is_barrier_due: bool,
+    /// Whole prepares that the ring does not name: few, unless the ring is damaged.
+    unnamed: BTreeMap<u32, Frame>,
+    /// The headers of those that are vouched for, the lowest op last.
     to_rewrite: Vec<Header>,
+    /// Sectors of the ring whose prepares are durable again, the lowest last.
+    sectors: Vec<u32>,
 }
 
 impl Vsr {
@@ -77,8 +82,11 @@ impl Vsr {
             prepares: Vec::new(),
             highest: Op::ROOT,
             to_read: Vec::new(),
-            whole: Vec::new(),
+            rewriting: 0,
+            is_barrier_due: false,
+            unnamed: BTreeMap::new(),
             to_rewrite: Vec::new(),
+            sectors: Vec::new(),
         });
         for copy in 0..SUPERBLOCK_COPIES {
             self.boot_read(Kind::BootSuperblock, u64::from(copy), actions);
@@ -217,12 +225,32 @@ impl Vsr {
         }
         if self.booting().attempts.is_empty() {
             self.booting().stage = Stage::Prepares;
-            self.look_further(actions);
+            self.read_on(actions);
         }
     }
 
-    /// Sends for every slot that can have been written: all up to the write window above whatever names an op.
-    fn look_further(&mut self, actions: &mut Actions) {
+    /// Reads on. When everything is read, and what was written again is durable, decides.
+    fn read_on(&mut self, actions: &mut Actions) {
+        loop {
+            self.read_slots(actions);
+            let boot = self.booting();
+            if !boot.attempts.is_empty() || boot.rewriting > 0 {
+                return;
+            }
+            if !self.look_further() {
+                break;
+            }
+        }
+        let boot = self.booting();
+        if core::mem::take(&mut boot.is_barrier_due) {
+            return actions.barrier(Kind::BootBarrier.token(0));
+        }
+        self.decide_slots(actions);
+    }
+
+    /// Names every slot that can have been written: all up to the write window above whatever names an op. Whether there are
+    /// more than were known.
+    fn look_further(&mut self) -> bool {
         let layout = self.config.layout;
         let named = self.promised().head;
         let boot = self.booting();
@@ -231,15 +259,11 @@ impl Vsr {
         let end = (highest.0 + WRITE_WINDOW + 1).min(u64::from(layout.slot_count)) as u32;
         boot.to_read = (looked..end).rev().collect();
         boot.prepares.resize(end.max(looked) as usize, None);
-        boot.whole.resize(end.max(looked) as usize, None);
-        if boot.to_read.is_empty() {
-            return self.decide_slots(actions);
-        }
-        self.read_slots(actions);
+        !boot.to_read.is_empty()
     }
 
     fn read_slots(&mut self, actions: &mut Actions) {
-        while self.booting().attempts.len() < READS_MAX {
+        while self.booting().attempts.len() < SLOTS_MAX && self.booting().rewriting < SLOTS_MAX {
             let Some(slot) = self.booting().to_read.pop() else { return };
             self.boot_read(Kind::BootPrepare, u64::from(slot), actions);
         }
@@ -250,28 +274,44 @@ impl Vsr {
         let (layout, cluster) = (self.config.layout, self.config.cluster);
         let read = bytes.as_ref().map_or(PrepareRead::Corrupt, |bytes| parse_prepare(bytes, slot, &layout, cluster));
         let partial = bytes.as_ref().is_some_and(|bytes| bytes.len() < layout.message_size_max as usize);
-        let boot = self.booting();
         let again = partial && read == PrepareRead::Corrupt;
         if let (PrepareRead::Valid(header), Some(bytes)) = (&read, &bytes) {
-            // Copied where it is the lesser part of what was read, all of which it would hold in memory.
-            let frame = bytes.slice(0, header.size as usize);
-            let small = 2 * frame.len() <= bytes.len();
-            boot.whole[slot as usize] = Some(if small { Frame::new(frame.to_vec()) } else { frame });
-            boot.highest = boot.highest.max(header.op);
+            self.on_boot_whole(slot, header, bytes, actions);
         }
-        boot.prepares[slot as usize] = Some(read);
+        self.booting().prepares[slot as usize] = Some(read);
         if again {
             // The prepare may be longer than what was read.
             return self.boot_read(Kind::BootPrepare, u64::from(slot), actions);
         }
-        self.read_slots(actions);
-        if self.booting().attempts.is_empty() && self.booting().to_read.is_empty() {
-            self.look_further(actions);
+        self.read_on(actions);
+    }
+
+    /// A whole prepare was read. Where the ring names it nothing is to be decided, and it is written again at once: the same
+    /// bytes, of which a crash can tear none, and which need not be kept until the last slot is read.
+    fn on_boot_whole(&mut self, slot: u32, header: &Header, bytes: &Frame, actions: &mut Actions) {
+        // Copied where it is the lesser part of what was read, all of which it would hold in memory.
+        let frame = bytes.slice(0, header.size as usize);
+        let frame = if 2 * frame.len() <= bytes.len() { Frame::new(frame.to_vec()) } else { frame };
+        let boot = self.booting();
+        boot.highest = boot.highest.max(header.op);
+        if boot.ring[slot as usize] == HeaderRead::Valid(*header) {
+            boot.rewriting += 1;
+            boot.is_barrier_due = true;
+            self.journal.remember(header, &frame);
+            let offset = self.config.layout.prepare_offset(slot);
+            actions.write(Kind::BootWrite.token(u64::from(slot)), offset, frame, false);
+        } else {
+            boot.unnamed.insert(slot, frame);
         }
     }
 
+    pub(super) fn on_boot_write(&mut self, actions: &mut Actions) {
+        self.booting().rewriting -= 1;
+        self.read_on(actions);
+    }
+
     /// Everything is read: what the slots hold, what the log is, and what must be written again.
-    fn decide_slots(&mut self, actions: &mut Actions) {
+    pub(super) fn decide_slots(&mut self, actions: &mut Actions) {
         let superblock = self.promised().clone();
         let mut boot = self.boot.take().expect("recovery is in progress");
         let mut states = Vec::with_capacity(boot.prepares.len());
@@ -287,6 +327,7 @@ impl Vsr {
             states.push(decision.slot);
         }
         self.recover_log(&superblock, &states, &boot.ring, actions);
+        let mut vouched = BTreeSet::new();
         for (slot, state) in (0..).zip(&states) {
             let op = self.op_of(state, slot);
             let wanted = self.log.get(op).map(|header| header.checksum);
@@ -304,7 +345,10 @@ impl Vsr {
             match state {
                 _ if op == Op::ROOT => {}
                 // Whether or not the log wants it: from now on it counts as held, and may be wanted later.
-                SlotState::Clean(header) => boot.to_rewrite.push(*header),
+                SlotState::Clean(header) => {
+                    vouched.insert(header.checksum);
+                    boot.sectors.push(slot / HEADERS_PER_SECTOR);
+                }
                 SlotState::Present(header) if wanted == Some(header.checksum) => boot.to_rewrite.push(*header),
                 // Above a certain head nothing was acknowledged. An entry that a power cut tore there is written whole, or else
                 // the next recovery, with a head that has come to lie right below it, could not know that.
@@ -316,10 +360,13 @@ impl Vsr {
             // As it was read: an entry changes only when a prepare is durable under it.
             self.journal.restore(slot, held, RingEntry::from(*entry));
         }
-        if let Some(op) = self.lost_for_good(superblock.commit.op(), &boot.to_rewrite) {
+        vouched.extend(boot.to_rewrite.iter().map(|header| header.checksum));
+        if let Some(op) = self.lost_for_good(superblock.commit.op(), &vouched) {
             return Self::halt_for_damage(op, actions);
         }
         boot.to_rewrite.sort_unstable_by_key(|header| core::cmp::Reverse(header.op));
+        boot.sectors.dedup();
+        boot.sectors.reverse();
         boot.stage = Stage::Rewrite;
         self.journal.gather(true);
         self.boot = Some(boot);
@@ -387,19 +434,23 @@ impl Vsr {
         }
     }
 
-    /// Writes again what is vouched for, a window at a time; when all is durable, the replica speaks.
+    /// Writes what the ring does not name yet, and the ring, a window at a time; when all is durable, the replica speaks.
     pub(super) fn boot_step(&mut self, actions: &mut Actions) {
         let Some(mut boot) = self.boot.take() else { return };
         if boot.stage == Stage::Rewrite {
             while self.journal.writes_in_flight() < WRITES_MAX {
                 let Some(header) = boot.to_rewrite.pop() else { break };
                 let slot = self.config.layout.slot(header.op);
-                let frame = boot.whole[slot as usize].take().expect("what is vouched for was read");
+                let frame = boot.unnamed.remove(&slot).expect("what is vouched for was read");
                 self.journal.write(&header, &frame, actions);
             }
-            let done =
-                boot.to_rewrite.is_empty() && self.journal.writes_in_flight() == 0 && self.durable_mut().is_idle();
-            if done {
+            while boot.to_rewrite.is_empty() && self.journal.sectors_in_flight() < SLOTS_MAX {
+                let Some(sector) = boot.sectors.pop() else { break };
+                self.journal.write_sector(sector, actions);
+            }
+            let is_written = boot.to_rewrite.is_empty() && boot.sectors.is_empty();
+            let is_durable = self.journal.is_idle() && self.durable_mut().is_idle();
+            if is_written && is_durable {
                 return self.finish_boot(actions);
             }
         }
@@ -439,15 +490,14 @@ impl Vsr {
 impl Vsr {
     /// What a single replica cannot make good: the first op of its log that is committed, or that it may have acknowledged, and
     /// that it does not have; or the one after a head that it cannot be certain of. What it never held is another matter: that
-    /// is dropped when its view starts. Judged before anything is written: the next start may read what this one could not.
-    fn lost_for_good(&self, committed: Op, to_rewrite: &[Header]) -> Option<Op> {
+    /// is dropped when its view starts. Judged before anything is changed: the next start may read what this one could not.
+    fn lost_for_good(&self, committed: Op, vouched: &BTreeSet<Checksum>) -> Option<Op> {
         if self.config.replica_count > 1 {
             return None;
         }
-        let wanted = |header: &&Header| self.log.get_tied(header.op).is_some_and(|it| it.checksum == header.checksum);
-        let here: BTreeSet<Op> = to_rewrite.iter().filter(wanted).map(|header| header.op).collect();
+        let here = |op: Op| self.log.get_tied(op).is_some_and(|header| vouched.contains(&header.checksum));
         let head = self.log.head();
-        let lost = |op: &Op| !here.contains(op) && (*op <= committed || self.journal.held(*op) == Held::Unknown);
+        let lost = |op: &Op| !here(*op) && (*op <= committed || self.journal.held(*op) == Held::Unknown);
         let lost = (1..=head.0).map(Op).find(lost);
         lost.or_else(|| (!self.head_certain).then(|| head.next()))
     }

@@ -102,6 +102,16 @@ impl Journal {
         self.writes.len()
     }
 
+    /// How many sectors of the ring are being written.
+    pub(super) fn sectors_in_flight(&self) -> usize {
+        self.sectors.values().filter(|sector| sector.in_flight).count()
+    }
+
+    /// Whether nothing is being written.
+    pub(super) fn is_idle(&self) -> bool {
+        self.writes_in_flight() == 0 && self.sectors_in_flight() == 0
+    }
+
     /// How many prepares are kept in memory.
     pub(super) fn kept(&self) -> usize {
         self.cache.len()
@@ -173,6 +183,13 @@ impl Journal {
             return;
         }
         self.start_sector(number, actions);
+    }
+
+    /// Writes a sector of the ring again, as it is, unless a write of it is under way.
+    pub(super) fn write_sector(&mut self, number: u32, actions: &mut Actions) {
+        if !self.sectors.entry(number).or_default().in_flight {
+            self.start_sector(number, actions);
+        }
     }
 
     fn start_sector(&mut self, number: u32, actions: &mut Actions) {

@@ -143,6 +143,8 @@ impl Vsr {
             Kind::BootSuperblock => self.on_boot_superblock(value as u8, result, actions),
             Kind::BootRing => self.on_boot_ring(value, result, actions),
             Kind::BootPrepare => self.on_boot_prepare(value as u32, result, actions),
+            Kind::BootWrite => self.on_boot_write(actions),
+            Kind::BootBarrier => self.decide_slots(actions),
         }
     }
 

@@ -22,9 +22,13 @@ pub(super) enum Kind {
     BootRing = 7,
     /// Recovery read a slot. Value: the slot.
     BootPrepare = 8,
+    /// Recovery wrote a slot again as it was read. Value: the slot.
+    BootWrite = 9,
+    /// A barrier over what recovery wrote again.
+    BootBarrier = 10,
 }
 
-const KINDS: [Kind; 8] = [
+const KINDS: [Kind; 10] = [
     Kind::SuperblockWrite,
     Kind::SuperblockBarrier,
     Kind::PrepareWrite,
@@ -33,6 +37,8 @@ const KINDS: [Kind; 8] = [
     Kind::BootSuperblock,
     Kind::BootRing,
     Kind::BootPrepare,
+    Kind::BootWrite,
+    Kind::BootBarrier,
 ];
 
 const VALUE_BITS: u32 = 56;
