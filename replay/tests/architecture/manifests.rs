@@ -15,6 +15,8 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
             "chronon-sim",
             "clap",
             "ctrlc",
+            "h2",
+            "http",
             "indicatif",
             "io-uring",
             "mimalloc",
