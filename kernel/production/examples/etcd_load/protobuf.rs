@@ -121,6 +121,12 @@ mod tests {
     }
 
     #[test]
+    fn numbers_and_lengths_of_several_bytes_are_read() {
+        assert_eq!(number(&[0x08, 0xac, 0x02], 1), Ok(300));
+        assert_eq!(number(&[bytes(2, &[b'v'; 300]), vec![0x08, 0x07]].concat(), 1), Ok(7));
+    }
+
+    #[test]
     fn a_range_without_a_value_is_told_from_one_with_it() {
         let header = bytes(1, &[0x08, 0x01]);
         assert_eq!(has_value(&header), Ok(false));
