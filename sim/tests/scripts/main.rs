@@ -33,4 +33,5 @@ mod minutes;
 mod repair_waits_for_a_slow_disk;
 mod script;
 mod two_dead_of_five_and_it_goes_on;
+mod what_can_be_read_is_made_durable_before_it_is_vouched_for;
 mod writes_may_reach_the_disk_in_any_order;
