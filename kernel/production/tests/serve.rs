@@ -116,12 +116,19 @@ fn whoever_sends_what_is_no_frame_of_the_protocol_loses_its_connection() {
 }
 
 #[test]
-fn replicas_that_would_evict_other_sessions_do_not_make_a_cluster() {
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("serve-unlike");
+fn replicas_that_were_formatted_with_other_limits_do_not_make_a_cluster() {
+    let other = |layout, clients_max| Config { clients_max, ..Config::new(CLUSTER, ReplicaId(1), 2, layout) };
+    must_refuse("sessions", &other(LAYOUT, CLIENTS_MAX + 1));
+    must_refuse("slots", &other(Layout { slot_count: 96, ..LAYOUT }, CLIENTS_MAX));
+    must_refuse("messages", &other(Layout { message_size_max: 32 * 1024, ..LAYOUT }, CLIENTS_MAX));
+}
+
+/// A replica with the usual limits, and one with these.
+fn must_refuse(what: &str, config: &Config) {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("serve-unlike-{what}"));
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder).unwrap();
-    let config = Config { clients_max: CLIENTS_MAX + 1, ..Config::new(CLUSTER, ReplicaId(1), 2, LAYOUT) };
-    DataFile::create(&folder.join("replica-1.chronon"), LAYOUT.size(), &config.format(1)).unwrap();
+    DataFile::create(&folder.join("replica-1.chronon"), config.layout.size(), &config.format(1)).unwrap();
     let cluster = LocalCluster::start(&Kv, &folder, 2, LAYOUT, |_| {}).unwrap();
     assert_eq!(cluster.cluster(), CLUSTER);
     let status = ask_until(cluster.addresses()[0], "they refuse each other", |status| status.network.refused > 2);

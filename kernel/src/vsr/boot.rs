@@ -60,8 +60,9 @@ pub(super) struct Boot {
     highest: Op,
     /// Slots still to be read.
     to_read: Vec<u32>,
-    /// How many slots are being written as they were read, and whether any was since the last barrier.
+    /// How many slots are being written as they were read.
     rewriting: usize,
+    /// Whether any was that no barrier covers.
     is_barrier_due: bool,
     /// Whole prepares that the ring does not name: few, unless the ring is damaged.
     unnamed: BTreeMap<u32, Frame>,

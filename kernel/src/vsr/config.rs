@@ -105,7 +105,7 @@ impl Config {
     /// The writes, by offset, that make a data file of zeros this replica's: see [`superblock::format`].
     ///
     /// # Panics
-    /// If the layout or the replica is none.
+    /// If the layout or the replica is none, or if there is room for no session.
     pub fn format(&self, incarnation: u128) -> Vec<(u64, Vec<u8>)> {
         superblock::format(self.identity(), incarnation, self.layout, self.clients_max)
     }

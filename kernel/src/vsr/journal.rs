@@ -59,6 +59,8 @@ pub struct Journal {
     ring_max: Op,
     writes: SlotWrites,
     sectors: BTreeMap<u32, SectorWrite>,
+    /// How many of them are being written.
+    sectors_in_flight: usize,
     /// Prepares in memory, each in the place of its op modulo [`CACHE_MAX`].
     cache: Vec<Option<(Op, Checksum, Frame)>>,
     /// Whether a sector of the ring waits for all prepares of its slots that are being written.
@@ -74,6 +76,7 @@ impl Journal {
             ring_max: Op::ROOT,
             writes: SlotWrites::default(),
             sectors: BTreeMap::new(),
+            sectors_in_flight: 0,
             cache: Vec::new(),
             gathers: false,
         }
@@ -103,8 +106,8 @@ impl Journal {
     }
 
     /// How many sectors of the ring are being written.
-    pub(super) fn sectors_in_flight(&self) -> usize {
-        self.sectors.values().filter(|sector| sector.in_flight).count()
+    pub(super) const fn sectors_in_flight(&self) -> usize {
+        self.sectors_in_flight
     }
 
     /// Whether nothing is being written.
@@ -199,6 +202,7 @@ impl Journal {
         let data = builder.finish();
         let sector = self.sectors.get_mut(&number).expect("the sector has entries to write");
         sector.in_flight = true;
+        self.sectors_in_flight += 1;
         core::mem::swap(&mut sector.carried, &mut sector.waiting);
         let token = Kind::RingWrite.token(u64::from(number));
         actions.write(token, self.layout.header_sector_offset(number * HEADERS_PER_SECTOR), data, true);
@@ -208,6 +212,7 @@ impl Journal {
     pub(super) fn on_ring_written(&mut self, number: u32, durable: &mut Vec<Header>, actions: &mut Actions) {
         let sector = self.sectors.get_mut(&number).expect("a completion belongs to a write in flight");
         sector.in_flight = false;
+        self.sectors_in_flight -= 1;
         let mut carried = core::mem::take(&mut sector.carried);
         let more = !sector.waiting.is_empty();
         for slot in carried.drain(..) {

@@ -67,30 +67,33 @@ fn two_of_five_are_killed_the_primary_among_them() {
 /// How many rounds of the kill loop are run, if not so many as `CHRONON_KILL_ROUNDS` says.
 const KILL_ROUNDS: u32 = 10;
 
-/// Any of three are killed after any amount of work, some again while they recover. A journal has room for twenty rounds.
+/// Any of three are killed after any amount of work, some again soon after. A cluster with a journal half full ends well, and another
+/// one takes its place.
 #[test]
 fn any_are_killed_at_any_time() {
     let rounds = std::env::var("CHRONON_KILL_ROUNDS").map_or(KILL_ROUNDS, |rounds| rounds.parse().unwrap());
-    for first in (0..rounds).step_by(20) {
+    let mut round: u32 = 0;
+    while round < rounds {
         let mut cluster = Cluster::start("kill-loop", 3);
         let load = Load::begin(&cluster);
-        for round in first..rounds.min(first + 20) {
+        while round < rounds && cluster.status(cluster.primary()).op < u64::from(LAYOUT.slot_count / 2) {
             let drawn = Checksum::of(&round.to_le_bytes()).0.to_le_bytes();
             // Shown if it fails.
             println!("round {round}");
             load.wait_for(1 + u64::from(drawn[0]));
-            // Bits of the same byte: at least one of three, each as likely as not.
+            // The bits of a number from 1 to 7: at least one of three.
             let victims = (0..3).filter(|replica| (drawn[1] % 7 + 1) >> replica & 1 == 1);
             victims.clone().for_each(|victim| cluster.kill(victim));
             for victim in victims {
                 cluster.restart(victim);
                 if drawn[2] >> victim & 1 == 1 {
-                    // Anywhere in its recovery.
+                    // Before, in or after its recovery: when the fault falls is drawn, and nothing is waited for.
                     std::thread::sleep(Duration::from_micros(100 * u64::from(drawn[3])));
                     cluster.kill(victim);
                     cluster.restart(victim);
                 }
             }
+            round += 1;
         }
         load.wait_for(SOME);
         cluster.ends_well(load);
