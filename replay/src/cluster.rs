@@ -1,4 +1,4 @@
-//! Chronon's own scenarios: clusters of its replicas under its nemesis.
+//! Scenarios of clusters: replicas of an application, Chronon's own or another, under the simulator's nemesis.
 
 use chronon_sim::{
     campaign,
@@ -7,6 +7,7 @@ use chronon_sim::{
     schedule::{self, Schedule},
     simulation::Outcome,
     trace::TraceMode,
+    workload::{BankWorkload, KvWorkload, Plan, Workload},
 };
 
 use crate::{
@@ -17,33 +18,68 @@ use crate::{
 /// The sizes that a cluster may have.
 const REPLICAS: std::ops::RangeInclusive<u8> = 1..=6;
 
-/// A scenario of the simulator.
-struct Cluster(&'static Scenario);
-
-/// All of them, the default one first.
-pub(crate) fn subjects() -> Vec<Box<dyn Subject>> {
-    SCENARIOS.iter().map(|scenario| Box::new(Cluster(scenario)) as Box<dyn Subject>).collect()
+/// A scenario of the simulator, over an application.
+pub(crate) struct Cluster<W> {
+    name: &'static str,
+    about: &'static str,
+    scenario: &'static Scenario,
+    /// Whether a complete campaign must take every rare path: requests of every size and kind are asked.
+    exhausts: bool,
+    workload: W,
 }
 
-impl Cluster {
-    fn schedule(&self, seed: u64, choice: &Choice) -> Schedule {
+/// Chronon's own, the default one first.
+pub(crate) fn subjects() -> Vec<Box<dyn Subject>> {
+    // Leaving out faults leaves out what only those lead to.
+    let exhausts = |cluster: Cluster<_>| Cluster { exhausts: cluster.scenario.kind == Kind::Swarm, ..cluster };
+    let mut subjects: Vec<Box<dyn Subject>> =
+        over(&KvWorkload).map(|cluster| Box::new(exhausts(cluster)) as Box<dyn Subject>).collect();
+    subjects.push(Box::new(swarm("bank", "transfers between accounts, under every fault family", BankWorkload)));
+    subjects
+}
+
+/// Every scenario, over this application.
+pub(crate) fn over<W: Workload>(workload: &W) -> impl Iterator<Item = Cluster<W>> {
+    SCENARIOS.iter().map(|scenario| Cluster {
+        name: scenario.name,
+        about: scenario.about,
+        scenario,
+        exhausts: false,
+        workload: workload.clone(),
+    })
+}
+
+/// The first scenario, over this application and under another name.
+pub(crate) fn swarm<W: Workload>(name: &'static str, about: &'static str, workload: W) -> Cluster<W> {
+    Cluster { name, about, scenario: &SCENARIOS[0], exhausts: false, workload }
+}
+
+impl<W: Workload> Cluster<W> {
+    fn schedule(&self, seed: u64, choice: &Choice) -> Schedule<W::Plan> {
         let family = |name: &String| FaultFamily::find(name).expect("a choice names families that there are");
         let faults = choice.faults.as_ref().map(|names| names.iter().map(family).collect());
-        nemesis::draw(seed, &Options { scenario: self.0, replicas: choice.replicas, faults })
+        let options = Options { scenario: self.scenario, replicas: choice.replicas, faults };
+        let drawn = nemesis::draw_for(&self.workload, seed, &options);
+        Schedule { scenario: self.name.to_owned(), ..drawn }
+    }
+
+    fn read(&self, toml: &str) -> Result<Schedule<W::Plan>, String> {
+        nemesis::fits(&self.workload)?;
+        Schedule::from_toml(toml).map_err(|error| error.to_string())
     }
 }
 
-impl Subject for Cluster {
+impl<W: Workload> Subject for Cluster<W> {
     fn name(&self) -> &str {
-        self.0.name
+        self.name
     }
 
     fn about(&self) -> &str {
-        self.0.about
+        self.about
     }
 
     fn run(&self, seed: u64, choice: &Choice, trace: TraceMode) -> Outcome {
-        campaign::run_schedule(&self.schedule(seed, choice), trace, "")
+        campaign::run_schedule_of(self.workload.clone(), &self.schedule(seed, choice), trace, "")
     }
 
     fn families(&self) -> Vec<Family> {
@@ -55,11 +91,11 @@ impl Subject for Cluster {
     }
 
     fn expects(&self, _probe: &str) -> bool {
-        // The others leave out faults, and with them what only those lead to.
-        self.0.kind == Kind::Swarm
+        self.exhausts
     }
 
     fn check(&self, choice: &Choice) -> Result<(), String> {
+        nemesis::fits(&self.workload)?;
         match choice.replicas {
             Some(replicas) if !REPLICAS.contains(&replicas) => {
                 Err(format!("a cluster has {} to {} replicas and not {replicas}", REPLICAS.start(), REPLICAS.end()))
@@ -74,15 +110,14 @@ impl Subject for Cluster {
     }
 
     fn tell_schedule(&self, toml: &str) -> Result<Vec<String>, String> {
-        Schedule::from_toml(toml).map(|schedule| lines(&schedule)).map_err(|error| error.to_string())
+        self.read(toml).map(|schedule| lines(&schedule))
     }
 
     fn run_schedule(&self, toml: &str, trace: TraceMode) -> Result<Outcome, String> {
-        let schedule = Schedule::from_toml(toml).map_err(|error| error.to_string())?;
-        Ok(campaign::run_schedule(&schedule, trace, ""))
+        Ok(campaign::run_schedule_of(self.workload.clone(), &self.read(toml)?, trace, ""))
     }
 }
 
-fn lines(schedule: &Schedule) -> Vec<String> {
+fn lines<P: Plan>(schedule: &Schedule<P>) -> Vec<String> {
     schedule.steps.iter().map(ToString::to_string).collect()
 }

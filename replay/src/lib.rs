@@ -18,11 +18,14 @@
 //! }
 //! ```
 //!
-//! [`version_of`] makes a version of one's own sources. A whole program stands in `replay/examples/`.
+//! An application that Chronon replicates needs no world of its own: a [`Workload`] says what clients ask of it and what must
+//! hold, and [`Program::cluster`] runs it under every scenario of Chronon's own, with all of their faults and oracles.
+//!
+//! [`version_of`] makes a version of one's own sources. Whole programs stand in `replay/examples/`.
 //!
 //! Invariant: what is written to standard output, to reports and to traces follows from the seeds and the code, but for the
 //! fields that are measured times. Progress goes to standard error. Deliberately absent: any knowledge of what a scenario
-//! simulates; only `cluster` knows Chronon's own.
+//! simulates; only `cluster` knows Chronon's clusters.
 
 #![forbid(unsafe_code)]
 
@@ -51,8 +54,10 @@ mod verify;
 pub use choice::Choice;
 pub use chronon_sim::{
     campaign::run_world,
+    rng::Stream,
     simulation::Outcome,
     trace::TraceMode,
+    workload::{Calls, Invariant, Plan, StateOf, Turn, Workload},
     world::{World, WorldSettings},
 };
 pub use program::Program;

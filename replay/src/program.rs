@@ -6,6 +6,7 @@ use chronon_sim::{
     nearest::nearest,
     simulation::Outcome,
     trace::{Trace, TraceHeader, TraceMode},
+    workload::Workload,
 };
 
 use crate::{
@@ -81,6 +82,18 @@ impl Program {
         run: impl Fn(u64, TraceMode) -> Outcome + Sync + 'static,
     ) -> Self {
         self.subject(Function { name, about, run })
+    }
+
+    /// Adds every scenario of Chronon's own clusters, over an application of one's own.
+    #[must_use]
+    pub fn cluster(self, workload: impl Workload) -> Self {
+        cluster::over(&workload).fold(self, Self::subject)
+    }
+
+    /// Adds a cluster of an application of one's own under every family of faults, as a scenario of this name.
+    #[must_use]
+    pub fn cluster_as(self, name: &'static str, about: &'static str, workload: impl Workload) -> Self {
+        self.subject(cluster::swarm(name, about, workload))
     }
 
     /// Adds a scenario that has more to say than how to run.

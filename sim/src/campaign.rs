@@ -34,6 +34,7 @@ use crate::{
     simulation::{Outcome, Simulation},
     trace::TraceMode,
     verdict::{Failure, Verdict},
+    workload::{KvWorkload, Workload},
     world::{Place, World},
 };
 
@@ -165,9 +166,19 @@ pub fn differs(first: &Outcome, second: &Outcome) -> Failure {
     }
 }
 
-/// Runs a schedule to its end; a panic of a process is the run's verdict.
+/// Runs a schedule of the key-value store to its end; a panic of a process is the run's verdict.
 pub fn run_schedule(schedule: &Schedule, trace: TraceMode, code_version: &str) -> Outcome {
-    let mut simulation = Simulation::new(schedule, trace, code_version);
+    run_schedule_of(KvWorkload, schedule, trace, code_version)
+}
+
+/// Runs a schedule of this application to its end; a panic of a process is the run's verdict.
+pub fn run_schedule_of<W: Workload>(
+    workload: W,
+    schedule: &Schedule<W::Plan>,
+    trace: TraceMode,
+    code_version: &str,
+) -> Outcome {
+    let mut simulation = Simulation::of(workload, schedule, trace, code_version);
     if let Err(panic) = caught(|| simulation.run()) {
         blame(simulation.world_mut(), &panic);
     }

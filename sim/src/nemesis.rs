@@ -9,6 +9,10 @@
 //! that it never acknowledged, and no rule could tell the two apart.
 
 mod links;
+mod room;
+
+pub use room::fits;
+use room::{MESSAGE_SIZE_ORDINARY, message_size_max};
 
 use crate::{
     disk::{DiskSettings, ErrorRates, LatencyRange, OperationKind},
@@ -19,7 +23,7 @@ use crate::{
         ClockPlan, ClusterPlan, DamagePlace, FORMAT, Fault, LeftBehind, Progress, Ring, Schedule, Step, Target,
         WorkloadPlan,
     },
-    workload::{KvConfig, KvWeights},
+    workload::{KvWorkload, Workload},
     world::DiskMoment,
 };
 
@@ -47,8 +51,15 @@ impl Options {
     }
 }
 
-/// The schedule of a seed. The same seed and options give the same schedule.
+/// The schedule of a seed for the key-value store. The same seed and options give the same schedule.
 pub fn draw(seed: u64, options: &Options) -> Schedule {
+    draw_for(&KvWorkload, seed, options)
+}
+
+/// The schedule of a seed for this application. What befalls the cluster is the same for all of them.
+///
+/// The messages of its cluster are as large as the longest response needs; see [`fits`].
+pub fn draw_for<W: Workload>(workload: &W, seed: u64, options: &Options) -> Schedule<W::Plan> {
     let mut random = Stream::new(seed, "nemesis.families", 0, 0);
     let replicas = draw_replicas(&mut random, options);
     let families = draw_families(&mut random, options, replicas);
@@ -70,8 +81,11 @@ pub fn draw(seed: u64, options: &Options) -> Schedule {
         format: FORMAT,
         scenario: options.scenario.name.to_owned(),
         seed,
-        cluster: draw_cluster(&mut Stream::new(seed, "nemesis.cluster", 0, 0), replicas, clients),
-        workload: draw_workload(&mut Stream::new(seed, "nemesis.workload", 0, 0), clients, expected_commits),
+        cluster: ClusterPlan {
+            message_size_max: message_size_max(workload),
+            ..draw_cluster(&mut Stream::new(seed, "nemesis.cluster", 0, 0), replicas, clients)
+        },
+        workload: draw_workload(workload, &mut Stream::new(seed, "nemesis.workload", 0, 0), clients, expected_commits),
         network: draw_network(&mut Stream::new(seed, "nemesis.network", 0, 0), &families),
         links: links::draw(&mut Stream::new(seed, "nemesis.links", 0, 0), options, replicas, clients),
         disk: draw_disk(&mut Stream::new(seed, "nemesis.disk", 0, 0), &families),
@@ -133,22 +147,18 @@ fn draw_cluster(random: &mut Stream, replicas: u8, clients: u8) -> ClusterPlan {
         requests_max,
         clients_max,
         slot_count: 1024,
-        message_size_max: 20 * 1024,
+        message_size_max: MESSAGE_SIZE_ORDINARY,
     }
 }
 
-fn draw_workload(random: &mut Stream, clients: u8, expected_commits: u64) -> WorkloadPlan {
+fn draw_workload<W: Workload>(
+    workload: &W,
+    random: &mut Stream,
+    clients: u8,
+    expected_commits: u64,
+) -> WorkloadPlan<W::Plan> {
     let calls = expected_commits.max(230) * random.range(11, 14) / 10;
-    let weights = KvWeights { oversized: u32::from(random.chance(100_000)), ..KvWeights::default() };
-    let each = KvConfig {
-        calls: calls / u64::from(clients) + 1,
-        keys: random.range(2, 40) as u32,
-        value_size_max: if random.chance(50_000) { 8 * 1024 } else { random.range(16, 600) as u32 },
-        think_ns_max: if random.chance(300_000) { random.range(MS, 10 * MS) } else { 0 },
-        weights,
-        ..KvConfig::default()
-    };
-    WorkloadPlan { clients, each }
+    WorkloadPlan { clients, each: workload.plan(random, calls / u64::from(clients) + 1) }
 }
 
 fn draw_network(random: &mut Stream, families: &[FaultFamily]) -> LinkSettings {

@@ -8,7 +8,7 @@ mod error;
 mod links;
 mod words;
 
-use chronon::{app::kv::VALUE_SIZE_MAX, client::ClientProbe, storage::layout::SUPERBLOCK_COPIES, vsr::Probe};
+use chronon::{client::ClientProbe, storage::layout::SUPERBLOCK_COPIES, vsr::Probe};
 pub use links::LinkPlan;
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +16,7 @@ use crate::{
     disk::{DiskSettings, OperationKind},
     nearest::nearest,
     network::LinkSettings,
-    workload::KvConfig,
+    workload::{KvConfig, Plan},
     world::DiskMoment,
 };
 
@@ -29,9 +29,9 @@ pub const FORMAT: u32 = 1;
 pub const SEED_MAX: u64 = i64::MAX as u64;
 
 /// One simulation, as data.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Schedule {
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, bound = "P: Plan")]
+pub struct Schedule<P: Plan = KvConfig> {
     /// [`FORMAT`].
     pub format: u32,
     /// The scenario that it was drawn for.
@@ -41,7 +41,7 @@ pub struct Schedule {
     /// The replicas.
     pub cluster: ClusterPlan,
     /// The clients.
-    pub workload: WorkloadPlan,
+    pub workload: WorkloadPlan<P>,
     /// Every link, until healing.
     pub network: LinkSettings,
     /// Links whose latency is another, for the whole run.
@@ -102,13 +102,13 @@ const fn one() -> u32 {
 }
 
 /// The clients of a simulation.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct WorkloadPlan {
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, bound = "P: Plan")]
+pub struct WorkloadPlan<P: Plan = KvConfig> {
     /// How many clients, each with one request in flight.
     pub clients: u8,
     /// What each of them asks.
-    pub each: KvConfig,
+    pub each: P,
 }
 
 /// One replica's clock.
@@ -404,7 +404,7 @@ pub enum DamagePlace {
     Both,
 }
 
-impl Schedule {
+impl<P: Plan> Schedule<P> {
     /// The schedule as TOML, one step a table.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("a schedule has no value that TOML lacks")
@@ -447,18 +447,12 @@ impl Schedule {
     fn check_surroundings(&self) -> Result<(), ScheduleError> {
         let (each, link, disk) = (&self.workload.each, &self.network, &self.disk);
         // Each client registers first.
-        let ops = each.calls.saturating_add(1).saturating_mul(self.workload.clients.into());
-        let w = each.weights;
-        let weights = [w.get, w.put, w.delete, w.compare_and_swap, w.append, w.refused, w.oversized];
+        let ops = each.calls().saturating_add(1).saturating_mul(self.workload.clients.into());
         let ranges = [disk.read, disk.write, disk.durable_write, disk.barrier];
         let chances = [link.loss_ppm, link.duplication_ppm, link.corruption_ppm, link.reorder_ppm];
         let errors = [disk.errors.read_ppm, disk.errors.latent_ppm, disk.errors.write_ppm, disk.errors.barrier_ppm];
         let rules = [
-            (each.keys > 0, "workload.each.keys must be positive"),
-            (each.value_size_max as usize <= VALUE_SIZE_MAX, "workload.each.value_size_max must be at most 16384"),
-            (each.oversized_size <= MESSAGE_SIZE_MAX, "workload.each.oversized_size must be at most 1048576"),
-            (each.think_ns_max <= HOUR_NS, "workload.each.think_ns_max must be at most an hour"),
-            (weights.iter().any(|weight| *weight > 0), "one of workload.each.weights must be positive"),
+            (each.think_ns_max() <= HOUR_NS, "workload.each.think_ns_max must be at most an hour"),
             (ops <= self.cluster.slot_count.into(), CALLS_RULE),
             (link.latency_min_ns <= link.latency_max_ns, "network.latency_min_ns must be at most latency_max_ns"),
             (link.latency_max_ns <= HOUR_NS, "network.latency_max_ns must be at most an hour"),
@@ -469,7 +463,8 @@ impl Schedule {
             (ranges.iter().all(|range| range.min_ns <= range.max_ns), "min_ns must be at most max_ns in all of disk"),
             (ranges.iter().all(|range| range.max_ns <= HOUR_NS), "max_ns must be at most an hour in all of disk"),
         ];
-        match rules.iter().find(|(holds, _)| !holds).map(|(_, rule)| *rule).or_else(|| self.wrong_link()) {
+        let broken = rules.iter().find(|(holds, _)| !holds).map(|(_, rule)| *rule);
+        match each.check().err().or(broken).or_else(|| self.wrong_link()) {
             Some(rule) => Err(ScheduleError::Invalid(rule.to_owned())),
             None => self.check_steps(),
         }
@@ -514,7 +509,9 @@ impl Schedule {
 }
 
 const SLOTS_MAX: u32 = 65_536;
-const MESSAGE_SIZE_MAX: u32 = 1 << 20;
+/// The largest message that a simulated cluster may have, in bytes.
+pub const MESSAGE_SIZE_MAX: u32 = 1 << 20;
+
 const MILLION: u32 = 1_000_000;
 const HOUR_NS: u64 = 3_600_000_000_000;
 const CALLS_RULE: &str =

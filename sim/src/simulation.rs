@@ -11,7 +11,6 @@ mod particulars;
 mod strike;
 
 use chronon::{
-    app::kv::Kv,
     client::{ClientConfig, ClientProcess},
     replica::Replica,
     storage::layout::Layout,
@@ -21,11 +20,12 @@ use chronon::{
 
 use crate::{
     clock::ClockSettings,
+    nemesis,
     oracle::cluster::ClusterOracle,
     schedule::{Fault, Progress, Schedule},
     trace::{TraceBodies, TraceMode},
     verdict::Failure,
-    workload::KvWorkload,
+    workload::{Caller, KvWorkload, Workload},
     world::{NodeSettings, World, WorldSettings},
 };
 pub use particulars::Particular;
@@ -97,10 +97,11 @@ enum Relief {
     Space(NodeId),
 }
 
-/// A simulation in progress.
+/// A simulation in progress, of the key-value store unless said otherwise.
 #[derive(Clone)]
-pub struct Simulation {
-    schedule: Schedule,
+pub struct Simulation<W: Workload = KvWorkload> {
+    workload: W,
+    schedule: Schedule<W::Plan>,
     world: World,
     replicas: u8,
     /// What is due when, in the order in which it was decided.
@@ -116,11 +117,25 @@ pub struct Simulation {
 }
 
 impl Simulation {
-    /// A cluster as the schedule has it, at time zero.
+    /// A key-value cluster as the schedule has it, at time zero.
     ///
     /// # Panics
-    /// If the schedule cannot be run: see [`Schedule::check`].
+    /// As [`Simulation::of`].
     pub fn new(schedule: &Schedule, trace: TraceMode, code_version: &str) -> Self {
+        Self::of(KvWorkload, schedule, trace, code_version)
+    }
+}
+
+impl<W: Workload> Simulation<W> {
+    /// A cluster of the workload's application as the schedule has it, at time zero.
+    ///
+    /// # Panics
+    /// If the schedule cannot be run: see [`Schedule::check`]. If the application's longest response fits no simulated message,
+    /// see [`nemesis::fits`](crate::nemesis::fits), or not the schedule's.
+    pub fn of(workload: W, schedule: &Schedule<W::Plan>, trace: TraceMode, code_version: &str) -> Self {
+        if let Err(why) = nemesis::fits(&workload) {
+            panic!("{why}");
+        }
         if let Err(error) = schedule.check() {
             panic!("{error}");
         }
@@ -146,10 +161,11 @@ impl Simulation {
             restarts: 0,
             client_clocks_began_ns: vec![0; usize::from(schedule.workload.clients)],
             schedule: schedule.clone(),
+            workload,
         };
         if keeps {
             // Ahead of the one that judges, so that it has seen the step that is judged.
-            simulation.world.add_oracle(Particulars::default());
+            simulation.world.add_oracle(Particulars::<W::Application>::default());
         }
         simulation.add_nodes();
         simulation.set_own_links(schedule.network);
@@ -185,7 +201,7 @@ impl Simulation {
             settings.disk.capacity = layout.size();
             settings.clock.drift_ppb = clock.drift_ppb;
             settings.clock.realtime_ns = settings.clock.realtime_ns.saturating_add_signed(clock.offset_ns);
-            let process = Replica::new(config.clone(), Kv);
+            let process = Replica::new(config.clone(), self.workload.application());
             let node = self.world.add_node_with(format!("r{}", replica.0), process, settings);
             for (offset, bytes) in config.format(1) {
                 self.world.disk_mut(node).preload(offset, &bytes);
@@ -196,10 +212,12 @@ impl Simulation {
         for client in 0..self.schedule.workload.clients {
             let mut config = ClientConfig::new(cluster, ClientId(u128::from(client) + 1), plan.replicas);
             config.payload_size_max = 64 * 1024;
-            let workload = KvWorkload::new(self.schedule.seed, u32::from(client), self.schedule.workload.each.clone());
-            clients.push(self.world.add_node(format!("c{client}"), ClientProcess::new(config, workload)));
+            let plan = self.schedule.workload.each.clone();
+            let caller = Caller::of(self.workload.clone(), self.schedule.seed, u32::from(client), plan);
+            clients.push(self.world.add_node(format!("c{client}"), ClientProcess::new(config, caller)));
         }
-        self.world.add_oracle(ClusterOracle::new(&configs[0]));
+        let plan = self.schedule.workload.each.clone();
+        self.world.add_oracle(ClusterOracle::of(self.workload.clone(), plan, &configs[0]));
     }
 
     /// Runs both phases, to the end or to a verdict.
@@ -227,7 +245,7 @@ impl Simulation {
     /// What came of it.
     pub fn outcome(&self) -> Outcome {
         // Not what the clients' histories hold: those of earlier lives are gone.
-        let oracle = self.world.oracle::<ClusterOracle>();
+        let oracle = self.world.oracle::<ClusterOracle<W>>();
         Outcome {
             seed: self.schedule.seed,
             digest: self.world.digest(),
@@ -236,27 +254,30 @@ impl Simulation {
             events: self.world.steps(),
             replicas: self.replicas,
             commits: self.commits(),
-            requests_acknowledged: oracle.map_or(0, ClusterOracle::requests_acknowledged),
+            requests_acknowledged: oracle.map_or(0, ClusterOracle::<W>::requests_acknowledged),
             view_changes: self.world.probe_count("view_started").saturating_sub(1),
             crashes: self.crashes,
             restarts: self.restarts,
             probes: self.world.probe_counts(),
             trace: self.world.trace(),
-            particulars: self.world.oracle::<Particulars>().map_or_else(Vec::new, |seen| seen.taken().to_vec()),
+            particulars: self
+                .world
+                .oracle::<Particulars<W::Application>>()
+                .map_or_else(Vec::new, |seen| seen.taken().to_vec()),
         }
     }
 
-    fn clients(&self) -> impl Iterator<Item = NodeId> + use<> {
+    fn clients(&self) -> impl Iterator<Item = NodeId> + use<W> {
         let (first, count) = (u32::from(self.replicas), u32::from(self.schedule.workload.clients));
         (first..first + count).map(NodeId)
     }
 
-    fn nodes(&self) -> impl Iterator<Item = NodeId> + use<> {
+    fn nodes(&self) -> impl Iterator<Item = NodeId> + use<W> {
         (0..u32::from(self.replicas)).map(NodeId)
     }
 
     fn commits(&self) -> u64 {
-        commits(&self.world)
+        commits::<W>(&self.world)
     }
 
     /// Waits until a step's moment has come, or its patience is at an end.
@@ -265,7 +286,7 @@ impl Simulation {
         match progress {
             Progress::Commits { count } => {
                 let target = self.commits() + count;
-                self.advance(limit_ns, |world| commits(world) >= target);
+                self.advance(limit_ns, |world| commits::<W>(world) >= target);
             }
             Progress::Probe { name, count } => {
                 let counter = self.world.probe_counter(name);
@@ -366,6 +387,6 @@ impl Simulation {
 }
 
 /// How many ops are committed.
-fn commits(world: &World) -> u64 {
-    world.oracle::<ClusterOracle>().map_or(0, ClusterOracle::commits)
+fn commits<W: Workload>(world: &World) -> u64 {
+    world.oracle::<ClusterOracle<W>>().map_or(0, ClusterOracle::<W>::commits)
 }

@@ -11,7 +11,7 @@ use chronon::{
 };
 use chronon_sim::{
     oracle::{cluster::ClusterOracle, convergence},
-    workload::{KvConfig, KvWorkload},
+    workload::{KvCaller, KvConfig, KvWorkload},
     world::World,
 };
 
@@ -30,7 +30,7 @@ fn cluster(calls: u64, watched: impl FnOnce(&mut Config)) -> World {
     }
     for client in 0..3 {
         let config = ClientConfig::new(CLUSTER, ClientId(u128::from(client) + 1), 3);
-        let workload = KvWorkload::new(1, client, KvConfig { calls, ..KvConfig::default() });
+        let workload = KvCaller::new(1, client, KvConfig { calls, ..KvConfig::default() });
         world.add_node(format!("c{client}"), ClientProcess::new(config, workload));
     }
     let mut config = Config::new(CLUSTER, ReplicaId(0), 3, LAYOUT);
@@ -52,8 +52,8 @@ fn oracle(world: &World) -> &ClusterOracle {
 
 fn is_finished(world: &World) -> bool {
     let done =
-        |client| world.process::<ClientProcess<KvWorkload>>(NodeId(client)).is_some_and(|it| it.driver().is_finished());
-    (3..6).all(done) && convergence::converged(&world.view(), &CORE).is_ok()
+        |client| world.process::<ClientProcess<KvCaller>>(NodeId(client)).is_some_and(|it| it.driver().is_finished());
+    (3..6).all(done) && convergence::converged(&KvWorkload, &world.view(), &CORE).is_ok()
 }
 
 /// Which promise was broken, and where.
@@ -70,7 +70,11 @@ fn a_sound_cluster_keeps_them_all_through_a_crash_of_every_replica() {
         world.run_for(SECOND_NS / 2);
         world.restart(node);
     }
-    assert!(world.run_until(120 * SECOND_NS, is_finished), "{:?}", convergence::converged(&world.view(), &CORE));
+    assert!(
+        world.run_until(120 * SECOND_NS, is_finished),
+        "{:?}",
+        convergence::converged(&KvWorkload, &world.view(), &CORE)
+    );
     oracle(&world).converged(&world.view(), &CORE).unwrap();
     world.finish();
     assert_eq!(broken(&world), None);
@@ -85,9 +89,9 @@ fn a_replica_that_lags_behind_has_not_converged() {
     world.kill(NodeId(2));
     world.run_for(5 * SECOND_NS);
     let view = world.view();
-    assert_eq!(convergence::converged(&view, &CORE), Err("r2 is down".to_owned()));
+    assert_eq!(convergence::converged(&KvWorkload, &view, &CORE), Err("r2 is down".to_owned()));
     assert_eq!(oracle(&world).converged(&view, &CORE).unwrap_err().promise, Some("replies"));
-    convergence::converged(&view, &CORE[..2]).unwrap();
+    convergence::converged(&KvWorkload, &view, &CORE[..2]).unwrap();
     oracle(&world).converged(&view, &CORE[..2]).unwrap();
 }
 

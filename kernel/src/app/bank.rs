@@ -233,6 +233,16 @@ impl State {
         self.digest.digest()
     }
 
+    /// What [`State::digest`] is of: as good for a comparison, and costs nothing.
+    pub const fn set_digest(&self) -> SetDigest {
+        self.digest
+    }
+
+    /// What is in each account, by its number.
+    pub fn balances(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        self.accounts.iter().map(|(account, balance)| (*account, *balance))
+    }
+
     fn open(&mut self, account: u64, deposit: u64) -> Result<Response, Refusal> {
         if self.accounts.contains_key(&account) {
             return Err(Refusal::Exists);

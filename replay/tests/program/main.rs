@@ -3,6 +3,7 @@
 //! `misbehaving` and `own_protocol` are programs over the same library, for failures that Chronon's own scenarios must not have.
 
 mod campaigns;
+mod clusters;
 mod failures;
 mod mutants;
 mod schedules;

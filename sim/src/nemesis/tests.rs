@@ -25,7 +25,7 @@ fn harm(fault: &Fault) -> Option<(u8, Option<Ring>)> {
 #[test]
 fn what_is_drawn_is_read_back_as_it_was_written() {
     for schedule in drawn("swarm", 0..200).chain(drawn("disk", 0..200)) {
-        assert_eq!(Schedule::from_toml(&schedule.to_toml()), Ok(schedule));
+        assert_eq!(<Schedule>::from_toml(&schedule.to_toml()), Ok(schedule));
     }
 }
 

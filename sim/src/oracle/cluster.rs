@@ -1,4 +1,4 @@
-//! All promises of a cluster of key-value replicas, watched as one.
+//! All promises of a cluster of replicas, watched as one.
 //!
 //! Each promise has its file and its own memory; they share the facts: the model (the canonical log and what follows from
 //! it) and the prepares (what was proposed and acknowledged). This file only hands each step to those whom it concerns, in
@@ -10,7 +10,6 @@
 use std::collections::BTreeSet;
 
 use chronon::{
-    app::kv::Kv,
     client::{Client, ClientProcess},
     frame::Frame,
     process::Action,
@@ -35,24 +34,26 @@ use super::{
     promise::broken,
     quorum::Quorum,
     replies::Replies,
+    sequence::Sequence,
     sessions,
     speech::Speech,
     state, timestamps,
 };
 use crate::{
     disk::SimDisk,
-    workload::{KvWorkload, PutWorkload},
+    workload::{self, KvConfig, KvWorkload, PutWorkload, Workload},
 };
 
-/// The promises of a cluster of `Replica<Kv>` at nodes 0 and up, and of the clients at the nodes above.
+/// The promises of a cluster of replicas of a workload's application at nodes 0 and up, and of the clients at the nodes above.
 ///
-/// Clients are those that run a [`KvWorkload`] or a [`PutWorkload`]; other processes are let be. It must see a cluster from
+/// Clients are those that run a [`workload::Caller`] of it or a [`PutWorkload`]; other processes are let be. It must see a cluster from
 /// its first step on.
 #[derive(Clone)]
-pub struct ClusterOracle {
+pub struct ClusterOracle<W: Workload = KvWorkload> {
     replica_count: u8,
     layout: Layout,
     model: Model,
+    sequence: Sequence<W>,
     prepares: Prepares,
     agreement: Agreement,
     replies: Replies,
@@ -81,13 +82,22 @@ struct Speaker<'a> {
 }
 
 impl ClusterOracle {
-    /// The promises of the cluster that `config`, any replica's, is of.
+    /// The promises of the key-value cluster that `config`, any replica's, is of.
     pub fn new(config: &Config) -> Self {
+        Self::of(KvWorkload, KvConfig::default(), config)
+    }
+}
+
+impl<W: Workload> ClusterOracle<W> {
+    /// The promises of the cluster that `config`, any replica's, is of. Its clients follow `plan`.
+    pub fn of(workload: W, plan: W::Plan, config: &Config) -> Self {
         let count = config.replica_count;
+        let sequence = Sequence::new(workload, plan);
         Self {
             replica_count: count,
             layout: config.layout,
-            model: Model::new(config.cluster, config.clients_max),
+            model: Model::starting_from(config.cluster, config.clients_max, sequence.digest()),
+            sequence,
             prepares: Prepares::default(),
             agreement: Agreement::new(count),
             replies: Replies::default(),
@@ -122,7 +132,7 @@ impl ClusterOracle {
     pub fn converged(&self, world: &WorldView<'_>, core: &[NodeId]) -> Result<(), Violation> {
         for node in core {
             let (replica, head) = (ReplicaId(node.0 as u8), self.model.head());
-            let Some(process) = world.process::<Replica<Kv>>(*node) else {
+            let Some(process) = world.process::<Replica<W::Application>>(*node) else {
                 let sentence = format!("{replica} is down, and {head} is committed");
                 return Err(broken("replies", "lost after the cluster was healed", sentence));
             };
@@ -131,13 +141,18 @@ impl ClusterOracle {
                 let sentence = format!("{replica} has executed {applied}, and {head} is committed");
                 return Err(broken("replies", "lost after the cluster was healed", sentence));
             }
-            state::agrees_at_the_head(&self.model, replica, process.state(), process.vsr().sessions())?;
+            self.agrees_at_the_head(replica, process)?;
         }
         Ok(())
     }
 
+    fn agrees_at_the_head(&self, replica: ReplicaId, process: &Replica<W::Application>) -> Result<(), Violation> {
+        let state = self.sequence.digest_of(process.state());
+        state::agrees_at_the_head(&self.model, replica, state, process.vsr().sessions())
+    }
+
     fn replica_step(&mut self, world: &WorldView<'_>, node: NodeId, step: &StepView<'_>) -> Result<(), Violation> {
-        let Some(process) = world.process::<Replica<Kv>>(node) else { return Ok(()) };
+        let Some(process) = world.process::<Replica<W::Application>>(node) else { return Ok(()) };
         let speaker = Speaker { replica: ReplicaId(node.0 as u8), vsr: process.vsr(), disk: world.disk(node) };
         // What grows without traffic is no queue; what grew is still there when the next message comes.
         if let EventView::Message { .. } = step.event {
@@ -169,7 +184,12 @@ impl ClusterOracle {
         self.durability.superblock(replica, durable.superblock(), disk)
     }
 
-    fn executes(&mut self, world: &WorldView<'_>, replica: ReplicaId, process: &Replica<Kv>) -> Result<(), Violation> {
+    fn executes(
+        &mut self,
+        world: &WorldView<'_>,
+        replica: ReplicaId,
+        process: &Replica<W::Application>,
+    ) -> Result<(), Violation> {
         let vsr = process.vsr();
         let before = self.model.head();
         for (header, frame) in vsr.executed() {
@@ -177,7 +197,7 @@ impl ClusterOracle {
             self.commits_by_quorum(world, replica, vsr.view(), first, header, frame)?;
             if first {
                 timestamps::follows(&self.model, replica, header)?;
-                self.replies.run(&mut self.model, replica, header, frame)?;
+                self.replies.run(&mut self.sequence, &mut self.model, replica, header, frame)?;
                 self.model.append(header, replica, vsr.view());
             }
         }
@@ -188,7 +208,9 @@ impl ClusterOracle {
             (_, 0) => {}
             _ => state::same_sessions(&self.model, replica, sessions)?,
         }
-        state::agrees(&mut self.model, replica, vsr.applied(), process.state(), sessions)
+        let digest = self.sequence.digest_of(process.state());
+        state::agrees(&mut self.model, replica, vsr.applied(), digest, sessions)?;
+        self.sequence.holds(replica, vsr.applied(), process.state())
     }
 
     /// A view that begins in this step began before anything was executed in it.
@@ -308,7 +330,7 @@ impl ClusterOracle {
     }
 
     fn client_step(&mut self, world: &WorldView<'_>, node: NodeId, step: &StepView<'_>) -> Result<(), Violation> {
-        let workload = world.process::<ClientProcess<KvWorkload>>(node);
+        let workload = world.process::<ClientProcess<workload::Caller<W>>>(node);
         let load = || world.process::<ClientProcess<PutWorkload>>(node).map(ClientProcess::client);
         let Some(client) = workload.map(ClientProcess::client).or_else(load) else { return Ok(()) };
         let index = node.0 as usize - self.replica_count as usize;
@@ -340,7 +362,7 @@ impl ClusterOracle {
         }
     }
 
-    fn ends_calls(&mut self, caller: &mut Caller, workload: &KvWorkload) -> Result<(), Violation> {
+    fn ends_calls(&mut self, caller: &mut Caller, workload: &workload::Caller<W>) -> Result<(), Violation> {
         while let Some(call) = workload.history().get(caller.ended as usize) {
             let Some(end) = &call.end else { break };
             Replies::ended(&self.model, caller.id, call)?;
@@ -360,7 +382,7 @@ fn recovered(vsr: &Vsr) -> Option<&chronon::storage::superblock::Superblock> {
     vsr.durable().filter(|_| vsr.status() != Status::Booting).map(|durable| durable.superblock())
 }
 
-impl Oracle for ClusterOracle {
+impl<W: Workload> Oracle for ClusterOracle<W> {
     fn name(&self) -> &'static str {
         "cluster"
     }
@@ -384,9 +406,9 @@ impl Oracle for ClusterOracle {
 
     fn at_end(&mut self, world: &WorldView<'_>) -> Result<(), Violation> {
         for replica in (0..self.replica_count).map(ReplicaId) {
-            let Some(process) = world.process::<Replica<Kv>>(replica.node()) else { continue };
+            let Some(process) = world.process::<Replica<W::Application>>(replica.node()) else { continue };
             if process.vsr().applied() == self.model.head() {
-                state::agrees_at_the_head(&self.model, replica, process.state(), process.vsr().sessions())?;
+                self.agrees_at_the_head(replica, process)?;
             }
         }
         Ok(())

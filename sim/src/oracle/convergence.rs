@@ -4,23 +4,24 @@
 //! clients. That their requests were answered is theirs to tell.
 
 use chronon::{
-    app::kv::Kv,
+    app::application::Application,
     replica::Replica,
     types::{NodeId, Op},
     vsr::Status,
 };
 
 use super::WorldView;
+use crate::workload::Workload;
 
 /// Whether these replicas have converged; if not, what is missing.
 ///
 /// # Errors
 /// One sentence about the first replica that is not where the others are.
-pub fn converged(world: &WorldView<'_>, core: &[NodeId]) -> Result<(), String> {
-    let mut reference: Option<(&str, &Replica<Kv>)> = None;
+pub fn converged<W: Workload>(workload: &W, world: &WorldView<'_>, core: &[NodeId]) -> Result<(), String> {
+    let mut reference: Option<(&str, &Replica<W::Application>)> = None;
     for node in core {
         let name = world.name(*node);
-        let Some(replica) = world.process::<Replica<Kv>>(*node) else {
+        let Some(replica) = world.process::<Replica<W::Application>>(*node) else {
             return Err(match world.halted(*node) {
                 Some(reason) => format!("{name} stopped: {reason}"),
                 None => format!("{name} is down"),
@@ -31,13 +32,13 @@ pub fn converged(world: &WorldView<'_>, core: &[NodeId]) -> Result<(), String> {
             reference = Some((name, replica));
             continue;
         };
-        same(name, replica, other, first)?;
+        same(workload, (name, replica), (other, first))?;
     }
     Ok(())
 }
 
 /// Whether a replica is in a view and has executed all of its log.
-fn settled(name: &str, replica: &Replica<Kv>) -> Result<(), String> {
+fn settled<A: Application>(name: &str, replica: &Replica<A>) -> Result<(), String> {
     let vsr = replica.vsr();
     if vsr.status() != Status::Normal {
         return Err(format!("{name} is not in a view: it is {:?} in {}", vsr.status(), vsr.view()));
@@ -59,7 +60,11 @@ fn settled(name: &str, replica: &Replica<Kv>) -> Result<(), String> {
 /// How many of the last ops are looked up on the disk: this may be asked often.
 const HELD_MAX: usize = 64;
 
-fn same(name: &str, replica: &Replica<Kv>, other: &str, first: &Replica<Kv>) -> Result<(), String> {
+fn same<W: Workload>(
+    workload: &W,
+    (name, replica): (&str, &Replica<W::Application>),
+    (other, first): (&str, &Replica<W::Application>),
+) -> Result<(), String> {
     let (vsr, reference) = (replica.vsr(), first.vsr());
     if vsr.view() != reference.view() {
         return Err(format!("{name} is in {} and {other} in {}", vsr.view(), reference.view()));
@@ -67,7 +72,7 @@ fn same(name: &str, replica: &Replica<Kv>, other: &str, first: &Replica<Kv>) -> 
     if vsr.applied() != reference.applied() {
         return Err(format!("{name} has executed {} and {other} {}", vsr.applied(), reference.applied()));
     }
-    if replica.state().set_digest() != first.state().set_digest() {
+    if workload.digest(replica.state()) != workload.digest(first.state()) {
         return Err(format!("{name} and {other} have executed {} to different states", vsr.applied()));
     }
     if vsr.sessions().set_digest() != reference.sessions().set_digest() {

@@ -20,6 +20,7 @@ mod quorum;
 mod replies;
 #[cfg(test)]
 mod script;
+mod sequence;
 mod sessions;
 mod speech;
 mod state;

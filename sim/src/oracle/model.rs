@@ -1,15 +1,13 @@
-//! The model: one canonical log, and what it must have done to an application and its sessions.
+//! The model: one canonical log, what it must have done to the sessions, and the digests of what it did to the application.
 //!
 //! An op becomes canonical when some replica first executes it; from then on it is what every replica must execute. The
-//! model runs the canonical log through the application once, sequentially, with a session table of its own that knows
-//! nothing of the kernel's.
+//! application is run beside it (see sequence.rs); the session table is the model's own and knows nothing of the kernel's.
 //!
 //! Invariant: the log is contiguous from the root. The model judges nobody: the promises that look at it do.
 
 use chronon::{
-    app::kv,
     digest::SetDigest,
-    types::{Checksum, ClientId, ClusterId, Op, ReplicaId, Timestamp, View},
+    types::{Checksum, ClusterId, Op, ReplicaId, Timestamp, View},
     wire::header::Header,
 };
 
@@ -36,32 +34,30 @@ pub(super) struct Model {
     log: Vec<Canonical>,
     /// For each view in which ops were executed first, the highest of them.
     heads: Vec<(View, Op)>,
-    pub(super) state: kv::State,
+    /// The digest of the application's state, all of the head's requests having been run.
+    pub(super) state: SetDigest,
     pub(super) accounts: Accounts,
-    /// The answer being made; kept for its buffer.
-    answer: Vec<u8>,
 }
 
 impl Model {
-    /// The model of a cluster that has executed nothing.
+    /// The model of a cluster that has executed nothing, and whose application's first state is empty.
+    #[cfg(test)]
     pub(super) fn new(cluster: ClusterId, clients_max: u32) -> Self {
+        Self::starting_from(cluster, clients_max, SetDigest::new())
+    }
+
+    /// The model of a cluster that has executed nothing. `state` is the digest of the application's first state.
+    pub(super) fn starting_from(cluster: ClusterId, clients_max: u32, state: SetDigest) -> Self {
         let root = Header::root(cluster);
-        let state = kv::State::default();
         let canonical = Canonical {
             checksum: root.checksum,
             timestamp: root.timestamp,
             seen_in: View(0),
             seen_on: ReplicaId(0),
-            state: state.set_digest(),
+            state,
             sessions: None,
         };
-        Self {
-            log: vec![canonical],
-            heads: Vec::new(),
-            state,
-            accounts: Accounts::new(clients_max),
-            answer: Vec::new(),
-        }
+        Self { log: vec![canonical], heads: Vec::new(), state, accounts: Accounts::new(clients_max) }
     }
 
     /// The last canonical op.
@@ -98,23 +94,9 @@ impl Model {
         self.heads.iter().filter(|(seen_in, _)| *seen_in <= view).map(|(_, op)| *op).max().unwrap_or(Op::ROOT)
     }
 
-    /// Runs a request of the head. Its answer is the account's last.
-    pub(super) fn run(&mut self, client: ClientId, op: Op, timestamp: Timestamp, payload: &[u8]) {
-        self.answer.clear();
-        let result = kv::apply(&mut self.state, payload, &mut self.answer);
-        // A reply's body as an executor makes it.
-        if let Err(rejection) = &result {
-            self.answer.clear();
-            self.answer.extend_from_slice(&rejection.detail);
-            self.answer.extend_from_slice(&rejection.code.to_le_bytes());
-        }
-        self.answer.push(u8::from(result.is_err()));
-        self.accounts.record(client, op, timestamp, &self.answer);
-    }
-
     /// Makes the op of `header` canonical, all of its requests having been run.
     pub(super) fn append(&mut self, header: &Header, seen_on: ReplicaId, seen_in: View) {
-        let state = self.state.set_digest();
+        let state = self.state;
         let Header { checksum, timestamp, op, .. } = *header;
         self.log.push(Canonical { checksum, timestamp, seen_in, seen_on, state, sessions: None });
         match self.heads.last_mut() {

@@ -12,7 +12,7 @@
 use std::fmt;
 
 use chronon::{
-    app::executor::Answer,
+    app::{application::ApplyContext, executor::Answer},
     client::Client,
     types::{ClientId, Op, ReplicaId, RequestNumber},
     wire::{
@@ -26,11 +26,12 @@ use super::{
     accounts::{Account, Asked, Judgement},
     model::Model,
     promise::broken,
+    sequence::Sequence,
     speech::Speech,
 };
 use crate::{
     fold,
-    workload::{Call, CallOutcome, Told},
+    workload::{Call, CallOutcome, Told, Workload},
 };
 
 const PROMISE: &str = "replies";
@@ -61,8 +62,9 @@ impl Replies {
     }
 
     /// Runs the requests of the prepare that is about to become canonical.
-    pub(super) fn run(
+    pub(super) fn run<W: Workload>(
         &self,
+        sequence: &mut Sequence<W>,
         model: &mut Model,
         replica: ReplicaId,
         header: &Header,
@@ -72,7 +74,7 @@ impl Replies {
             let sentence = format!("{replica} executed {}, whose batch cannot be parsed", header.op);
             return Err(broken(PROMISE, "executed what is no batch", sentence));
         };
-        for entry in batch.iter() {
+        for (position, entry) in (0..).zip(batch.iter()) {
             let (client, request) = (entry.client, entry.request);
             let account = model.accounts.get(client);
             let Some((account, asked)) = account.and_then(|account| Some((account, account.asked?))) else {
@@ -91,9 +93,11 @@ impl Replies {
             if judgement == Judgement::Register {
                 model.accounts.register(client, header.op, header.timestamp);
             } else {
-                model.run(client, header.op, header.timestamp, entry.payload);
+                let context = ApplyContext::new(header.op, header.timestamp, header.checksum, position);
+                sequence.run(model, client, &context, entry.payload)?;
             }
         }
+        model.state = sequence.digest();
         Ok(())
     }
 

@@ -104,7 +104,7 @@ mod tests {
     fn what_was_executed_cannot_be_refused_for_good() {
         let mut model = one();
         assert_eq!(refuse(&mut model, 1, RejectReason::Busy), Ok(()));
-        model.run(A, Op(2), Timestamp(2), b"");
+        model.accounts.record(A, Op(2), Timestamp(2), b"");
         assert_eq!(refuse(&mut model, 2, RejectReason::TooLarge), Ok(()));
         assert_eq!(model.accounts.get(A).unwrap().refused, Some(RequestNumber(2)));
         assert_eq!(refuse(&mut model, 1, RejectReason::TooLarge), Err("refused what was executed".to_owned()));

@@ -5,7 +5,7 @@
 //! the end; replicas that stand at the same op are compared with each other by digest.
 
 use chronon::{
-    app::kv,
+    digest::SetDigest,
     types::{ClientId, Op, ReplicaId},
     vsr::sessions::{Reply, Sessions},
     wire::{
@@ -26,7 +26,7 @@ pub(super) fn agrees(
     model: &mut Model,
     replica: ReplicaId,
     op: Op,
-    state: &kv::State,
+    state: SetDigest,
     sessions: &Sessions,
 ) -> Result<(), Violation> {
     let Some(known) = model.get(op) else {
@@ -34,7 +34,7 @@ pub(super) fn agrees(
         return Err(broken(PROMISE, "a state of no op", sentence));
     };
     let (first, expected) = (known.seen_on, known.state);
-    if state.set_digest() != expected {
+    if state != expected {
         return Err(other_state(replica, op, first));
     }
     let digest = sessions.set_digest();
@@ -80,10 +80,10 @@ pub(super) fn recorded(
 pub(super) fn agrees_at_the_head(
     model: &Model,
     replica: ReplicaId,
-    state: &kv::State,
+    state: SetDigest,
     sessions: &Sessions,
 ) -> Result<(), Violation> {
-    if state.set_digest() != model.last().state {
+    if state != model.last().state {
         return Err(other_state(replica, model.head(), model.last().seen_on));
     }
     same_sessions(model, replica, sessions)
@@ -134,7 +134,10 @@ fn other_entry(replica: ReplicaId, op: Op, client: ClientId, reply: Option<Reply
 
 #[cfg(test)]
 mod tests {
-    use chronon::types::{RequestNumber, Timestamp};
+    use chronon::{
+        digest::EntryHasher,
+        types::{RequestNumber, Timestamp},
+    };
 
     use super::*;
     use crate::oracle::script::{CLUSTER, Entry, R0, R1, chain, prepare_of};
@@ -142,10 +145,10 @@ mod tests {
     const A: ClientId = ClientId(10);
     /// The op at which everything happens.
     const AT: u64 = 8;
-    const PUT: &[u8] = b"anything: the application refuses it, which is an answer too";
+    const PUT: &[u8] = b"anything: it is answered in the same words by both";
 
     /// A model after one client registered and asked something, and a replica's tables after the same.
-    fn same() -> (Model, Header, chronon::frame::Frame, kv::State, Sessions) {
+    fn same() -> (Model, Header, chronon::frame::Frame, SetDigest, Sessions) {
         let mut model = Model::new(CLUSTER, 4);
         let entries: &[Entry<'_>] = &[(A.0, 0, 0, b""), (A.0, AT, 1, PUT)];
         for header in chain(1, AT - 1) {
@@ -153,40 +156,38 @@ mod tests {
         }
         let (header, frame) = prepare_of(1, AT, model.last().checksum, entries);
         model.accounts.register(A, Op(AT), header.timestamp);
-        model.run(A, Op(AT), header.timestamp, PUT);
+        model.accounts.record(A, Op(AT), header.timestamp, b"refused");
         model.append(&header, R0, header.view);
         let mut sessions = Sessions::new(4);
         sessions.register(A, Op(AT), header.timestamp);
         let answer = model.accounts.get(A).unwrap().executed.answer.clone();
         sessions.record(A, RequestNumber(1), Op(AT), header.timestamp, &answer);
-        (model, header, frame, kv::State::default(), sessions)
+        (model, header, frame, SetDigest::new(), sessions)
     }
 
     #[test]
     fn a_replica_with_the_same_state_and_sessions_agrees() {
         let (mut model, header, frame, state, sessions) = same();
         recorded(&model, R0, &header, &frame, &sessions).unwrap();
-        agrees(&mut model, R0, Op(AT), &state, &sessions).unwrap();
-        agrees(&mut model, R1, Op(AT), &state, &sessions).unwrap();
-        agrees_at_the_head(&model, R1, &state, &sessions).unwrap();
+        agrees(&mut model, R0, Op(AT), state, &sessions).unwrap();
+        agrees(&mut model, R1, Op(AT), state, &sessions).unwrap();
+        agrees_at_the_head(&model, R1, state, &sessions).unwrap();
     }
 
     #[test]
     fn another_state_is_a_violation() {
         let (mut model, _, _, mut state, sessions) = same();
-        let mut put = Vec::new();
-        kv::Request::Put { key: b"k", value: b"v" }.encode(&mut put);
-        kv::apply(&mut state, &put, &mut Vec::new()).unwrap();
-        assert_eq!(agrees(&mut model, R1, Op(AT), &state, &sessions).unwrap_err().place, "another application state");
-        assert_eq!(agrees_at_the_head(&model, R1, &state, &sessions).unwrap_err().place, "another application state");
-        assert_eq!(agrees(&mut model, R1, Op(AT + 1), &state, &sessions).unwrap_err().place, "a state of no op");
+        state.insert(EntryHasher::new().bytes(b"another").finish());
+        assert_eq!(agrees(&mut model, R1, Op(AT), state, &sessions).unwrap_err().place, "another application state");
+        assert_eq!(agrees_at_the_head(&model, R1, state, &sessions).unwrap_err().place, "another application state");
+        assert_eq!(agrees(&mut model, R1, Op(AT + 1), state, &sessions).unwrap_err().place, "a state of no op");
     }
 
     #[test]
     fn replicas_with_other_sessions_at_the_same_op_are_a_violation() {
         let (mut model, _, _, state, sessions) = same();
-        agrees(&mut model, R0, Op(AT), &state, &sessions).unwrap();
-        let violation = agrees(&mut model, R1, Op(AT), &state, &Sessions::new(4)).unwrap_err();
+        agrees(&mut model, R0, Op(AT), state, &sessions).unwrap();
+        let violation = agrees(&mut model, R1, Op(AT), state, &Sessions::new(4)).unwrap_err();
         assert_eq!(violation.place, "another session table");
     }
 

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{HOUR_NS, Schedule};
 use crate::network::LinkSettings;
+use crate::workload::Plan;
 
 /// The latency of one link, or of every link from or to one node. Of several that fit, the last holds.
 ///
@@ -36,7 +37,7 @@ impl LinkPlan {
     }
 }
 
-impl Schedule {
+impl<P: Plan> Schedule<P> {
     /// What is wrong with its links, if anything is.
     pub(super) fn wrong_link(&self) -> Option<&'static str> {
         let nodes = u16::from(self.cluster.replicas) + u16::from(self.workload.clients);
@@ -83,11 +84,11 @@ mod tests {
             let schedule = schedule(link);
             let text = schedule.to_toml();
             assert!(text.contains("[[links]]\n"), "{text}");
-            assert_eq!(Schedule::from_toml(&text), Ok(schedule));
+            assert_eq!(<Schedule>::from_toml(&text), Ok(schedule));
         }
         let without = Schedule { links: Vec::new(), ..schedule(LINK) };
         assert!(!without.to_toml().contains("links"), "those that were written before there were any say nothing");
-        assert_eq!(Schedule::from_toml(&without.to_toml()), Ok(without));
+        assert_eq!(<Schedule>::from_toml(&without.to_toml()), Ok(without));
     }
 
     #[test]

@@ -14,9 +14,10 @@ use super::Simulation;
 use crate::{
     disk::SimDisk,
     schedule::{DamagePlace, Fault, Ring},
+    workload::Workload,
 };
 
-impl Simulation {
+impl<W: Workload> Simulation<W> {
     pub(super) fn harm(&mut self, fault: &Fault) {
         let layout = self.layout();
         match fault {

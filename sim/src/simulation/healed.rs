@@ -7,10 +7,10 @@ use crate::{
     network::LinkSettings,
     oracle::{Violation, convergence},
     schedule::LeftBehind,
-    workload::KvWorkload,
+    workload::{Caller, Workload},
 };
 
-impl Simulation {
+impl<W: Workload> Simulation<W> {
     /// Ends every fault. The core comes back; the others are left behind for good, down or deaf.
     pub(super) fn heal(&mut self) {
         self.world.note("healed");
@@ -61,7 +61,7 @@ impl Simulation {
             let now_ns = self.world.now_ns();
             let mut busy = false;
             for (client, (calls, since)) in clients.iter().zip(&mut since_ns) {
-                let process = self.world.process::<ClientProcess<KvWorkload>>(*client);
+                let process = self.world.process::<ClientProcess<Caller<W>>>(*client);
                 let Some(workload) = process.map(ClientProcess::driver) else { continue };
                 busy |= !workload.is_finished();
                 let ended = workload.history().len() as u64 * 2 - u64::from(workload.is_outstanding());
@@ -85,7 +85,7 @@ impl Simulation {
         let core: Vec<NodeId> = self.schedule.core.iter().map(|replica| NodeId(u32::from(*replica))).collect();
         let limit_ns = self.world.now_ns() + ANSWER_BOUND_NS;
         loop {
-            let why = match convergence::converged(&self.world.view(), &core) {
+            let why = match convergence::converged(&self.workload, &self.world.view(), &core) {
                 Ok(()) => return,
                 Err(why) => why,
             };

@@ -3,9 +3,9 @@
 use chronon::types::NodeId;
 
 use super::Simulation;
-use crate::network::LinkSettings;
+use crate::{network::LinkSettings, workload::Workload};
 
-impl Simulation {
+impl<W: Workload> Simulation<W> {
     /// Makes them like `others`, but for their latency. It is theirs before the healing and after.
     pub(super) fn set_own_links(&mut self, others: LinkSettings) {
         let nodes = u16::from(self.replicas) + u16::from(self.schedule.workload.clients);

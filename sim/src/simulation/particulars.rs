@@ -4,10 +4,10 @@
 //! is made in order to be told, this watches it as an oracle does, compares each replica with what it was a step before, and
 //! changes nothing. Deliberately absent: any judgement, and paths of which nothing is known for certain from outside.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, marker::PhantomData};
 
 use chronon::{
-    app::kv::Kv,
+    app::application::Application,
     process::Action,
     replica::Replica,
     types::{Checksum, NodeId, Op, View},
@@ -30,12 +30,19 @@ pub struct Particular {
     pub text: String,
 }
 
-/// Watches a cluster of `Replica<Kv>` and keeps the particulars.
-#[derive(Clone, Default)]
-pub(super) struct Particulars {
+/// Watches a cluster of replicas and keeps the particulars.
+#[derive(Clone)]
+pub(super) struct Particulars<A> {
     /// By replica: what it was after its last step.
     before: BTreeMap<NodeId, Before>,
     taken: Vec<Particular>,
+    application: PhantomData<A>,
+}
+
+impl<A> Default for Particulars<A> {
+    fn default() -> Self {
+        Self { before: BTreeMap::new(), taken: Vec::new(), application: PhantomData }
+    }
 }
 
 #[derive(Clone, Default)]
@@ -61,13 +68,13 @@ impl Before {
     }
 }
 
-impl Particulars {
+impl<A> Particulars<A> {
     pub(super) fn taken(&self) -> &[Particular] {
         &self.taken
     }
 }
 
-impl Oracle for Particulars {
+impl<A: Application> Oracle for Particulars<A> {
     fn name(&self) -> &'static str {
         "particulars"
     }
@@ -77,7 +84,7 @@ impl Oracle for Particulars {
     }
 
     fn after_step(&mut self, world: &WorldView<'_>, node: NodeId, step: &StepView<'_>) -> Result<(), Violation> {
-        let Some(replica) = world.process::<Replica<Kv>>(node) else { return Ok(()) };
+        let Some(replica) = world.process::<Replica<A>>(node) else { return Ok(()) };
         let before = self.before.entry(node).or_default();
         if matches!(step.event, EventView::Start) {
             // What it knew in an earlier life, it does not know.

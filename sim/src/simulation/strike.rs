@@ -1,18 +1,19 @@
 //! The first phase's faults: whom a step means, and what it does to them.
 
-use chronon::{app::kv::Kv, replica::Replica, types::NodeId, vsr::Status};
+use chronon::{replica::Replica, types::NodeId, vsr::Status};
 
 use super::{Relief, Simulation};
 use crate::{
     disk::SimDisk,
     schedule::{Fault, Target},
+    workload::Workload,
 };
 
-impl Simulation {
+impl<W: Workload> Simulation<W> {
     /// The primary of the latest view that some replica is normal in; replica 0 if there is none.
     fn primary(&self) -> NodeId {
         let normal = |node: NodeId| {
-            let vsr = self.world.process::<Replica<Kv>>(node)?.vsr();
+            let vsr = self.world.process::<Replica<W::Application>>(node)?.vsr();
             (vsr.status() == Status::Normal).then(|| vsr.view())
         };
         let latest = self.nodes().filter_map(normal).max();

@@ -5,9 +5,13 @@ use std::collections::BTreeSet;
 use chronon::{
     app::{
         application::Application,
-        kv::{self, Kv, Refusal},
+        executor::Answer,
+        kv::{self, Kv, Refusal, Request, Response},
     },
-    types::Timestamp,
+    client::{Answered, Driver, Next, Outcome},
+    frame::Frame,
+    process::Now,
+    types::{ClientId, Instant, Op, RequestNumber, Session, Timestamp},
 };
 
 use super::*;
@@ -38,9 +42,9 @@ fn answer(state: &mut kv::State, request: &[u8], op: u64, driver: &mut impl Driv
 }
 
 /// Runs the workloads of `clients` clients, each in its turn, to their ends.
-fn run(seed: u64, clients: u32, config: &KvConfig) -> (Vec<KvWorkload>, kv::State) {
+fn run(seed: u64, clients: u32, config: &KvConfig) -> (Vec<KvCaller>, kv::State) {
     let mut state = Kv.genesis();
-    let mut workloads: Vec<_> = (0..clients).map(|client| KvWorkload::new(seed, client, config.clone())).collect();
+    let mut workloads: Vec<_> = (0..clients).map(|client| KvCaller::new(seed, client, config.clone())).collect();
     for turn in 0..config.calls {
         for workload in &mut workloads {
             let mut request = Vec::new();
@@ -72,7 +76,7 @@ fn the_same_seed_and_client_make_the_same_calls_and_others_make_others() {
     assert_eq!(one[0].history(), same[0].history());
     assert_eq!(one_state.digest(), same_state.digest());
     // Not only the tokens differ.
-    let keys = |workload: &KvWorkload| -> Vec<Vec<u8>> {
+    let keys = |workload: &KvCaller| -> Vec<Vec<u8>> {
         let keys =
             workload.history().iter().map(|call| Request::decode(&call.request).map(|request| request.key().to_vec()));
         keys.map(Result::unwrap_or_default).collect()
@@ -141,7 +145,7 @@ fn a_request_executed_twice_or_not_at_all_shows_in_what_clients_are_told() {
 
 #[test]
 fn a_client_thinks_before_it_asks_and_draws_each_pause_once() {
-    let mut workload = KvWorkload::new(6, 0, KvConfig { think_ns_max: 1000, ..KvConfig::default() });
+    let mut workload = KvCaller::new(6, 0, KvConfig { think_ns_max: 1000, ..KvConfig::default() });
     let Next::WaitUntil(time) = workload.next(now(50), &mut Vec::new()) else { panic!("asked at once") };
     assert!((51..=1050).contains(&time.0));
     assert_eq!(workload.next(now(time.0 - 1), &mut Vec::new()), Next::WaitUntil(time));
@@ -156,7 +160,7 @@ fn a_client_thinks_before_it_asks_and_draws_each_pause_once() {
 #[test]
 fn calls_that_are_not_executed_end_as_that() {
     let weights = KvWeights { get: 0, put: 0, delete: 0, compare_and_swap: 0, append: 0, refused: 0, oversized: 1 };
-    let mut workload = KvWorkload::new(7, 0, KvConfig { weights, oversized_size: 9000, ..KvConfig::default() });
+    let mut workload = KvCaller::new(7, 0, KvConfig { weights, oversized_size: 9000, ..KvConfig::default() });
     let mut request = Vec::new();
     workload.next(now(0), &mut request);
     assert_eq!(request.len(), 9000);

@@ -17,7 +17,7 @@ use chronon_sim::{
     disk::DiskSettings,
     network::LinkSettings,
     oracle::{cluster::ClusterOracle, convergence},
-    workload::{Call, KvConfig, KvWeights, KvWorkload},
+    workload::{Call, KvCaller, KvConfig, KvWeights, KvWorkload},
     world::{NodeSettings, World, WorldSettings},
 };
 
@@ -114,7 +114,7 @@ impl Script {
     pub(crate) fn client(&mut self, calls: KvConfig) -> NodeId {
         let mut config = ClientConfig::new(CLUSTER, ClientId(u128::from(self.clients) + 1), self.setup.replicas);
         config.payload_size_max = self.setup.layout.message_size_max - 1024;
-        let workload = KvWorkload::new(self.setup.seed, self.clients, calls);
+        let workload = KvCaller::new(self.setup.seed, self.clients, calls);
         let node = self.world.add_node(format!("c{}", self.clients), ClientProcess::new(config, workload));
         self.clients += 1;
         node
@@ -137,8 +137,8 @@ impl Script {
         self.until("the clients are answered", PATIENCE_MS, all)
     }
 
-    pub(crate) fn workload(&self, client: NodeId) -> &KvWorkload {
-        self.world.process::<ClientProcess<KvWorkload>>(client).expect("the client is up").driver()
+    pub(crate) fn workload(&self, client: NodeId) -> &KvCaller {
+        self.world.process::<ClientProcess<KvCaller>>(client).expect("the client is up").driver()
     }
 
     /// The calls of a client that have ended.
@@ -170,7 +170,7 @@ impl Script {
         let core: Vec<NodeId> = replicas.iter().map(|replica| NodeId(u32::from(*replica))).collect();
         let limit_ns = self.world.now_ns() + PATIENCE_MS * MS;
         loop {
-            let why = match convergence::converged(&self.world.view(), &core) {
+            let why = match convergence::converged(&KvWorkload, &self.world.view(), &core) {
                 Ok(()) => break,
                 Err(why) => why,
             };

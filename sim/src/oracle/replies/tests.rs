@@ -11,7 +11,7 @@ use chronon::{
 use super::*;
 use crate::{
     oracle::script::{CLUSTER, Entry, R0, prepare_of, say_with},
-    workload::End,
+    workload::{End, KvConfig, KvWorkload},
 };
 
 const A: u128 = 10 << 96;
@@ -19,13 +19,15 @@ const B: u128 = 11 << 96;
 
 /// A model and what its clients know.
 struct Scene {
+    sequence: Sequence<KvWorkload>,
     model: Model,
     replies: Replies,
 }
 
 impl Scene {
     fn new(clients_max: u32) -> Self {
-        Self { model: Model::new(CLUSTER, clients_max), replies: Replies::default() }
+        let sequence = Sequence::new(KvWorkload, KvConfig::default());
+        Self { sequence, model: Model::new(CLUSTER, clients_max), replies: Replies::default() }
     }
 
     fn ask(&mut self, client: u128, session: u64, request: u64, payload: &[u8]) {
@@ -40,7 +42,8 @@ impl Scene {
     fn execute(&mut self, entries: &[Entry<'_>]) -> Result<(), String> {
         let (op, parent) = (self.model.head().next(), self.model.last().checksum);
         let (header, frame) = prepare_of(1, op.0, parent, entries);
-        self.replies.run(&mut self.model, R0, &header, &frame).map_err(|broken| broken.place)?;
+        let Self { sequence, model, replies } = self;
+        replies.run(sequence, model, R0, &header, &frame).map_err(|broken| broken.place)?;
         self.model.append(&header, R0, header.view);
         Ok(())
     }
@@ -155,7 +158,7 @@ fn a_request_is_executed_once_however_often_it_is_logged() {
     scene.execute(&[(A, 1, 1, &payload), (A, 1, 1, &payload)]).unwrap();
     scene.execute(&[(A, 1, 1, &payload)]).unwrap();
     scene.answer(A, 1, 1, 3, &reply(&Response::Appended { length: 1 })).unwrap();
-    assert_eq!(scene.model.state.get(b"k"), Some(&b"x"[..]));
+    assert_eq!(scene.sequence.state().get(b"k"), Some(&b"x"[..]));
 }
 
 #[test]
@@ -172,7 +175,8 @@ fn what_nobody_asked_or_asked_otherwise_is_not_executed() {
 fn a_batch_that_cannot_be_parsed_is_a_violation() {
     let mut scene = two();
     let (header, _) = prepare_of(1, 3, scene.model.last().checksum, &[]);
-    let broken = scene.replies.run(&mut scene.model, R0, &header, &[1; 140]).unwrap_err();
+    let Scene { sequence, model, replies } = &mut scene;
+    let broken = replies.run(sequence, model, R0, &header, &[1; 140]).unwrap_err();
     assert_eq!(broken.place, "executed what is no batch");
 }
 

@@ -1,0 +1,41 @@
+//! Counters that are added to: a request is a counter's name; the response is its new value, in decimal.
+
+use std::collections::BTreeMap;
+
+use chronon::app::application::{Application, ApplyContext, Event, Outcome, Rejection};
+
+#[derive(Clone)]
+pub(crate) struct Counters;
+
+impl Application for Counters {
+    type State = BTreeMap<Vec<u8>, u64>;
+
+    fn genesis(&self) -> Self::State {
+        BTreeMap::new()
+    }
+
+    fn apply(
+        &self,
+        state: &mut Self::State,
+        Event::Request { payload: name }: Event<'_>,
+        _: &ApplyContext,
+        outcome: &mut Outcome,
+    ) -> Result<(), Rejection> {
+        if name.is_empty() || name.len() > 64 {
+            return Err(Rejection::new(1));
+        }
+        let count = state.entry(name.to_vec()).or_default();
+        *count = count.saturating_add(1);
+        outcome.response.extend_from_slice(count.to_string().as_bytes());
+        Ok(())
+    }
+
+    fn query(&self, state: &Self::State, name: &[u8], response: &mut Vec<u8>) -> Result<(), Rejection> {
+        response.extend_from_slice(state.get(name).unwrap_or(&0).to_string().as_bytes());
+        Ok(())
+    }
+
+    fn response_size_max(&self) -> u32 {
+        20
+    }
+}

@@ -1,0 +1,189 @@
+//! Promises: a request that the application refuses leaves no trace in the state; and what the application states of its state
+//! holds on every replica.
+//!
+//! The canonical log is run through the application once, by an executor of its own, in the order of the commits: what replicas
+//! answer and become must be what this run answered and became (see replies.rs and state.rs). It is the application's own
+//! code: whether that is right only its invariants can tell.
+
+use chronon::{
+    app::{
+        application::ApplyContext,
+        executor::{Answer, Executor},
+    },
+    digest::SetDigest,
+    types::{ClientId, Op, ReplicaId},
+};
+
+use super::{Violation, model::Model, promise::broken, replies::name};
+use crate::workload::{Invariant, StateOf, Workload};
+
+/// An application, run once in the order of the commits.
+#[derive(Clone)]
+pub(super) struct Sequence<W: Workload> {
+    workload: W,
+    plan: W::Plan,
+    invariants: Vec<Invariant<W>>,
+    executor: Executor<W::Application>,
+}
+
+impl<W: Workload> Sequence<W> {
+    /// The application in its first state.
+    pub(super) fn new(workload: W, plan: W::Plan) -> Self {
+        let (invariants, executor) = (workload.invariants(), Executor::new(workload.application()));
+        Self { workload, plan, invariants, executor }
+    }
+
+    /// The state after all that was run.
+    #[cfg(test)]
+    pub(super) fn state(&self) -> &StateOf<W> {
+        self.executor.state()
+    }
+
+    /// The digest of the state after all that was run.
+    pub(super) fn digest(&self) -> SetDigest {
+        self.digest_of(self.executor.state())
+    }
+
+    /// The digest of a replica's state.
+    pub(super) fn digest_of(&self, state: &StateOf<W>) -> SetDigest {
+        self.workload.digest(state)
+    }
+
+    /// Runs a client's request. Its answer becomes the account's last.
+    pub(super) fn run(
+        &mut self,
+        model: &mut Model,
+        client: ClientId,
+        context: &ApplyContext,
+        payload: &[u8],
+    ) -> Result<(), Violation> {
+        let before = self.digest();
+        let answer = self.executor.apply(payload, context);
+        model.accounts.record(client, context.op, context.timestamp, answer);
+        let Ok(Answer::Rejected { code, .. }) = Answer::decode(answer) else { return Ok(()) };
+        if self.digest() == before {
+            return Ok(());
+        }
+        let sentence =
+            format!("{} refuses a request of {} with code {code} and has changed the state", context.op, name(client));
+        Err(broken("rejections", "a refused request left a trace", sentence))
+    }
+
+    /// A replica that has just executed something stands at `op`: what the application states of its state holds there.
+    pub(super) fn holds(&self, replica: ReplicaId, op: Op, state: &StateOf<W>) -> Result<(), Violation> {
+        for Invariant { name, holds } in &self.invariants {
+            if let Err(why) = holds(&self.plan, state) {
+                let sentence = format!("after {op} on {replica}, not so that {name}: {why}");
+                return Err(broken("invariants", name, sentence));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chronon::{
+        app::application::{Application, Event, Outcome, Rejection},
+        digest::EntryHasher,
+        types::{Checksum, Timestamp},
+    };
+
+    use super::*;
+    use crate::{
+        oracle::script::{CLUSTER, R0},
+        rng::Stream,
+        workload::{Calls, Turn},
+    };
+
+    /// Adds what it is asked to; refuses what is odd, and is careless about a 9.
+    #[derive(Clone, Copy)]
+    struct Evens;
+
+    impl Application for Evens {
+        type State = u64;
+
+        fn genesis(&self) -> u64 {
+            0
+        }
+
+        fn apply(&self, state: &mut u64, event: Event<'_>, _: &ApplyContext, _: &mut Outcome) -> Result<(), Rejection> {
+            let Event::Request { payload } = event;
+            let number = u64::from(payload[0]);
+            if number.is_multiple_of(2) || number == 9 {
+                *state += number;
+            }
+            if number.is_multiple_of(2) { Ok(()) } else { Err(Rejection::new(1)) }
+        }
+
+        fn query(&self, _: &u64, _: &[u8], _: &mut Vec<u8>) -> Result<(), Rejection> {
+            Err(Rejection::new(2))
+        }
+
+        fn response_size_max(&self) -> u32 {
+            0
+        }
+    }
+
+    impl Workload for Evens {
+        type Application = Self;
+        type Plan = Calls;
+        type Memory = ();
+
+        fn application(&self) -> Self {
+            *self
+        }
+
+        fn plan(&self, random: &mut Stream, calls: u64) -> Calls {
+            Calls::draw(random, calls)
+        }
+
+        fn ask(&self, (): &mut (), turn: Turn<'_, Calls>, request: &mut Vec<u8>) {
+            request.push(turn.call as u8);
+        }
+
+        fn digest(&self, state: &u64) -> SetDigest {
+            let mut digest = SetDigest::new();
+            digest.insert(EntryHasher::new().number(*state).finish());
+            digest
+        }
+
+        fn invariants(&self) -> Vec<Invariant<Self>> {
+            let holds =
+                |_: &Calls, state: &u64| if state.is_multiple_of(2) { Ok(()) } else { Err(format!("it is {state}")) };
+            vec![Invariant { name: "the sum is even", holds }]
+        }
+    }
+
+    const A: ClientId = ClientId(10);
+
+    fn run(requests: &[u8]) -> (Sequence<Evens>, Result<(), Violation>) {
+        let mut sequence = Sequence::new(Evens, Calls { calls: 1, think_ns_max: 0 });
+        let mut model = Model::starting_from(CLUSTER, 4, sequence.digest());
+        model.accounts.register(A, Op(1), Timestamp(1));
+        let context = ApplyContext::new(Op(2), Timestamp(2), Checksum(0), 0);
+        let result = requests.iter().try_for_each(|request| sequence.run(&mut model, A, &context, &[*request]));
+        (sequence, result)
+    }
+
+    #[test]
+    fn a_refusal_that_changes_nothing_is_none_of_anybody_s_business() {
+        let (sequence, result) = run(&[2, 3, 4, 5]);
+        result.unwrap();
+        sequence.holds(R0, Op(2), &6).unwrap();
+        assert_eq!(sequence.digest(), Evens.digest(&6));
+    }
+
+    #[test]
+    fn a_refusal_that_leaves_a_trace_is_a_violation() {
+        let violation = run(&[2, 9]).1.unwrap_err();
+        assert_eq!((violation.promise, &*violation.place), (Some("rejections"), "a refused request left a trace"));
+    }
+
+    #[test]
+    fn a_state_that_breaks_an_invariant_is_a_violation() {
+        let violation = run(&[]).0.holds(R0, Op(2), &7).unwrap_err();
+        assert_eq!((violation.promise, &*violation.place), (Some("invariants"), "the sum is even"));
+        assert_eq!(violation.sentence, "after op2 on r0, not so that the sum is even: it is 7");
+    }
+}

@@ -1,0 +1,153 @@
+//! The bank's workload: accounts that are opened once, transfers between few of them, and audits; money must be conserved.
+//!
+//! Every account is opened with the same deposit, whoever opens it: so what must be there follows from how many there are, and
+//! not from what the bank itself keeps count of. Transfers of too much, from nowhere, or from an account to itself are asked
+//! for too, and must be refused without a trace.
+
+use chronon::{
+    app::bank::{self, Bank, Request},
+    digest::{EntryHasher, SetDigest},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{Invariant, Plan, Turn, Workload};
+use crate::rng::Stream;
+
+/// The bank under test.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct BankWorkload;
+
+/// What clients of the bank do, as data.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BankPlan {
+    /// How many calls each client makes.
+    pub calls: u64,
+    /// The longest pause before a call; 0 for none.
+    pub think_ns_max: u64,
+    /// How many accounts may be opened: the fewer, the more they contend.
+    pub accounts: u64,
+    /// What is in each when it is opened.
+    pub deposit: u64,
+}
+
+impl Plan for BankPlan {
+    fn calls(&self) -> u64 {
+        self.calls
+    }
+
+    fn think_ns_max(&self) -> u64 {
+        self.think_ns_max
+    }
+
+    fn check(&self) -> Result<(), &'static str> {
+        if self.accounts == 0 { Err("workload.each.accounts must be positive") } else { Ok(()) }
+    }
+}
+
+impl Workload for BankWorkload {
+    type Application = Bank;
+    type Plan = BankPlan;
+    type Memory = ();
+
+    fn application(&self) -> Bank {
+        Bank
+    }
+
+    fn plan(&self, random: &mut Stream, calls: u64) -> BankPlan {
+        BankPlan {
+            calls,
+            think_ns_max: if random.chance(300_000) { random.range(1_000_000, 10_000_000) } else { 0 },
+            accounts: random.range(2, 24),
+            // Now and then so much that an account could overflow.
+            deposit: if random.chance(100_000) { u64::MAX / 2 + 1 } else { random.range(1, 1_000) },
+        }
+    }
+
+    fn ask(&self, (): &mut (), turn: Turn<'_, BankPlan>, request: &mut Vec<u8>) {
+        let BankPlan { accounts, deposit, .. } = *turn.plan;
+        let random = turn.random;
+        let account = random.below(accounts);
+        let asked = match random.weighted(&[20, 60, 8, 8, 4]) {
+            0 => Request::Open { account, deposit },
+            1 => Request::Transfer { from: account, to: random.below(accounts), amount: random.below(deposit / 2 + 2) },
+            2 => Request::Balance { account },
+            3 => Request::Audit,
+            _ => {
+                // No request of the bank: its kind is none, and what follows is nobody's.
+                request.push(0xff);
+                return request.extend_from_slice(&turn.call.to_le_bytes());
+            }
+        };
+        asked.encode(request);
+    }
+
+    fn digest(&self, state: &bank::State) -> SetDigest {
+        let (mut digest, total) = (state.set_digest(), state.total());
+        digest.insert(EntryHasher::new().number(total as u64).number((total >> 64) as u64).finish());
+        digest
+    }
+
+    fn invariants(&self) -> Vec<Invariant<Self>> {
+        vec![Invariant { name: "money is conserved", holds: is_conserved }]
+    }
+}
+
+fn is_conserved(plan: &BankPlan, state: &bank::State) -> Result<(), String> {
+    let deposited = u128::from(state.accounts()) * u128::from(plan.deposit);
+    let held: u128 = state.balances().map(|(_, balance)| u128::from(balance)).sum();
+    if held != deposited {
+        return Err(format!("{deposited} was deposited in {} accounts, and they hold {held}", state.accounts()));
+    }
+    if state.total() != deposited {
+        return Err(format!("{deposited} was deposited, and the bank counts {}", state.total()));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use chronon::app::{
+        application::{Application, ApplyContext, Event, Outcome},
+        bank::Refusal,
+    };
+    use chronon::types::{Checksum, Op, Timestamp};
+
+    use super::*;
+
+    #[test]
+    fn every_request_and_refusal_comes_up_and_no_money_is_lost() {
+        let plan = BankPlan { calls: 2_000, think_ns_max: 0, accounts: 6, deposit: 100 };
+        let (mut state, mut random) = (Bank.genesis(), Stream::new(1, "workload", 0, 0));
+        let (mut applied, mut refused) = ([0_u32; 4], [0_u32; 7]);
+        for call in 0..plan.calls {
+            let mut request = Vec::new();
+            let turn = Turn { plan: &plan, client: 0, call, random: &mut random };
+            BankWorkload.ask(&mut (), turn, &mut request);
+            let context = ApplyContext::new(Op(call + 1), Timestamp(1), Checksum(0), 0);
+            let event = Event::Request { payload: &request };
+            match Bank.apply(&mut state, event, &context, &mut Outcome::default()) {
+                Ok(()) => applied[usize::from(request[0]) - 1] += 1,
+                Err(rejection) => refused[rejection.code as usize] += 1,
+            }
+            is_conserved(&plan, &state).unwrap();
+        }
+        assert!(applied.iter().all(|count| *count > 0), "{applied:?}");
+        for refusal in [Refusal::Malformed, Refusal::Exists, Refusal::NoAccount, Refusal::Funds, Refusal::SameAccount] {
+            assert!(refused[refusal as usize] > 0, "{refusal:?}");
+        }
+    }
+
+    #[test]
+    fn a_deposit_that_is_not_the_plan_s_is_not_conserved() {
+        let plan = BankPlan { calls: 1, think_ns_max: 0, accounts: 6, deposit: 100 };
+        let (mut state, mut request) = (Bank.genesis(), Vec::new());
+        let empty = BankWorkload.digest(&state);
+        Request::Open { account: 1, deposit: 101 }.encode(&mut request);
+        let context = ApplyContext::new(Op(1), Timestamp(1), Checksum(0), 0);
+        Bank.apply(&mut state, Event::Request { payload: &request }, &context, &mut Outcome::default()).unwrap();
+        let why = "100 was deposited in 1 accounts, and they hold 101";
+        assert_eq!(is_conserved(&plan, &state), Err(why.to_owned()));
+        assert_ne!(BankWorkload.digest(&state), empty);
+    }
+}
