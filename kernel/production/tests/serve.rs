@@ -1,5 +1,8 @@
 //! A replica that serves, and the data files, addresses and ports that it does not serve with.
 
+#[path = "../examples/counter/application.rs"]
+mod counter;
+
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
@@ -15,7 +18,7 @@ use chronon::{
     vsr::Config,
 };
 use chronon_production::{
-    DataFile, TcpNetwork,
+    DataFile, TcpNetwork, client,
     local::LocalCluster,
     serve::{CLIENTS_MAX, Options, ServeError, Server},
     status::{self, State, Status},
@@ -92,6 +95,21 @@ fn all_in_one_view(cluster: &LocalCluster) {
         assert_eq!(status.state == State::Primary, status.primary == status.replica);
         assert_eq!((status.journal_slots, status.message_size_max), (LAYOUT.slot_count, LAYOUT.message_size_max));
     }
+}
+
+#[test]
+fn an_application_of_one_s_own_is_served() {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("serve-counter");
+    let _ = std::fs::remove_dir_all(&folder);
+    let cluster = LocalCluster::start(&counter::Counters, &folder, 1, LAYOUT, |_| {}).unwrap();
+    let client = client::Client::connect(cluster.addresses(), client::Options::default()).unwrap();
+    let counted = |name: &str| client.request(name).unwrap().result;
+    for (name, count) in [("apples", "1"), ("pears", "1"), ("apples", "2")] {
+        assert_eq!(counted(name).unwrap()[..], *count.as_bytes(), "{name}");
+    }
+    assert_eq!(counted("").unwrap_err().code, 1, "no name");
+    drop((client, cluster));
+    std::fs::remove_dir_all(folder).unwrap();
 }
 
 #[test]
