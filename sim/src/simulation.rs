@@ -131,7 +131,7 @@ impl<W: Workload> Simulation<W> {
     ///
     /// # Panics
     /// If the schedule cannot be run: see [`Schedule::check`]. If the application's longest response fits no simulated message,
-    /// see [`nemesis::fits`](crate::nemesis::fits), or not the schedule's.
+    /// see [`nemesis::fits`], or not the schedule's.
     pub fn of(workload: W, schedule: &Schedule<W::Plan>, trace: TraceMode, code_version: &str) -> Self {
         if let Err(why) = nemesis::fits(&workload) {
             panic!("{why}");
