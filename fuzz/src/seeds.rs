@@ -105,6 +105,7 @@ fn frames() -> Vec<(&'static str, Vec<u8>)> {
     let sealed = |header: Header, body: &[u8]| seal(header, body, &mut Actions::new()).1.to_vec();
     let request = Header { client: ClientId(0xc2), request: RequestNumber(3), ..header(Command::Request) };
     let reject = Header { context: RejectReason::Busy.context(), ..header(Command::Reject) };
+    let query = Header { client: ClientId(0xc2), request: RequestNumber(1 << 62), ..header(Command::Query) };
     vec![
         ("ping", sealed(header(Command::Ping), &[])),
         ("request", sealed(request, b"a request")),
@@ -112,6 +113,10 @@ fn frames() -> Vec<(&'static str, Vec<u8>)> {
         ("do_view_change", sealed(Header { op: Op(3), ..header(Command::DoViewChange) }, &do_view_change())),
         ("headers", sealed(header(Command::Headers), &headers())),
         ("reject", sealed(reject, &[])),
+        ("query", sealed(query, b"a query")),
+        ("query_reply", sealed(Header { op: Op(2), command: Command::QueryReply, ..query }, b"an answer")),
+        ("read_round", sealed(Header { context: 9, ..header(Command::ReadRound) }, &[])),
+        ("read_round_ok", sealed(Header { context: 9, ..header(Command::ReadRoundOk) }, &[])),
     ]
 }
 

@@ -32,7 +32,7 @@ use crate::{
     process::Actions,
     types::{Checksum, ClientId, Instant, Op, ReplicaId, RequestNumber, Session, Timestamp, View},
     wire::{
-        header::{Command, Header, SENDER_CLIENT},
+        header::{Command, Header, QUERY_LINEARIZABLE, QUERY_NUMBER_FIRST, QUERY_STALE, SENDER_CLIENT},
         message::RejectReason,
         seal::{open, seal},
     },
@@ -52,6 +52,35 @@ pub enum Outcome<'a> {
     Unknown,
     /// The request is too large. It was not executed and never will be.
     TooLarge,
+    /// The query was answered.
+    Queried(Queried<'a>),
+}
+
+/// How much a query may miss.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Freshness {
+    /// Nothing that was acknowledged, to anybody, before the query was submitted.
+    Linearizable,
+    /// Whatever the replica that answers has not executed yet.
+    Stale,
+}
+
+impl Freshness {
+    const fn context(self) -> u128 {
+        match self {
+            Self::Linearizable => QUERY_LINEARIZABLE,
+            Self::Stale => QUERY_STALE,
+        }
+    }
+}
+
+/// The answer to a query.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Queried<'a> {
+    /// The op that it is true at: everything up to it is in the answer, and nothing above.
+    pub op: Op,
+    /// What the application said.
+    pub answer: Answer<'a>,
 }
 
 /// The answer to a request, and where it stands in the log.
@@ -84,6 +113,8 @@ pub struct Client {
     session: Option<Session>,
     /// The number of the last request in the session; 0 before the first.
     request: RequestNumber,
+    /// How many queries this life has submitted.
+    queries: u64,
     /// The latest view heard of.
     view: View,
     /// The replica to ask.
@@ -102,6 +133,8 @@ pub struct Client {
 #[derive(Clone, Debug)]
 struct Outstanding {
     request: RequestNumber,
+    /// Of a query, what it asked for.
+    query: Option<Freshness>,
     frame: Frame,
     deadline: Instant,
     /// Whether the deadline ends a pause that a busy replica asked for, and not the wait for an answer.
@@ -126,6 +159,7 @@ impl Client {
             id: ClientId(0),
             session: None,
             request: RequestNumber(0),
+            queries: 0,
             view: View(0),
             target: ReplicaId(0),
             turn: ReplicaId(0),
@@ -186,8 +220,24 @@ impl Client {
         } else {
             self.waiting.clear();
             self.waiting.extend_from_slice(payload);
-            self.send(now, RequestNumber(0), &[], actions);
+            self.send_numbered(now, RequestNumber(0), &[], actions);
         }
+    }
+
+    /// Sends a query. Needs no session, and leaves none behind. Asked again until it is answered, like a request: it changes nothing.
+    ///
+    /// # Panics
+    /// As [`Client::submit`].
+    pub fn query(&mut self, now: Instant, freshness: Freshness, payload: &[u8], actions: &mut Actions) {
+        assert!(self.outstanding.is_none(), "a client has one request in flight");
+        assert!(payload.len() <= self.config.payload_size_max as usize, "who submits has checked the size");
+        let request = RequestNumber(QUERY_NUMBER_FIRST + self.queries);
+        self.queries += 1;
+        let mut header = Header::new(self.config.cluster, Command::Query, SENDER_CLIENT, self.view);
+        header.client = self.id;
+        header.request = request;
+        header.context = freshness.context();
+        self.send(now, header, Some(freshness), payload, actions);
     }
 
     /// Takes a frame from a replica; returns the outcome of the outstanding request if this is it.
@@ -202,11 +252,12 @@ impl Client {
             return None;
         }
         match header.command {
+            Command::QueryReply => self.on_query_reply(&header, body, actions),
             Command::Reply if header.request.0 == 0 => {
                 self.on_registered(now, &header, actions);
                 None
             }
-            Command::Reply => self.on_reply(&header, body, actions),
+            Command::Reply if !self.is_querying() => self.on_reply(&header, body, actions),
             Command::Reject => self.on_reject(now, &header, actions),
             _ => {
                 actions.probe(ClientProbe::BadFrame.into());
@@ -251,11 +302,32 @@ impl Client {
         Some(Outcome::Answered(Answered { client, session, request, op, timestamp, answer }))
     }
 
+    fn on_query_reply<'f>(&mut self, header: &Header, body: &'f [u8], actions: &mut Actions) -> Option<Outcome<'f>> {
+        let freshness = self.outstanding.as_ref().and_then(|outstanding| outstanding.query);
+        let answer = Answer::decode(body).ok();
+        let Some((freshness, answer)) = freshness.filter(|is| is.context() == header.context).zip(answer) else {
+            // To a request, to another kind of query, or not made by an executor: our own replicas do neither.
+            actions.probe(ClientProbe::BadFrame.into());
+            return None;
+        };
+        // Of a stale query nobody knows who answered.
+        if freshness == Freshness::Linearizable {
+            self.follow(header);
+        }
+        self.settle(actions);
+        Some(Outcome::Queried(Queried { op: header.op, answer }))
+    }
+
     fn on_reject<'f>(&mut self, now: Instant, header: &Header, actions: &mut Actions) -> Option<Outcome<'f>> {
         match RejectReason::from_context(header.context) {
             Some(RejectReason::Busy) => self.on_busy(now, header, actions),
             Some(RejectReason::NotPrimary) => self.on_not_primary(now, header, actions),
-            Some(RejectReason::Evicted) if header.request.0 > 0 => {
+            Some(RejectReason::TooLarge) if self.is_querying() => {
+                actions.probe(ClientProbe::TooLarge.into());
+                self.settle(actions);
+                return Some(Outcome::TooLarge);
+            }
+            Some(RejectReason::Evicted) if header.request.0 > 0 && !self.is_querying() => {
                 actions.probe(ClientProbe::Evicted.into());
                 self.give_up_session(actions);
                 return Some(Outcome::Unknown);
@@ -269,6 +341,10 @@ impl Client {
             _ => actions.probe(ClientProbe::BadFrame.into()),
         }
         None
+    }
+
+    fn is_querying(&self) -> bool {
+        self.outstanding.as_ref().is_some_and(|outstanding| outstanding.query.is_some())
     }
 
     /// Waits, then asks again under the same number: "busy" is said before anything is logged and uses up none.
@@ -337,17 +413,21 @@ impl Client {
 
     fn send_request(&mut self, now: Instant, payload: &[u8], actions: &mut Actions) {
         self.request = self.request.next();
-        self.send(now, self.request, payload, actions);
+        self.send_numbered(now, self.request, payload, actions);
     }
 
-    fn send(&mut self, now: Instant, request: RequestNumber, payload: &[u8], actions: &mut Actions) {
+    fn send_numbered(&mut self, now: Instant, request: RequestNumber, payload: &[u8], actions: &mut Actions) {
         let mut header = Header::new(self.config.cluster, Command::Request, SENDER_CLIENT, self.view);
         header.client = self.id;
         header.request = request;
         header.context = if request.0 == 0 { 0 } else { self.session.map_or(0, |session| u128::from(session.0)) };
-        let (_, frame) = seal(header, payload, actions);
+        self.send(now, header, None, payload, actions);
+    }
+
+    fn send(&mut self, now: Instant, header: Header, query: Option<Freshness>, payload: &[u8], actions: &mut Actions) {
+        let (Header { request, .. }, frame) = seal(header, payload, actions);
         self.outstanding =
-            Some(Outstanding { request, frame, deadline: now, pausing: false, timeouts: 0, refusals: 0 });
+            Some(Outstanding { request, query, frame, deadline: now, pausing: false, timeouts: 0, refusals: 0 });
         self.resend(now, actions);
     }
 

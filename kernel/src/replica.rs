@@ -29,6 +29,10 @@ impl<A: Application> StateMachine for Machine<A> {
         let context = ApplyContext::new(header.op, header.timestamp, header.checksum, position);
         self.0.apply(payload, &context)
     }
+
+    fn query(&mut self, payload: &[u8]) -> &[u8] {
+        self.0.query(payload)
+    }
 }
 
 impl<A: Application> Replica<A> {

@@ -157,6 +157,8 @@ pub mod bench;
 
 pub mod workload;
 
+pub mod reader;
+
 pub mod schedule;
 
 pub mod scenario;

@@ -6,14 +6,14 @@
 use alloc::vec::Vec;
 
 use crate::{
-    client::{Client, ClientConfig, ClientProbe, Outcome},
+    client::{Client, ClientConfig, ClientProbe, Freshness, Outcome},
     process::{Actions, Event, Now, Process},
     types::Instant,
 };
 
 /// Decides what a client asks, and hears what became of it. Plain data, like every part of a process.
 pub trait Driver: Clone + Send + 'static {
-    /// What now? Called when nothing is outstanding. For [`Next::Request`] the payload is written into the empty
+    /// What now? Called when nothing is outstanding. For [`Next::Request`] and [`Next::Query`] the payload is written into the empty
     /// `request`.
     fn next(&mut self, now: Now, request: &mut Vec<u8>) -> Next;
 
@@ -26,6 +26,8 @@ pub trait Driver: Clone + Send + 'static {
 pub enum Next {
     /// Send the request.
     Request,
+    /// Send it as a query.
+    Query(Freshness),
     /// Nothing before this time of the monotonic clock; then ask again.
     WaitUntil(Instant),
     /// Nothing, ever.
@@ -62,13 +64,17 @@ impl<D: Driver> ClientProcess<D> {
     fn ask_driver(&mut self, now: Now, actions: &mut Actions) {
         self.payload.clear();
         self.wake = match self.driver.next(now, &mut self.payload) {
-            Next::Request if self.payload.len() > self.client.payload_size_max() => {
+            Next::Request | Next::Query(_) if self.payload.len() > self.client.payload_size_max() => {
                 self.driver.done(now, Outcome::TooLarge);
                 // In a step of its own, so that a driver that knows nothing smaller cannot hang the process.
                 Some(now.monotonic)
             }
             Next::Request => {
                 self.client.submit(now.monotonic, &self.payload, actions);
+                None
+            }
+            Next::Query(freshness) => {
+                self.client.query(now.monotonic, freshness, &self.payload, actions);
                 None
             }
             Next::WaitUntil(time) => Some(time),

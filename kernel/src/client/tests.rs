@@ -34,6 +34,7 @@ enum Heard {
     Rejected(u32),
     Unknown,
     TooLarge,
+    Queried(u64, Vec<u8>),
 }
 
 impl Script {
@@ -85,6 +86,10 @@ impl Script {
             Outcome::Answered(Answered { answer: Answer::Rejected { code, .. }, .. }) => Heard::Rejected(code),
             Outcome::Unknown => Heard::Unknown,
             Outcome::TooLarge => Heard::TooLarge,
+            Outcome::Queried(Queried { op, answer: Answer::Applied(response) }) => {
+                Heard::Queried(op.0, response.to_vec())
+            }
+            Outcome::Queried(queried) => panic!("{queried:?}"),
         })
     }
 
@@ -109,7 +114,7 @@ impl Script {
 
 fn seen(to: NodeId, frame: &Frame) -> Sent {
     let (header, payload) = open(frame, CLUSTER).expect("a client sends whole frames");
-    assert_eq!((header.command, header.sender), (Command::Request, SENDER_CLIENT));
+    assert!([Command::Request, Command::Query].contains(&header.command) && header.sender == SENDER_CLIENT);
     Sent { to: to.0, header, payload: payload.to_vec() }
 }
 
@@ -484,4 +489,35 @@ fn a_driver_is_woken_when_it_wanted_and_told_of_what_is_too_large_to_send() {
 #[test]
 fn every_probe_has_a_name() {
     assert_eq!(ClientProbe::NAMES.len(), ClientProbe::BadFrame as usize + 1);
+}
+
+#[test]
+fn a_query_needs_no_session_and_takes_no_answer_but_its_own() {
+    let mut script = Script::replicas(3);
+    script.client.query(script.now, Freshness::Linearizable, b"what", &mut script.actions);
+    let query = script.sent();
+    assert_eq!((query.header.command, query.header.context, &query.payload[..]), (Command::Query, 0, &b"what"[..]));
+    let answer = |query: &Sent, number: u64, command, context| {
+        let mut header = Header::new(CLUSTER, command, 1, View(4));
+        (header.client, header.request.0, header.context, header.op) = (query.header.client, number, context, Op(9));
+        seal(header, b"that\0", &mut Actions::new()).1
+    };
+    let number = query.header.request.0;
+    for late in [
+        answer(&query, number - 1, Command::QueryReply, 0),
+        answer(&query, number, Command::QueryReply, 1),
+        answer(&query, number, Command::Reply, 0),
+    ] {
+        assert!(script.client.on_frame(script.now, &late, &mut script.actions).is_none());
+    }
+    assert!(script.client.outstanding().is_some());
+    let frame = answer(&query, number, Command::QueryReply, 0);
+    let outcome = script.client.on_frame(script.now, &frame, &mut script.actions);
+    assert_eq!(outcome, Some(Outcome::Queried(Queried { op: Op(9), answer: Answer::Applied(b"that") })));
+    assert_eq!((script.client.session(), script.client.view()), (None, View(4)));
+    script.client.query(script.now, Freshness::Stale, b"what", &mut script.actions);
+    let stale = script.sent();
+    assert_eq!((stale.header.request.0, stale.header.context, stale.to), (number + 1, 1, 1));
+    let first = script.client.on_frame(script.now, &frame, &mut script.actions);
+    assert!(first.is_none(), "an answer to the query before");
 }

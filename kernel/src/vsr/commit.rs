@@ -21,6 +21,9 @@ pub trait StateMachine {
     /// Executes the request at `position` of the prepare of `header`, and returns the body of its reply. A function of the
     /// requests before it and of its arguments, and of nothing else.
     fn execute(&mut self, header: &Header, position: u32, payload: &[u8]) -> &[u8];
+
+    /// Asks what was executed so far something, and returns the body of the answer. Changes nothing.
+    fn query(&mut self, payload: &[u8]) -> &[u8];
 }
 
 impl Vsr {
@@ -33,6 +36,7 @@ impl Vsr {
             actions.probe(Probe::Applied.into());
             self.executed.push((header, frame));
         }
+        self.answer_queries(machine, actions);
         self.take_early_requests(actions);
         self.pump(actions);
     }

@@ -33,6 +33,8 @@ pub struct Config {
     pub company: u32,
     /// Requests that a primary has in flight or waiting; past it clients are told "busy".
     pub requests_max: u32,
+    /// Queries that a primary holds; past it clients are told "busy".
+    pub queries_max: u32,
     /// Sessions; past it the least recently used one is evicted. The data file says how many.
     pub clients_max: u32,
     /// Time-outs.
@@ -85,6 +87,7 @@ impl Config {
             pipeline: 4,
             company: 3,
             requests_max: 1024,
+            queries_max: 1024,
             clients_max: 64,
             timeouts: Timeouts::default(),
             jitter_seed: cluster.0 ^ u64::from(replica.0).rotate_left(32),
@@ -124,6 +127,7 @@ impl Config {
             panic!("the layout is none: {error}");
         }
         assert!((1..=PIPELINE_MAX).contains(&self.pipeline), "a pipeline has 1 to {PIPELINE_MAX} prepares");
+        assert!(self.queries_max >= 1, "a replica holds at least one query");
         assert!(self.clients_max >= 1 && self.requests_max >= 1, "a replica serves at least one client");
     }
 }

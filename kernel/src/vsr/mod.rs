@@ -15,6 +15,7 @@ pub mod log;
 mod normal;
 pub mod probe;
 pub mod quorum;
+mod reads;
 mod repair;
 mod requests;
 pub mod sessions;
@@ -85,6 +86,9 @@ impl Vsr {
         if header.command == Command::Request {
             return self.on_request(from, &header, frame, actions);
         }
+        if header.command == Command::Query {
+            return self.on_query(from, &header, frame, actions);
+        }
         let Some(peer) = self.peers().find(|peer| peer.node() == from) else {
             return actions.probe(Probe::BadFrame.into());
         };
@@ -106,7 +110,11 @@ impl Vsr {
             Command::RequestPrepare => self.on_request_prepare(peer, &header, actions),
             Command::Ping => self.on_ping(peer, &header, actions),
             Command::Pong => self.on_pong(peer, &header, actions),
-            Command::Request | Command::Reply | Command::Reject => actions.probe(Probe::BadFrame.into()),
+            Command::ReadRound => self.on_read_round(peer, &header, actions),
+            Command::ReadRoundOk => self.on_read_round_ok(peer, &header, actions),
+            Command::Request | Command::Reply | Command::Reject | Command::Query | Command::QueryReply => {
+                actions.probe(Probe::BadFrame.into());
+            }
         }
     }
 
@@ -164,6 +172,7 @@ impl Vsr {
             Timer::ViewMessage => self.on_view_message_timer(actions),
             Timer::Ping => self.on_ping_timer(actions),
             Timer::Repair => self.repair(actions),
+            Timer::ReadRound => self.on_read_round_timer(actions),
         }
     }
 

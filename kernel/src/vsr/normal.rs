@@ -329,13 +329,14 @@ impl Vsr {
     pub(super) fn forget_view(&mut self, view: View) {
         assert!(view >= self.view || !self.head_certain);
         self.primary = super::state::Primary::default();
+        self.reads.forget_view();
         self.repair.asked.clear();
         self.repair.headers_asked = None;
         self.repair.early.clear();
         self.repair.primary_head = Op::ROOT;
         self.repair.primary_commit = CommitIndex::ROOT;
         self.repair.ready.clear();
-        for timer in [Timer::Heartbeat, Timer::Resend, Timer::Repair] {
+        for timer in [Timer::Heartbeat, Timer::Resend, Timer::Repair, Timer::ReadRound] {
             self.timers.stop(timer);
         }
     }

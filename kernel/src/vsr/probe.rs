@@ -92,6 +92,26 @@ probes! {
     WriteAfterLeaving = "write_completed_after_leaving_its_view",
     /// The realtime clock lay outside what a majority agrees on, and a timestamp was clamped.
     TimestampClamped = "timestamp_clamped",
+    /// A primary began a round for the queries that it held.
+    ReadRound = "read_round",
+    /// Several queries were served by one round.
+    QueriesBatched = "queries_batched",
+    /// A primary asked again whether its view is still the view.
+    ReadRoundRepeated = "read_round_repeated",
+    /// A primary asked whether its view is still the view, and it is not this replica's.
+    ReadRoundOld = "read_round_of_another_view",
+    /// A round was confirmed that is over, or of another view.
+    ReadRoundOkOld = "read_round_ok_of_another_round",
+    /// A round was confirmed before what it needs was executed.
+    QueryBeforeLog = "query_waited_for_the_log",
+    /// A query arrived again while it was held.
+    QueryRepeated = "query_repeated",
+    /// A query was refused because too many are held.
+    QueryBusy = "query_refused_busy",
+    /// A primary answered a linearizable query.
+    QueryAnswered = "query_answered",
+    /// A replica answered a query from whatever it had executed.
+    QueryStale = "query_answered_stale",
 }
 
 impl From<Probe> for ProbeId {

@@ -172,7 +172,7 @@ impl Vsr {
         }
     }
 
-    fn reject(&self, to: NodeId, request: &Header, reason: RejectReason, actions: &mut Actions) {
+    pub(super) fn reject(&self, to: NodeId, request: &Header, reason: RejectReason, actions: &mut Actions) {
         let mut header = self.header(Command::Reject);
         header.client = request.client;
         header.request = request.request;

@@ -17,6 +17,7 @@ use crate::{
         journal::Journal,
         log::Log,
         quorum::{REPLICAS_MAX, ReplicaSet},
+        reads::Reads,
         sessions::Sessions,
         timer::{Jitter, Timers},
         turned_away::{TURNED_AWAY_MAX, TurnedAway},
@@ -68,6 +69,7 @@ pub struct Vsr {
     /// When the primary of the view last spoke as such.
     pub(super) primary_heard: Instant,
     pub(super) primary: Primary,
+    pub(super) reads: Reads,
     pub(super) change: ViewChange,
     pub(super) repair: Repair,
     pub(super) boot: Option<Boot>,
@@ -185,6 +187,7 @@ impl Vsr {
             heard: [Instant(0); REPLICAS_MAX as usize],
             primary_heard: Instant(0),
             primary: Primary::default(),
+            reads: Reads::default(),
             change: ViewChange::default(),
             repair: Repair::default(),
             boot: None,
@@ -260,7 +263,7 @@ impl Vsr {
     }
 
     /// The lengths of everything that grows with traffic, each with its limit. Nothing may exceed its limit.
-    pub fn queues(&self) -> [(&'static str, u64, u64); 11] {
+    pub fn queues(&self) -> [(&'static str, u64, u64); 12] {
         use super::{config::PIPELINE_MAX, journal, repair};
         let requests_max = u64::from(self.config.requests_max);
         let length = |length: usize| length as u64;
@@ -277,6 +280,7 @@ impl Vsr {
             ("prepares read to be executed", length(self.repair.ready.len()), repair::READ_AHEAD + 1),
             ("clients turned away", length(self.primary.turned_away.len()), length(TURNED_AWAY_MAX)),
             ("prepares asked for", length(self.repair.asked.len()), length(repair::BUDGET)),
+            ("queries", length(self.reads.len()), u64::from(self.config.queries_max)),
         ]
     }
 

@@ -19,14 +19,16 @@ pub enum Timer {
     Ping,
     /// Time to ask again for what is missing.
     Repair,
+    /// A primary: time to ask again whether this is still its view.
+    ReadRound,
 }
 
 /// How many timers there are.
-const COUNT: usize = 6;
+const COUNT: usize = 7;
 
 impl Timer {
     const ALL: [Self; COUNT] =
-        [Self::Heartbeat, Self::Resend, Self::Election, Self::ViewMessage, Self::Ping, Self::Repair];
+        [Self::Heartbeat, Self::Resend, Self::Election, Self::ViewMessage, Self::Ping, Self::Repair, Self::ReadRound];
 }
 
 /// When each timer fires, if it is set.

@@ -39,8 +39,12 @@
 //! | Ping              | 1: status normal     |             |            | monotonic    |                     |                 |
 //! | Pong              | 1: status normal     | realtime ns |            | the ping's   |                     |                 |
 //! | Reject            | number               |             |            |              | `RejectReason`      |                 |
+//! | Query             | number               |             |            |              | 0, or 1: stale      | payload         |
+//! | QueryReply        | number               | true at     |            |              | the query's         | response        |
+//! | ReadRound         |                      |             |            |              | nonce               |                 |
+//! | ReadRoundOk       |                      |             |            |              | nonce               |                 |
 //!
-//! `client` is set in Request, Reply and Reject. A Request's `view` is the latest that the client knows of; a Prepare's
+//! `client` is set in what a client says and is told; a Reject may refuse a Query. A Request's or a Query's `view` is the latest that the client knows of; a Prepare's
 //! is the view that prepared it, and its `sender` that view's primary, whoever passes it on: a prepare is the same 128
 //! bytes for as long as it lives, and its checksum is its identity. `StartViewChange` and `DoViewChange` name the view
 //! that is to start.
@@ -68,6 +72,15 @@ pub const VERSION: u16 = 1;
 
 /// The `sender` of a frame that comes from a client.
 pub const SENDER_CLIENT: u8 = u8::MAX;
+
+/// The context of a query that must not miss what was committed before it was asked.
+pub const QUERY_LINEARIZABLE: u128 = 0;
+
+/// The context of a query that may be answered from any state that a replica has executed.
+pub const QUERY_STALE: u128 = 1;
+
+/// Queries are numbered from here, so that no refusal of one is taken for that of a request. Replicas do not look.
+pub const QUERY_NUMBER_FIRST: u64 = 1 << 62;
 
 /// The checksum of no bytes at all: most messages have no body, and need not hash one.
 pub const CHECKSUM_EMPTY: Checksum = Checksum(0x49c9_dc36_ea4d_40a0_a6a1_f9f5_b949_13af);
@@ -105,18 +118,26 @@ pub enum Command {
     Ping,
     /// The answer.
     Pong,
-    /// A replica refuses a client's request.
+    /// A replica refuses a client's request or query.
     Reject,
+    /// A client asks the state something, without the log.
+    Query,
+    /// The answer.
+    QueryReply,
+    /// The primary asks whether its view is still the view, for the queries that it holds.
+    ReadRound,
+    /// A replica of that view says so.
+    ReadRoundOk,
 }
 
 stored! { enum Command {
     Request, Reply, Prepare, PrepareOk, Commit, StartViewChange, DoViewChange, StartView, RequestStartView,
-    RequestHeaders, Headers, RequestPrepare, Ping, Pong, Reject
+    RequestHeaders, Headers, RequestPrepare, Ping, Pong, Reject, Query, QueryReply, ReadRound, ReadRoundOk
 } }
 
 impl Command {
     /// Every command, in the order of their numbers.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 19] = [
         Self::Request,
         Self::Reply,
         Self::Prepare,
@@ -132,6 +153,10 @@ impl Command {
         Self::Ping,
         Self::Pong,
         Self::Reject,
+        Self::Query,
+        Self::QueryReply,
+        Self::ReadRound,
+        Self::ReadRoundOk,
     ];
 }
 
@@ -168,6 +193,10 @@ impl fmt::Display for Command {
             Self::Ping => "ping",
             Self::Pong => "pong",
             Self::Reject => "reject",
+            Self::Query => "query",
+            Self::QueryReply => "query_reply",
+            Self::ReadRound => "read_round",
+            Self::ReadRoundOk => "read_round_ok",
         })
     }
 }

@@ -17,6 +17,7 @@ mod monotonic;
 mod prepares;
 mod promise;
 mod quorum;
+pub mod reads;
 mod replies;
 #[cfg(test)]
 mod script;

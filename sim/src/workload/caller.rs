@@ -141,6 +141,7 @@ impl<W: Workload> Driver for Caller<W> {
             }
             Outcome::Unknown => CallOutcome::Unknown,
             Outcome::TooLarge => CallOutcome::TooLarge,
+            Outcome::Queried(_) => unreachable!("a workload asks no query"),
         };
         call.end = Some(End { at: now.monotonic, outcome });
     }

@@ -16,7 +16,8 @@ use chronon::{
 use chronon_sim::{
     disk::DiskSettings,
     network::LinkSettings,
-    oracle::{cluster::ClusterOracle, convergence},
+    oracle::{cluster::ClusterOracle, convergence, reads::ReadsOracle},
+    reader::{Reader, ReaderConfig},
     workload::{Call, KvCaller, KvConfig, KvWeights, KvWorkload},
     world::{NodeSettings, World, WorldSettings},
 };
@@ -40,6 +41,7 @@ pub(crate) struct Setup {
     pub(crate) pipeline: u32,
     pub(crate) company: u32,
     pub(crate) requests_max: u32,
+    pub(crate) queries_max: u32,
     pub(crate) clients_max: u32,
     /// Of each replica.
     pub(crate) disk: fn(u8) -> DiskSettings,
@@ -55,6 +57,7 @@ impl Default for Setup {
             pipeline: 4,
             company: 3,
             requests_max: 1024,
+            queries_max: 1024,
             clients_max: 64,
             disk: |_| DiskSettings::default(),
             link: LinkSettings::default(),
@@ -72,6 +75,11 @@ pub(crate) struct Script {
 /// Calls that put unique values of up to `size` bytes under eight keys.
 pub(crate) fn puts(calls: u64, size: u32) -> KvConfig {
     KvConfig { calls, value_size_max: size, weights: KvWeights { put: 1, ..NOTHING }, ..KvConfig::default() }
+}
+
+/// So many queries, one after another.
+pub(crate) fn queries(queries: u64) -> ReaderConfig {
+    ReaderConfig { queries, keys: 8, stale_ppm: 0, think_ns_max: 0 }
 }
 
 /// No kind of call at all.
@@ -99,6 +107,7 @@ impl Script {
             }
         }
         world.add_oracle(ClusterOracle::new(&config(&setup, ReplicaId(0))));
+        world.add_oracle(ReadsOracle::new(Kv));
         world.add_oracle(Minutes::new(setup.replicas));
         Self { world, setup, clients: 0 }
     }
@@ -118,6 +127,26 @@ impl Script {
         let node = self.world.add_node(format!("c{}", self.clients), ClientProcess::new(config, workload));
         self.clients += 1;
         node
+    }
+
+    /// A client that only queries, and begins at once.
+    pub(crate) fn reader(&mut self, queries: ReaderConfig) -> NodeId {
+        let config = ClientConfig::new(CLUSTER, ClientId(u128::from(self.clients) + 1), self.setup.replicas);
+        let reader = Reader::new(self.setup.seed, self.clients, queries);
+        let node = self.world.add_node(format!("c{}", self.clients), ClientProcess::new(config, reader));
+        self.clients += 1;
+        node
+    }
+
+    pub(crate) fn reads(&self, reader: NodeId) -> &Reader {
+        self.world.process::<ClientProcess<Reader>>(reader).expect("the reader is up").driver()
+    }
+
+    pub(crate) fn until_read(&mut self, readers: &[NodeId]) -> &mut Self {
+        let readers = readers.to_vec();
+        self.until("the queries are answered", PATIENCE_MS, |script| {
+            readers.iter().all(|reader| script.reads(*reader).is_finished())
+        })
     }
 
     /// Several clients alike.
@@ -357,5 +386,6 @@ fn config(setup: &Setup, replica: ReplicaId) -> Config {
     let mut config = Config::new(CLUSTER, replica, setup.replicas, setup.layout);
     (config.pipeline, config.company, config.requests_max, config.clients_max) =
         (setup.pipeline, setup.company, setup.requests_max, setup.clients_max);
+    config.queries_max = setup.queries_max;
     config
 }

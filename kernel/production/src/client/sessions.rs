@@ -335,6 +335,7 @@ fn own(outcome: Outcome<'_>, frame: &Frame, length: usize) -> Result<Answer, Req
             };
             Ok(Answer { op: answered.op, timestamp: answered.timestamp, result })
         }
+        Outcome::Queried(_) => unreachable!("no query was asked"),
         Outcome::Unknown => Err(RequestError::Evicted),
         // A replica has a lower limit than the one that was asked, or than what this client was told.
         Outcome::TooLarge => Err(RequestError::TooLarge { limit: length.saturating_sub(1) }),
