@@ -17,11 +17,12 @@ use room::{MESSAGE_SIZE_ORDINARY, message_size_max};
 use crate::{
     disk::{DiskSettings, ErrorRates, LatencyRange, OperationKind},
     network::{Distribution, LinkSettings},
+    reader::ReaderConfig,
     rng::Stream,
     scenario::{FaultFamily, Kind, Scenario},
     schedule::{
-        ClockPlan, ClusterPlan, DamagePlace, FORMAT, Fault, LeftBehind, Progress, Ring, Schedule, Step, Target,
-        WorkloadPlan,
+        ClockPlan, ClusterPlan, DamagePlace, FORMAT, Fault, LeftBehind, Progress, ReadersPlan, Ring, Schedule, Step,
+        Target, WorkloadPlan,
     },
     workload::{KvWorkload, Workload},
     world::DiskMoment,
@@ -95,6 +96,8 @@ pub fn draw_for<W: Workload>(workload: &W, seed: u64, options: &Options) -> Sche
         downtime_ns: Stream::new(seed, "nemesis.downtime", 0, 0).range(10 * MS, 500 * MS),
         steps,
     };
+    let mut random = Stream::new(seed, "nemesis.readers", 0, 0);
+    schedule.workload.readers = draw_readers(workload, &mut random, &schedule.workload.each);
     if has(FaultFamily::Clock) {
         let mut random = Stream::new(seed, "nemesis.clocks", 0, 0);
         schedule.clocks = (0..replicas).map(|_| draw_clock(&mut random)).collect();
@@ -158,7 +161,22 @@ fn draw_workload<W: Workload>(
     expected_commits: u64,
 ) -> WorkloadPlan<W::Plan> {
     let calls = expected_commits.max(230) * random.range(11, 14) / 10;
-    WorkloadPlan { clients, each: workload.plan(random, calls / u64::from(clients) + 1) }
+    WorkloadPlan { clients, each: workload.plan(random, calls / u64::from(clients) + 1), readers: None }
+}
+
+/// In some seeds nobody only reads, and never where the application answers no query; in a few there is hardly room for queries.
+fn draw_readers<W: Workload>(workload: &W, random: &mut Stream, plan: &W::Plan) -> Option<ReadersPlan> {
+    if random.chance(300_000) || !workload.query(plan, &mut random.clone(), &mut Vec::new()) {
+        return None;
+    }
+    let count = random.range(1, 4) as u8;
+    let queries_max = if random.chance(60_000) { random.range(1, 2) as u32 } else { 256 };
+    let each = ReaderConfig {
+        queries: random.range(20, 120),
+        stale_ppm: *random.pick(&[0, 100_000, 500_000]),
+        think_ns_max: *random.pick(&[0, 2 * MS, 20 * MS]),
+    };
+    Some(ReadersPlan { count, queries_max, each })
 }
 
 fn draw_network(random: &mut Stream, families: &[FaultFamily]) -> LinkSettings {

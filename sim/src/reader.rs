@@ -1,26 +1,27 @@
-//! A client that only queries the key-value application.
+//! A client that only queries.
 //!
-//! It is a [`Driver`] like a workload, apart from it, so that readers neither share a writer's stream nor wait for its calls. What
-//! became of its queries is judged by [`ReadsOracle`](crate::oracle::reads::ReadsOracle), from what is sent; here it is kept for who
-//! wants to look. Deliberately absent: anything that survives the reader's own restart.
+//! It is a [`Driver`] like a workload's caller, apart from it, so that readers neither share a writer's stream nor wait for its
+//! calls. What became of its queries is judged by [`ReadsOracle`](crate::oracle::reads::ReadsOracle), from what is sent; here it is
+//! kept for who wants to look. Deliberately absent: anything that survives the reader's own restart.
 
 use chronon::{
-    app::{executor::Answer, kv::Request},
     client::{Driver, Freshness, Next, Outcome},
-    frame::Frame,
     process::Now,
     types::{Instant, Op},
 };
+use serde::{Deserialize, Serialize};
 
-use crate::rng::Stream;
+use crate::{
+    rng::Stream,
+    workload::{KvWorkload, Told, Workload},
+};
 
 /// What a reader does.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ReaderConfig {
     /// How many queries it makes.
     pub queries: u64,
-    /// How many keys it asks about: those of [`KvConfig`](crate::workload::KvConfig).
-    pub keys: u32,
     /// How many of a million queries may be stale.
     pub stale_ppm: u32,
     /// The longest pause before a query; 0 for none.
@@ -32,27 +33,26 @@ pub struct ReaderConfig {
 pub struct Read {
     /// How much it may miss.
     pub freshness: Freshness,
-    /// The op that its answer is true at, and the application's response; none as long as it is not answered.
-    pub answer: Option<(Op, Frame)>,
+    /// The op that its answer is true at, and what the application said; none as long as it is not answered.
+    pub answer: Option<(Op, Told)>,
 }
 
 /// A seeded reader.
 #[derive(Clone)]
-pub struct Reader {
+pub struct Reader<W: Workload = KvWorkload> {
+    workload: W,
+    plan: W::Plan,
     config: ReaderConfig,
     stream: Stream,
     history: Vec<Read>,
     ready_at: Option<Instant>,
 }
 
-impl Reader {
-    /// A reader of its own course for every seed and number.
-    ///
-    /// # Panics
-    /// If there are no keys.
-    pub fn new(seed: u64, number: u32, config: ReaderConfig) -> Self {
-        assert!(config.keys > 0, "a reader needs a key to ask about");
-        Self { config, stream: Stream::new(seed, "reader", number, 0), history: Vec::new(), ready_at: None }
+impl<W: Workload> Reader<W> {
+    /// A reader of its own course for every seed and number. `plan` is what the callers beside it do.
+    pub fn of(workload: W, seed: u64, number: u32, plan: W::Plan, config: ReaderConfig) -> Self {
+        let stream = Stream::new(seed, "reader", number, 0);
+        Self { workload, plan, config, stream, history: Vec::new(), ready_at: None }
     }
 
     /// Its queries, in order.
@@ -71,7 +71,7 @@ impl Reader {
     }
 }
 
-impl Driver for Reader {
+impl<W: Workload> Driver for Reader<W> {
     fn next(&mut self, now: Now, request: &mut Vec<u8>) -> Next {
         if self.history.len() as u64 >= self.config.queries {
             return Next::Done;
@@ -82,8 +82,7 @@ impl Driver for Reader {
             return Next::WaitUntil(ready_at);
         }
         self.ready_at = None;
-        let key = format!("key {}", self.stream.below(u64::from(self.config.keys)));
-        Request::Get { key: key.as_bytes() }.encode(request);
+        assert!(self.workload.query(&self.plan, &mut self.stream, request), "a reader has something to ask");
         let stale = self.stream.chance(self.config.stale_ppm);
         let freshness = if stale { Freshness::Stale } else { Freshness::Linearizable };
         self.history.push(Read { freshness, answer: None });
@@ -92,8 +91,7 @@ impl Driver for Reader {
 
     fn done(&mut self, _now: Now, outcome: Outcome<'_>) {
         let Outcome::Queried(queried) = outcome else { panic!("a small query is answered, and not {outcome:?}") };
-        let Answer::Applied(response) = queried.answer else { panic!("a key can be asked for: {queried:?}") };
         let read = self.history.last_mut().expect("what was answered was asked");
-        read.answer = Some((queried.op, Frame::new(response.to_vec())));
+        read.answer = Some((queried.op, Told::from(queried.answer)));
     }
 }

@@ -16,6 +16,7 @@ use crate::{
     disk::{DiskSettings, OperationKind},
     nearest::nearest,
     network::LinkSettings,
+    reader::ReaderConfig,
     workload::{KvConfig, Plan},
     world::DiskMoment,
 };
@@ -109,6 +110,21 @@ pub struct WorkloadPlan<P: Plan = KvConfig> {
     pub clients: u8,
     /// What each of them asks.
     pub each: P,
+    /// Clients that only query, beside the others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub readers: Option<ReadersPlan>,
+}
+
+/// The readers of a simulation.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReadersPlan {
+    /// How many.
+    pub count: u8,
+    /// Queries that a primary holds at once.
+    pub queries_max: u32,
+    /// What each of them asks.
+    pub each: ReaderConfig,
 }
 
 /// One replica's clock.
@@ -451,7 +467,11 @@ impl<P: Plan> Schedule<P> {
         let ranges = [disk.read, disk.write, disk.durable_write, disk.barrier];
         let chances = [link.loss_ppm, link.duplication_ppm, link.corruption_ppm, link.reorder_ppm];
         let errors = [disk.errors.read_ppm, disk.errors.latent_ppm, disk.errors.write_ppm, disk.errors.barrier_ppm];
+        let readers = self.workload.readers.as_ref();
         let rules = [
+            (readers.is_none_or(|readers| readers.queries_max > 0), "workload.readers.queries_max must be positive"),
+            (readers.is_none_or(|readers| readers.each.stale_ppm <= MILLION), READERS_RULE),
+            (readers.is_none_or(|readers| readers.each.think_ns_max <= HOUR_NS), READERS_RULE),
             (each.think_ns_max() <= HOUR_NS, "workload.each.think_ns_max must be at most an hour"),
             (ops <= self.cluster.slot_count.into(), CALLS_RULE),
             (link.latency_min_ns <= link.latency_max_ns, "network.latency_min_ns must be at most latency_max_ns"),
@@ -516,6 +536,8 @@ const MILLION: u32 = 1_000_000;
 const HOUR_NS: u64 = 3_600_000_000_000;
 const CALLS_RULE: &str =
     "the calls of all clients, with one more of each, must fit cluster.slot_count: a full journal takes no more";
+const READERS_RULE: &str =
+    "workload.readers.each takes a stale_ppm of at most 1000000 and a think_ns_max of at most an hour";
 const MESSAGE_SIZE_RULE: &str = "cluster.message_size_max must be a multiple of 4096 and at least 20480";
 
 /// The names of the rare paths that the processes of a cluster can take.

@@ -8,6 +8,7 @@ mod harm;
 mod healed;
 mod links;
 mod particulars;
+mod readers;
 mod strike;
 
 use chronon::{
@@ -21,7 +22,7 @@ use chronon::{
 use crate::{
     clock::ClockSettings,
     nemesis,
-    oracle::cluster::ClusterOracle,
+    oracle::{cluster::ClusterOracle, reads::ReadsOracle},
     schedule::{Fault, Progress, Schedule},
     trace::{TraceBodies, TraceMode},
     verdict::Failure,
@@ -196,6 +197,9 @@ impl<W: Workload> Simulation<W> {
             config.company = plan.company;
             config.requests_max = plan.requests_max;
             config.clients_max = plan.clients_max;
+            if let Some(readers) = &self.schedule.workload.readers {
+                config.queries_max = readers.queries_max;
+            }
             let clock = self.schedule.clocks.get(usize::from(replica.0)).copied().unwrap_or_default();
             let mut settings = NodeSettings { disk: self.schedule.disk, clock: ClockSettings::default() };
             settings.disk.capacity = layout.size();
@@ -216,7 +220,9 @@ impl<W: Workload> Simulation<W> {
             let caller = Caller::of(self.workload.clone(), self.schedule.seed, u32::from(client), plan);
             clients.push(self.world.add_node(format!("c{client}"), ClientProcess::new(config, caller)));
         }
+        self.add_readers(cluster);
         let plan = self.schedule.workload.each.clone();
+        self.world.add_oracle(ReadsOracle::new(self.workload.application()));
         self.world.add_oracle(ClusterOracle::of(self.workload.clone(), plan, &configs[0]));
     }
 
@@ -235,6 +241,9 @@ impl<W: Workload> Simulation<W> {
         if self.world.verdict().is_none() {
             self.heal();
             self.must_answer();
+        }
+        if self.world.verdict().is_none() {
+            self.must_answer_queries();
         }
         if self.world.verdict().is_none() {
             self.must_converge();

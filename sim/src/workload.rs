@@ -50,6 +50,13 @@ pub trait Workload: Clone + Send + Sync + 'static {
         let _ = (memory, request, response);
     }
 
+    /// Writes a question to the state into the empty `query`, as [`Application::query`] takes it. Whether there is one: clients of
+    /// an application that answers none only call.
+    fn query(&self, plan: &Self::Plan, random: &mut Stream, query: &mut Vec<u8>) -> bool {
+        let _ = (plan, random, query);
+        false
+    }
+
     /// The digest of everything in a state: replicas whose digests differ have diverged, and a refused request may not change
     /// it. Taken at every executed request, so best kept up to date within the state.
     fn digest(&self, state: &StateOf<Self>) -> SetDigest;

@@ -81,6 +81,22 @@ impl<W: Workload> Simulation<W> {
         }
     }
 
+    /// Every reader is answered within the bound, until none has a query left.
+    pub(super) fn must_answer_queries(&mut self) {
+        let mut since = (self.reads_answered(), self.world.now_ns());
+        while self.world.verdict().is_none() {
+            let Some(reader) = self.reading() else { return };
+            self.advance_healed(self.world.now_ns() + LOOK_NS);
+            if self.reads_answered() != since.0 {
+                since = (self.reads_answered(), self.world.now_ns());
+            } else if self.world.now_ns() - since.1 > ANSWER_BOUND_NS {
+                let sentence =
+                    format!("a query of {} stayed unanswered for 10 s in a healed cluster", self.world.name(reader));
+                self.world.fail("liveness", Violation::liveness("a query is never answered", sentence));
+            }
+        }
+    }
+
     pub(super) fn must_converge(&mut self) {
         let core: Vec<NodeId> = self.schedule.core.iter().map(|replica| NodeId(u32::from(*replica))).collect();
         let limit_ns = self.world.now_ns() + ANSWER_BOUND_NS;

@@ -82,6 +82,13 @@ impl Workload for BankWorkload {
         asked.encode(request);
     }
 
+    fn query(&self, plan: &BankPlan, random: &mut Stream, query: &mut Vec<u8>) -> bool {
+        let account = random.below(plan.accounts);
+        let asked = if random.chance(700_000) { Request::Balance { account } } else { Request::Audit };
+        asked.encode(query);
+        true
+    }
+
     fn digest(&self, state: &bank::State) -> SetDigest {
         let (mut digest, total) = (state.set_digest(), state.total());
         digest.insert(EntryHasher::new().number(total as u64).number((total >> 64) as u64).finish());

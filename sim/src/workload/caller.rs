@@ -71,6 +71,15 @@ pub enum Told {
     Rejected(u32),
 }
 
+impl From<Answer<'_>> for Told {
+    fn from(answer: Answer<'_>) -> Self {
+        match answer {
+            Answer::Applied(response) => Self::Applied(Frame::new(response.to_vec())),
+            Answer::Rejected { code, .. } => Self::Rejected(code),
+        }
+    }
+}
+
 /// A seeded client that keeps its history.
 #[derive(Clone)]
 pub struct Caller<W: Workload> {
@@ -130,13 +139,10 @@ impl<W: Workload> Driver for Caller<W> {
         assert!(call.end.is_none(), "a call ends once");
         let outcome = match outcome {
             Outcome::Answered(Answered { client, session, request, op, timestamp, answer }) => {
-                let told = match answer {
-                    Answer::Applied(response) => {
-                        self.workload.told(&mut self.memory, &call.request, response);
-                        Told::Applied(Frame::new(response.to_vec()))
-                    }
-                    Answer::Rejected { code, .. } => Told::Rejected(code),
-                };
+                if let Answer::Applied(response) = answer {
+                    self.workload.told(&mut self.memory, &call.request, response);
+                }
+                let told = Told::from(answer);
                 CallOutcome::Answered { client, session, request, op, timestamp, told }
             }
             Outcome::Unknown => CallOutcome::Unknown,

@@ -117,6 +117,10 @@ impl KvCaller {
     }
 }
 
+fn key_name(key: u32) -> String {
+    format!("key {key}")
+}
+
 /// What a client of the store remembers.
 #[derive(Clone, Default, Debug)]
 pub struct KvMemory {
@@ -151,7 +155,7 @@ impl Workload for KvWorkload {
         let weights = turn.plan.weights.all();
         let kind = weights[turn.random.weighted(&weights.map(|(weight, _)| weight))].1;
         memory.key = turn.random.below(u64::from(turn.plan.keys)) as u32;
-        let name = format!("key {}", memory.key);
+        let name = key_name(memory.key);
         let key = name.as_bytes();
         match kind {
             Kind::Get => Request::Get { key }.encode(request),
@@ -188,6 +192,12 @@ impl Workload for KvWorkload {
             Ok(Response::Appended { .. }) | Err(_) => return,
         };
         memory.seen.insert(memory.key, seen);
+    }
+
+    fn query(&self, plan: &KvConfig, random: &mut Stream, query: &mut Vec<u8>) -> bool {
+        let key = key_name(random.below(u64::from(plan.keys)) as u32);
+        Request::Get { key: key.as_bytes() }.encode(query);
+        true
     }
 
     fn digest(&self, state: &kv::State) -> SetDigest {

@@ -79,7 +79,7 @@ pub(crate) fn puts(calls: u64, size: u32) -> KvConfig {
 
 /// So many queries, one after another.
 pub(crate) fn queries(queries: u64) -> ReaderConfig {
-    ReaderConfig { queries, keys: 8, stale_ppm: 0, think_ns_max: 0 }
+    ReaderConfig { queries, stale_ppm: 0, think_ns_max: 0 }
 }
 
 /// No kind of call at all.
@@ -132,7 +132,7 @@ impl Script {
     /// A client that only queries, and begins at once.
     pub(crate) fn reader(&mut self, queries: ReaderConfig) -> NodeId {
         let config = ClientConfig::new(CLUSTER, ClientId(u128::from(self.clients) + 1), self.setup.replicas);
-        let reader = Reader::new(self.setup.seed, self.clients, queries);
+        let reader = Reader::of(KvWorkload, self.setup.seed, self.clients, KvConfig::default(), queries);
         let node = self.world.add_node(format!("c{}", self.clients), ClientProcess::new(config, reader));
         self.clients += 1;
         node
