@@ -41,6 +41,8 @@ listen = "0.0.0.0:4000"
 disk = "auto"
 # How io_uring makes one write durable: by a flag of the write, or by a sync that is linked to it.
 durable = "data-sync"
+# `uring` (on the disk's io_uring), `readiness` (epoll and plain system calls), or whichever of the two there is.
+sockets = "auto"
 
 [log]
 # `error`, `warn`, `info`, `debug` or `trace`.
@@ -128,6 +130,10 @@ pub struct Flags {
     #[arg(long, value_name = "MODE")]
     pub durable: Option<String>,
 
+    /// `uring`, `readiness`, or `auto`: on the disk's io_uring if there is one
+    #[arg(long, value_name = "KIND")]
+    pub sockets: Option<String>,
+
     /// `error`, `warn`, `info`, `debug` or `trace`
     #[arg(long, value_name = "LEVEL")]
     pub log_level: Option<String>,
@@ -151,6 +157,7 @@ impl Flags {
             ("--metrics", "metrics", &self.metrics),
             ("--disk", "disk", &self.disk),
             ("--durable", "durable", &self.durable),
+            ("--sockets", "sockets", &self.sockets),
             ("--log-level", "log.level", &self.log_level),
             ("--log-format", "log.format", &self.log_format),
         ];

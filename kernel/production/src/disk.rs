@@ -13,7 +13,7 @@ use chronon::{
 use crate::{
     data_file::DataFile,
     sync_disk::SyncDisk,
-    uring::{DurableMode, IoUringDisk, Refusal},
+    uring::{DurableMode, IoUringDisk, Refusal, Ring},
 };
 
 /// A disk that a host can wait for.
@@ -24,6 +24,11 @@ pub trait HostDisk: VirtualDisk {
     /// # Errors
     /// If the system refuses.
     fn flush(&mut self) -> io::Result<()>;
+
+    /// The ring that it is on, if it is on one: whoever waits on that begins what was submitted, and sees operations end, as well.
+    fn ring(&self) -> Option<Ring> {
+        None
+    }
 
     /// Becomes readable when an operation ends.
     fn wake(&self) -> BorrowedFd<'_>;
@@ -142,6 +147,13 @@ impl HostDisk for Disk {
         }
     }
 
+    fn ring(&self) -> Option<Ring> {
+        match self {
+            Self::Uring(disk) => HostDisk::ring(&**disk),
+            Self::Sync(disk) => disk.ring(),
+        }
+    }
+
     fn wake(&self) -> BorrowedFd<'_> {
         match self {
             Self::Uring(disk) => disk.wake(),
@@ -198,7 +210,7 @@ mod tests {
         Disk::open_with(no_file(), choice, |file| Err((file, refusal)))
     }
 
-    fn refusals() -> [(Refusal, &'static str, &'static str); 7] {
+    fn refusals() -> [(Refusal, &'static str, &'static str); 8] {
         let ring = |errno: Errno| Refusal::Ring(errno.into());
         [
             (ring(Errno::PERM), "forbidden here (EPERM", "seccomp profile"),
@@ -207,6 +219,7 @@ mod tests {
             (ring(Errno::MFILE), "Too many open files", "ulimit -n"),
             (ring(Errno::IO), "Input/output error", "Linux 5.6"),
             (Refusal::Operation("fsync"), "has no fsync", "Linux 5.6"),
+            (Refusal::Sockets("recv"), "for sockets: it has no recv", "Linux 5.11"),
             (Refusal::Direct(Errno::INVAL.into()), "no direct I/O", "ext4"),
         ]
     }

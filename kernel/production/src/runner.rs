@@ -1,7 +1,8 @@
 //! One process on one thread: its node, driven by what the system's clocks, sockets and files have to say.
 //!
 //! A turn takes every event that is there, begins what came of them, and waits for the next one or for the process's deadline.
-//! What is sent leaves before what is written begins: the others' disks work while this one's does.
+//! What is sent leaves before what is written begins: the others' disks work while this one's does. With sockets and disk on one
+//! ring, one system call begins both and waits for whatever ends first.
 //!
 //! Deliberately absent: any knowledge of a protocol, but for one rare path by its name. Whoever takes it has been sent a frame
 //! that made no sense, and the connection that brought it ends.
@@ -17,13 +18,14 @@ use chronon::{
 };
 use rustix::rand::{GetRandomFlags, getrandom};
 
-use crate::{clock::SystemClock, disk::HostDisk, tcp::TcpNetwork};
+use crate::{
+    clock::SystemClock,
+    disk::HostDisk,
+    tcp::{Readiness, TcpNetwork, Transport},
+};
 
 /// The most events that are taken before the sockets are looked at again.
 const EVENTS_MAX: u32 = 512;
-
-/// How long a turn waits at most, so that who runs it can look at what else there is.
-const PATIENCE: Duration = Duration::from_millis(100);
 
 /// The probe of a process that was sent what is no frame of its protocol.
 const BAD_FRAME: &str = "bad_frame";
@@ -66,31 +68,37 @@ impl<P> Watch<P> for () {
 }
 
 /// A process and what it is bound to.
-pub struct Runner<P, D> {
+pub struct Runner<P, D, T = Readiness> {
     node: Node<P>,
     clock: SystemClock,
-    network: TcpNetwork,
+    network: TcpNetwork<T>,
     disk: D,
+    /// Whether who waits for the network waits for the disk, too, and begins what it was asked for.
+    one_ring: bool,
     bad_frame: Option<ProbeId>,
 }
 
-impl<P: Process, D: HostDisk> Runner<P, D> {
+impl<P: Process, D: HostDisk, T: Transport> Runner<P, D, T> {
     /// A process that starts at the first turn, under a nonce from the system's random numbers.
     ///
     /// # Errors
     /// If the system refuses.
-    pub fn new(process: P, network: TcpNetwork, disk: D) -> io::Result<Self> {
-        network.watch(disk.wake())?;
+    pub fn new(process: P, mut network: TcpNetwork<T>, disk: D) -> io::Result<Self> {
+        let one_ring = disk.ring().is_some_and(|ring| network.is_on(&ring));
+        if !one_ring {
+            network.watch(disk.wake())?;
+        }
         let bad_frame = process.probes().iter().position(|name| *name == BAD_FRAME);
         let bad_frame = bad_frame.map(|place| ProbeId(place as u16));
-        Ok(Self { node: Node::new(process, random()?), clock: SystemClock, network, disk, bad_frame })
+        Ok(Self { node: Node::new(process, random()?), clock: SystemClock, network, disk, one_ring, bad_frame })
     }
 
-    /// Takes the events that there are, performs what comes of them, and waits for more.
+    /// Takes the events that there are, performs what comes of them, and waits for more: until there is one, until the process's
+    /// deadline, or until `patience` is over.
     ///
     /// # Errors
     /// If the process runs no longer. It must not be given another turn then.
-    pub fn turn(&mut self, watch: &mut impl Watch<P>) -> Result<(), Stop> {
+    pub fn turn(&mut self, watch: &mut impl Watch<P>, patience: Duration) -> Result<(), Stop> {
         self.disk.quiet();
         let mut more = true;
         for _ in 0..EVENTS_MAX {
@@ -99,9 +107,11 @@ impl<P: Process, D: HostDisk> Runner<P, D> {
                 break;
             }
         }
-        self.network.flush();
-        self.disk.flush()?;
-        let patience = if more { Duration::ZERO } else { self.patience() };
+        if !self.one_ring {
+            self.network.flush()?;
+            self.disk.flush()?;
+        }
+        let patience = if more { Duration::ZERO } else { patience.min(self.patience()) };
         Ok(self.network.wait(patience)?)
     }
 
@@ -129,9 +139,8 @@ impl<P: Process, D: HostDisk> Runner<P, D> {
     }
 
     fn patience(&mut self) -> Duration {
-        let Some(deadline) = self.node.deadline() else { return PATIENCE };
-        let left = deadline.0.saturating_sub(self.clock.monotonic().0);
-        Duration::from_nanos(left).min(PATIENCE)
+        let Some(deadline) = self.node.deadline() else { return Duration::MAX };
+        Duration::from_nanos(deadline.0.saturating_sub(self.clock.monotonic().0))
     }
 
     /// The process.
@@ -140,7 +149,7 @@ impl<P: Process, D: HostDisk> Runner<P, D> {
     }
 
     /// Its network.
-    pub const fn network(&mut self) -> &mut TcpNetwork {
+    pub const fn network(&mut self) -> &mut TcpNetwork<T> {
         &mut self.network
     }
 
@@ -151,12 +160,12 @@ impl<P: Process, D: HostDisk> Runner<P, D> {
 }
 
 /// Remembers from whom the frame came that a step was about.
-struct Listening<'a> {
-    network: &'a mut TcpNetwork,
+struct Listening<'a, T> {
+    network: &'a mut TcpNetwork<T>,
     from: Option<NodeId>,
 }
 
-impl Network for Listening<'_> {
+impl<T: Transport> Network for Listening<'_, T> {
     fn send(&mut self, to: NodeId, frame: Frame) {
         self.network.send(to, frame);
     }

@@ -23,6 +23,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use chronon::{
@@ -41,15 +42,18 @@ use chronon::{
 use crate::{
     clock::SystemClock,
     data_file::{DataFile, DataFileError},
-    disk::{self, Disk, DiskChoice},
+    disk::{self, Disk, DiskChoice, HostDisk},
     meter::Meter,
     metrics::{self, Metrics},
     runner::{Runner, Stop},
     status::Status,
-    tcp::{Limits, Speaker, TcpConfig, TcpNetwork},
+    tcp::{Limits, SocketChoice, Sockets, Speaker, TcpConfig, TcpNetwork},
     timed_disk::TimedDisk,
-    uring::DurableMode,
+    uring::{DurableMode, Refusal},
 };
+
+/// How often whoever wants a server to stop is looked at.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// No frame that replicas exchange is larger than this or than the largest message.
 const FRAME_SIZE_MIN: u32 = 64 * 1024;
@@ -72,6 +76,8 @@ pub struct Options {
     pub disk: DiskChoice,
     /// How durable writes are made so over io_uring.
     pub durable: DurableMode,
+    /// How sockets are waited for.
+    pub sockets: SocketChoice,
     /// Prepares in flight at once: see [`Config::pipeline`].
     pub pipeline: u32,
     /// How many requests wait for company: see [`Config::company`].
@@ -94,6 +100,7 @@ impl Options {
             metrics: None,
             disk: DiskChoice::default(),
             durable: DurableMode::default(),
+            sockets: SocketChoice::default(),
             pipeline: 8,
             company: 3,
             requests_max: 4096,
@@ -134,6 +141,8 @@ pub enum ServeError {
     Metrics(SocketAddr, io::Error),
     /// There is no disk over the data file.
     Disk(disk::OpenError),
+    /// The sockets cannot be waited for as was asked.
+    Sockets(Refusal),
     /// The system refused something else.
     System(io::Error),
 }
@@ -162,6 +171,11 @@ impl fmt::Display for ServeError {
                 write!(f, "cannot serve metrics on {address}: {error}; choose another port")
             }
             Self::Disk(error) => error.fmt(f),
+            Self::Sockets(refusal) => write!(
+                f,
+                "cannot wait for sockets as was asked: {refusal}; {}, or choose the sockets `readiness`",
+                refusal.mend()
+            ),
             Self::System(error) => write!(f, "the system refused: {error}"),
         }
     }
@@ -172,6 +186,7 @@ impl std::error::Error for ServeError {
         match self {
             Self::DataFile(error) => Some(error),
             Self::Disk(error) => Some(error),
+            Self::Sockets(refusal) => Some(refusal),
             Self::Unreadable(_, error) | Self::Listen(_, error) | Self::Metrics(_, error) | Self::System(error) => {
                 Some(error)
             }
@@ -198,9 +213,10 @@ impl From<io::Error> for ServeError {
     }
 }
 
-/// A replica that can serve: its file is open and locked, its port is taken.
+/// A replica that can serve: its file is open and locked, its port is taken. It serves on the thread that opened it, for the ring
+/// is that thread's.
 pub struct Server<A: Application> {
-    runner: Runner<Replica<A>, TimedDisk<Disk>>,
+    runner: Runner<Replica<A>, TimedDisk<Disk>, Sockets>,
     meter: Meter,
     /// How the disk is used, in words.
     disk: &'static str,
@@ -253,9 +269,9 @@ impl<A: Application> Server<A> {
             terms: terms(&superblock),
             ..TcpConfig::new(cluster, speaker, options.addresses.clone(), limits)
         };
-        let network = TcpNetwork::new(tcp, Some(listener))?;
-        let (disk, why) = Disk::open(file, options.disk, options.durable)?;
-        if let Some(why) = why {
+        let (disk, no_ring) = Disk::open(file, options.disk, options.durable)?;
+        let (sockets, not_there) = Sockets::open(options.sockets, disk.ring()).map_err(ServeError::Sockets)?;
+        for why in no_ring.into_iter().chain(not_there) {
             tracing::warn!("{why}");
         }
         let words = match (&disk, options.durable) {
@@ -263,7 +279,12 @@ impl<A: Application> Server<A> {
             (Disk::Uring(_), DurableMode::DataSync) => "io_uring, data-synchronous writes",
             (Disk::Uring(_), DurableMode::LinkedSync) => "io_uring, linked syncs",
         };
-        tracing::info!(cluster = cluster.0, replica = replica.0, %address, disk = words, "serving");
+        let waiting = match &sockets {
+            Sockets::Uring(_) => "io_uring",
+            Sockets::Readiness(_) => "by readiness",
+        };
+        let network = TcpNetwork::over(sockets, tcp, Some(listener))?;
+        tracing::info!(cluster = cluster.0, replica = replica.0, %address, disk = words, sockets = waiting, "serving");
         let disk = TimedDisk::new(disk, metrics.durable_write_latency.clone());
         let process = Replica::new(config(options, &superblock), application);
         let runner = Runner::new(process, network, disk)?;
@@ -280,7 +301,9 @@ impl<A: Application> Server<A> {
     /// # Errors
     /// If the replica can serve no longer.
     pub fn run(&mut self) -> Result<(), Stop> {
-        self.run_until(&AtomicBool::new(false))
+        loop {
+            self.turn(Duration::MAX)?;
+        }
     }
 
     /// Serves until `stop` is set, which is looked at a few times a second.
@@ -289,11 +312,16 @@ impl<A: Application> Server<A> {
     /// If the replica can serve no longer.
     pub fn run_until(&mut self, stop: &AtomicBool) -> Result<(), Stop> {
         while !stop.load(Ordering::Relaxed) {
-            self.runner.turn(&mut self.meter)?;
-            self.answer_operators();
-            let counts = self.runner.network().counts();
-            self.meter.publish(self.runner.process(), counts);
+            self.turn(LOOK)?;
         }
+        Ok(())
+    }
+
+    fn turn(&mut self, patience: Duration) -> Result<(), Stop> {
+        self.runner.turn(&mut self.meter, patience)?;
+        self.answer_operators();
+        let counts = self.runner.network().counts();
+        self.meter.publish(self.runner.process(), counts);
         Ok(())
     }
 

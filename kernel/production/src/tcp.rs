@@ -4,7 +4,9 @@
 //! a pause that grows. Who is at the other end is checked before a frame is taken from it or sent to it. Replica `i` has
 //! address `i`; whoever else connects is given an address for as long as the connection lasts.
 //!
-//! Invariants: nothing here blocks but [`TcpNetwork::wait`]; whatever comes in over one connection ends that one at worst; what a
+//! How bytes are carried is beneath ([`Transport`]): on the ring that the disk is on, or by readiness and system calls.
+//!
+//! Invariants: nothing here blocks but [`TcpNetwork::wait`], and that until something happens or is due, without looking up between; whatever comes in over one connection ends that one at worst; what a
 //! connection holds is within its [`Limits`], and a full queue drops. A peer that says nothing, or no longer takes what it is
 //! sent, is given up.
 //!
@@ -14,15 +16,17 @@
 //! Deliberately absent: encryption and authentication, and any knowledge of what a frame means. Whoever finds that a frame
 //! made no sense says so ([`TcpNetwork::blame`]).
 
+mod completion;
 mod connection;
 mod hello;
+mod readiness;
+mod transport;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     io,
-    mem::MaybeUninit,
-    net::{SocketAddr, TcpListener, TcpStream},
-    os::fd::{BorrowedFd, OwnedFd},
+    net::{SocketAddr, TcpListener},
+    os::fd::BorrowedFd,
     time::{Duration, Instant},
 };
 
@@ -31,24 +35,23 @@ use chronon::{
     frame::Frame,
     types::{ClusterId, NodeId, ReplicaId},
 };
-use rustix::{
-    event::{Timespec, epoll},
-    io::Errno,
-    net::{AddressFamily, SocketFlags, SocketType, connect, socket_with, sockopt},
-};
 
 pub(crate) use self::hello::{HELLO_SIZE, operator_hello};
-pub use self::{connection::Limits, hello::Speaker};
+pub use self::{
+    completion::Completion,
+    connection::Limits,
+    hello::Speaker,
+    readiness::Readiness,
+    transport::{Accepted, Happened, SocketChoice, Sockets, Transport},
+};
 use self::{
     connection::{Connection, End, Incoming},
     hello::Hello,
 };
+use crate::uring::Ring;
 
 /// The first address that somebody is given who is no replica.
 const VISITORS: u32 = 1 << 16;
-
-/// How often deadlines are looked at.
-const TICK: Duration = Duration::from_millis(10);
 
 /// Before a connection that ended is dialled again; doubles, up to the second, until one succeeds.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -60,11 +63,14 @@ const ACCEPTS_MAX: usize = 64;
 /// The most connections at once. One more is closed at once, and its owner dials again.
 const CONNECTIONS_MAX: usize = 4096;
 
-/// The most that the system says at once.
-const EVENTS_MAX: usize = 256;
+/// How often what was asked of the transport is begun before the process has its turn: what is sent may make room for more.
+const FLUSHES_MAX: usize = 4;
 
-const LISTENER: u64 = u64::MAX;
-const WATCHED: u64 = u64::MAX - 1;
+/// The most buffers that are kept for what is sent next.
+const SPARE_MAX: usize = 16;
+
+/// Until when nothing is due, if nothing is.
+const SOME_TIME: Duration = Duration::from_secs(3600);
 
 /// Who this is, and who the replicas are.
 #[derive(Clone, Debug)]
@@ -118,36 +124,53 @@ struct Dial {
     pause: Duration,
 }
 
-/// A [`Network`] over TCP, by readiness.
-pub struct TcpNetwork {
+/// A [`Network`] over TCP. On a ring it stays on the ring's thread.
+pub struct TcpNetwork<T = Readiness> {
     config: TcpConfig,
-    epoll: OwnedFd,
-    listener: Option<TcpListener>,
-    /// By the number that its events carry; never used again, so that no late event is taken for another's.
+    transport: T,
+    /// By the number that the transport knows it by; never used again, so that nothing that happened to one is taken for another's.
     connections: BTreeMap<u64, Connection>,
     next_number: u64,
     /// Who is spoken with over which connection.
     nodes: BTreeMap<NodeId, u64>,
     next_visitor: u32,
     dials: Vec<Dial>,
-    /// Connections that have been given something to send since.
+    /// Connections that may have something to send.
     eager: BTreeSet<u64>,
+    /// Buffers for what is sent.
+    spare: Vec<Vec<u8>>,
     inbox: VecDeque<(NodeId, Frame)>,
     /// Operators that were not answered yet.
     asked: VecDeque<NodeId>,
-    looked_at: Instant,
+    /// When to accept again, if the system gave no connection.
+    accepting: Option<Instant>,
+    /// Nothing is due before.
+    due: Instant,
     counts: TcpCounts,
 }
 
 impl TcpNetwork {
-    /// A network that listens, if it is given a listener, and begins to dial at the first [`TcpNetwork::wait`].
+    /// A network by readiness that listens, if it is given a listener, and begins to dial at the first [`TcpNetwork::wait`].
+    ///
+    /// # Errors
+    /// If the system refuses.
+    ///
+    /// # Panics
+    /// As [`TcpNetwork::over`].
+    pub fn new(config: TcpConfig, listener: Option<TcpListener>) -> io::Result<Self> {
+        Self::over(Readiness::new()?, config, listener)
+    }
+}
+
+impl<T: Transport> TcpNetwork<T> {
+    /// The same over any transport that has no connections.
     ///
     /// # Errors
     /// If the system refuses.
     ///
     /// # Panics
     /// If the speaker is an operator, or a replica that is not one of those in `config`, or if the limits make no sense.
-    pub fn new(config: TcpConfig, listener: Option<TcpListener>) -> io::Result<Self> {
+    pub fn over(mut transport: T, config: TcpConfig, listener: Option<TcpListener>) -> io::Result<Self> {
         let Limits { frame_size_max, queue_bytes_max } = config.limits;
         assert!(
             frame_size_max > 0 && queue_bytes_max >= 2 * frame_size_max as usize,
@@ -163,24 +186,23 @@ impl TcpNetwork {
             }
         };
         let dials = (0..dialled as u8).map(|replica| Dial { replica: ReplicaId(replica), next: now, pause: PAUSE });
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        if let Some(listener) = &listener {
-            listener.set_nonblocking(true)?;
-            epoll::add(&epoll, listener, epoll::EventData::new_u64(LISTENER), epoll::EventFlags::IN)?;
+        if let Some(listener) = listener {
+            transport.listen(listener)?;
         }
         Ok(Self {
             dials: dials.collect(),
             config,
-            epoll,
-            listener,
+            transport,
             connections: BTreeMap::new(),
             next_number: 0,
             nodes: BTreeMap::new(),
             next_visitor: VISITORS,
             eager: BTreeSet::new(),
+            spare: Vec::new(),
             inbox: VecDeque::new(),
             asked: VecDeque::new(),
-            looked_at: now - TICK,
+            accepting: None,
+            due: now,
             counts: TcpCounts::default(),
         })
     }
@@ -189,42 +211,46 @@ impl TcpNetwork {
     ///
     /// # Errors
     /// If the system refuses.
-    pub fn watch(&self, descriptor: BorrowedFd<'_>) -> io::Result<()> {
-        let data = epoll::EventData::new_u64(WATCHED);
-        Ok(epoll::add(&self.epoll, descriptor, data, epoll::EventFlags::IN)?)
+    pub fn watch(&mut self, descriptor: BorrowedFd<'_>) -> io::Result<()> {
+        self.transport.watch(descriptor)
     }
 
-    /// Sends what was queued, then waits until something can be received, what is watched is readable, or `patience` is over.
+    /// Whether it is on that ring, so that whoever waits for it has waited for the ring's disk, too.
+    pub(crate) fn is_on(&self, ring: &Ring) -> bool {
+        self.transport.is_on(ring)
+    }
+
+    /// Sends what was queued, then waits until something can be received, what is watched is readable, or `patience` is over. On a
+    /// ring, whatever ends there is what is waited for; and what its disk was asked for begins.
     ///
     /// # Errors
     /// If the system cannot tell what happens on the sockets any more.
     pub fn wait(&mut self, patience: Duration) -> io::Result<()> {
-        self.flush();
-        self.keep_appointments();
-        let patience = if self.inbox.is_empty() { patience.min(TICK) } else { Duration::ZERO };
-        let timeout = Timespec { tv_sec: patience.as_secs() as i64, tv_nsec: patience.subsec_nanos().into() };
-        // On the stack: what the system says of a connection is no part of the network, which may go to another thread.
-        let mut room = [const { MaybeUninit::uninit() }; EVENTS_MAX];
-        let events = match epoll::wait(&self.epoll, &mut room, Some(&timeout)) {
-            Ok((events, _)) => events,
-            Err(Errno::INTR) => &mut [],
-            Err(error) => return Err(error.into()),
-        };
-        for event in events {
-            match event.data.u64() {
-                LISTENER => self.accept(),
-                WATCHED => {}
-                number => self.on_ready(number, event.flags),
-            }
-        }
-        Ok(())
+        self.keep_appointments()?;
+        self.flush()?;
+        let busy = !self.inbox.is_empty() || !self.eager.is_empty();
+        let left = || self.due.saturating_duration_since(Instant::now());
+        self.transport.wait(if busy { Duration::ZERO } else { patience.min(left()) })?;
+        self.settle()?;
+        // What came of it, a hello or an end, is not to wait for the next turn.
+        self.flush()
     }
 
     /// Sends what was queued, as much of it as the system takes. [`TcpNetwork::wait`] does so, too.
-    pub fn flush(&mut self) {
-        for number in std::mem::take(&mut self.eager) {
-            self.write(number);
+    ///
+    /// # Errors
+    /// If the system cannot tell what happens on the sockets any more.
+    pub fn flush(&mut self) -> io::Result<()> {
+        for _ in 0..FLUSHES_MAX {
+            for number in std::mem::take(&mut self.eager) {
+                self.say(number);
+            }
+            if !self.transport.flush()? {
+                break;
+            }
+            self.settle()?;
         }
+        Ok(())
     }
 
     /// The next operator who asked how this replica is. One frame that is sent there is the answer.
@@ -256,107 +282,152 @@ impl TcpNetwork {
         Hello { cluster: self.config.cluster, speaker: self.config.speaker, terms }
     }
 
-    fn accept(&mut self) {
+    /// Accepts who waits.
+    fn accept(&mut self) -> io::Result<()> {
+        self.accepting = None;
         for _ in 0..ACCEPTS_MAX {
-            let Some(listener) = &self.listener else { return };
-            match listener.accept() {
-                Ok((stream, _)) => {
-                    if self.connections.len() < CONNECTIONS_MAX && stream.set_nonblocking(true).is_ok() {
-                        self.begin(stream, None, false);
-                    }
+            let number = (self.connections.len() < CONNECTIONS_MAX).then_some(self.next_number);
+            match self.transport.accept(number) {
+                Accepted::Taken => self.begin(None),
+                Accepted::Closed => {}
+                Accepted::Nobody => break,
+                // No descriptor is free, say. Who waits is still there when one is.
+                Accepted::Refused => {
+                    let again = Instant::now() + PAUSE;
+                    self.accepting = Some(again);
+                    self.due = self.due.min(again);
+                    return Ok(());
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // None is there any more, or this one is not to be had; the next event brings the next.
-                Err(_) => return,
             }
+        }
+        self.transport.await_accept()
+    }
+
+    /// Takes on a new connection, which the transport knows by the next number.
+    fn begin(&mut self, dialled: Option<ReplicaId>) {
+        let number = self.next_number;
+        self.next_number += 1;
+        let mut connection = Connection::new(&self.hello(), self.config.limits, Instant::now());
+        (connection.dialled, connection.connecting) = (dialled, dialled.is_some());
+        self.connections.insert(number, connection);
+        self.is_due(number);
+        if dialled.is_none() {
+            self.speak(number);
         }
     }
 
-    /// Takes on a new connection, if the system watches it.
-    fn begin(&mut self, stream: TcpStream, dialled: Option<ReplicaId>, connecting: bool) {
-        // Frames are small and waited for. What the system refuses here costs time, and no more.
-        let _ = stream.set_nodelay(true);
-        let _ = sockopt::set_socket_keepalive(&stream, true);
-        let number = self.next_number;
-        if epoll::add(&self.epoll, &stream, epoll::EventData::new_u64(number), interest(true)).is_err() {
-            return;
+    /// A connection is established.
+    fn speak(&mut self, number: u64) {
+        self.listen_to(number);
+        self.eager.insert(number);
+    }
+
+    fn listen_to(&mut self, number: u64) {
+        if let Some(connection) = self.connections.get_mut(&number) {
+            self.transport.receive(number, connection.lend());
         }
-        self.next_number += 1;
-        let mut connection = Connection::new(stream, &self.hello(), self.config.limits, Instant::now());
-        (connection.dialled, connection.connecting, connection.blocked) = (dialled, connecting, true);
-        self.connections.insert(number, connection);
     }
 
     /// Dials whom it is time to dial, and gives up whom it is time to give up.
-    fn keep_appointments(&mut self) {
+    fn keep_appointments(&mut self) -> io::Result<()> {
         let now = Instant::now();
-        if now.duration_since(self.looked_at) < TICK {
-            return;
+        if now < self.due {
+            return Ok(());
         }
-        self.looked_at = now;
+        let late = |connection: &Connection| self.patience_with(connection).is_some_and(|end| end <= now);
         let late: Vec<u64> =
-            self.connections.iter().filter(|(_, known)| self.is_late(known, now)).map(|(number, _)| *number).collect();
-        for number in late {
-            self.end(number);
-        }
+            self.connections.iter().filter(|(_, known)| late(known)).map(|(number, _)| *number).collect();
+        late.into_iter().for_each(|number| self.end(number));
         for place in 0..self.dials.len() {
             let Dial { replica, next, pause } = self.dials[place];
-            let address = self.config.replicas[usize::from(replica.0)];
-            let known = self.connections.values().any(|known| known.dialled == Some(replica));
-            if known || next > now {
+            if next > now || self.is_dialled(replica) {
                 continue;
             }
             self.dials[place].next = now + pause;
             self.dials[place].pause = (pause * 2).min(PAUSE_MAX);
-            self.dial(replica, address);
+            let address = self.config.replicas[usize::from(replica.0)];
+            if self.transport.connect(self.next_number, address) {
+                self.begin(Some(replica));
+            }
         }
+        if self.accepting.is_some_and(|again| again <= now) {
+            self.accept()?;
+        }
+        let ends = self.connections.values().filter_map(|known| self.patience_with(known));
+        let dials = self.dials.iter().filter(|dial| !self.is_dialled(dial.replica)).map(|dial| dial.next);
+        self.due = ends.chain(dials).chain(self.accepting).min().unwrap_or(now + SOME_TIME);
+        Ok(())
     }
 
-    fn is_late(&self, connection: &Connection, now: Instant) -> bool {
+    fn is_dialled(&self, replica: ReplicaId) -> bool {
+        self.connections.values().any(|known| known.dialled == Some(replica))
+    }
+
+    /// When a connection is given up if nothing more is heard of it.
+    fn patience_with(&self, connection: &Connection) -> Option<Instant> {
         match connection.node {
-            None => now.duration_since(connection.since) > self.config.greeting_max,
+            None => Some(connection.since + self.config.greeting_max),
             Some(node) => {
                 let peer = node.0 < VISITORS && self.config.speaker != Speaker::Client;
-                peer && now.duration_since(connection.heard) > self.config.silence_max
+                peer.then(|| connection.heard + self.config.silence_max)
             }
         }
     }
 
-    fn dial(&mut self, replica: ReplicaId, address: SocketAddr) {
-        let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-        let Ok(socket) = socket_with(family, SocketType::STREAM, flags, None) else { return };
-        let connecting = match connect(&socket, &address) {
-            Ok(()) => false,
-            Err(Errno::INPROGRESS) => true,
-            Err(_) => return,
-        };
-        self.begin(TcpStream::from(socket), Some(replica), connecting);
+    /// A connection may have to be given up earlier than anything else is due.
+    fn is_due(&mut self, number: u64) {
+        let end = self.connections.get(&number).and_then(|connection| self.patience_with(connection));
+        self.due = end.map_or(self.due, |end| self.due.min(end));
     }
 
-    fn on_ready(&mut self, number: u64, flags: epoll::EventFlags) {
-        let Some(connection) = self.connections.get_mut(&number) else { return };
-        let settled = epoll::EventFlags::OUT | epoll::EventFlags::ERR | epoll::EventFlags::HUP;
-        if connection.connecting && flags.intersects(settled) {
-            match sockopt::socket_error(&connection.stream) {
-                Ok(Ok(())) => connection.connecting = false,
-                Ok(Err(_)) | Err(_) => return self.end(number),
+    /// Takes notice of what happened.
+    fn settle(&mut self) -> io::Result<()> {
+        while let Some((number, happened)) = self.transport.next() {
+            match happened {
+                Happened::Acceptable => self.accept()?,
+                Happened::Connected(result) => self.on_connected(number, result.is_ok()),
+                Happened::Received(bytes, result) => self.on_received(number, bytes, result.unwrap_or(0)),
+                Happened::Sent(bytes, result) => self.on_sent(number, bytes, result.is_ok()),
             }
         }
-        self.write(number);
-        if flags.intersects(epoll::EventFlags::IN | epoll::EventFlags::HUP | epoll::EventFlags::ERR) {
-            self.read(number);
-        }
+        Ok(())
     }
 
-    fn read(&mut self, number: u64) {
+    fn on_connected(&mut self, number: u64, connected: bool) {
         let Some(connection) = self.connections.get_mut(&number) else { return };
-        let read = connection.read(Instant::now());
-        let taken = self.take(number);
-        if let Err(end) = taken.and(read) {
-            self.counts.refused += u64::from(matches!(end, End::Hello(_) | End::Length(_)));
-            self.end(number);
+        if !connected {
+            return self.end(number);
         }
+        connection.connecting = false;
+        self.speak(number);
+    }
+
+    /// Bytes came in, or the connection has ended if there are none.
+    fn on_received(&mut self, number: u64, bytes: Vec<u8>, count: usize) {
+        let Some(connection) = self.connections.get_mut(&number) else { return };
+        if count == 0 {
+            return self.end(number);
+        }
+        connection.received(bytes, Instant::now());
+        if self.take(number).is_err() {
+            self.counts.refused += 1;
+            return self.end(number);
+        }
+        self.listen_to(number);
+    }
+
+    /// A buffer was sent, or the connection has ended.
+    fn on_sent(&mut self, number: u64, mut bytes: Vec<u8>, sent: bool) {
+        if self.spare.len() < SPARE_MAX {
+            bytes.clear();
+            self.spare.push(bytes);
+        }
+        let Some(connection) = self.connections.get_mut(&number) else { return };
+        if !sent {
+            return self.end(number);
+        }
+        connection.sent();
+        self.eager.insert(number);
     }
 
     /// Takes everything whole that was read from a connection.
@@ -429,6 +500,7 @@ impl TcpNetwork {
         if let Some(dial) = self.dials.iter_mut().find(|dial| Some(dial.replica) == dialled) {
             dial.pause = PAUSE;
         }
+        self.is_due(number);
         // Whoever comes anew has given up the connection that there was.
         if let Some(before) = self.nodes.insert(node, number) {
             self.end(before);
@@ -436,38 +508,34 @@ impl TcpNetwork {
         true
     }
 
-    fn write(&mut self, number: u64) {
+    /// Sends what a connection has to say, unless something is still being sent there: what comes of that asks again.
+    fn say(&mut self, number: u64) {
         let Some(connection) = self.connections.get_mut(&number) else { return };
-        if connection.write().is_err() {
-            return self.end(number);
-        }
-        let blocked = connection.connecting || connection.has_something_to_say();
-        if blocked != connection.blocked {
-            connection.blocked = blocked;
-            let data = epoll::EventData::new_u64(number);
-            if epoll::modify(&self.epoll, &connection.stream, data, interest(blocked)).is_err() {
-                self.end(number);
-            }
+        let mut bytes = self.spare.pop().unwrap_or_default();
+        if connection.gather(&mut bytes) {
+            self.transport.send(number, bytes);
+        } else {
+            self.spare.push(bytes);
         }
     }
 
-    /// Closes a connection. Its socket leaves what the system watches when it is closed.
+    /// Closes a connection. Who was dialled is dialled again.
     fn end(&mut self, number: u64) {
         let Some(connection) = self.connections.remove(&number) else { return };
+        self.transport.close(number);
         self.counts.ended += 1;
         if let Some(node) = connection.node
             && self.nodes.get(&node) == Some(&number)
         {
             self.nodes.remove(&node);
         }
+        if let Some(dial) = self.dials.iter().find(|dial| Some(dial.replica) == connection.dialled) {
+            self.due = self.due.min(dial.next);
+        }
     }
 }
 
-fn interest(blocked: bool) -> epoll::EventFlags {
-    if blocked { epoll::EventFlags::IN | epoll::EventFlags::OUT } else { epoll::EventFlags::IN }
-}
-
-impl Network for TcpNetwork {
+impl<T: Transport> Network for TcpNetwork<T> {
     fn send(&mut self, to: NodeId, frame: Frame) {
         let number = self.nodes.get(&to).copied();
         let connection = number.and_then(|number| self.connections.get_mut(&number));

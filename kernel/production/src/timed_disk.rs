@@ -8,7 +8,7 @@ use chronon::{
 };
 use prometheus_client::metrics::histogram::Histogram;
 
-use crate::disk::HostDisk;
+use crate::{disk::HostDisk, uring::Ring};
 
 /// A disk whose durable writes and barriers are timed, from when they were submitted to when their end was seen.
 pub(crate) struct TimedDisk<D> {
@@ -44,6 +44,10 @@ impl<D: VirtualDisk> VirtualDisk for TimedDisk<D> {
 impl<D: HostDisk> HostDisk for TimedDisk<D> {
     fn flush(&mut self) -> io::Result<()> {
         self.disk.flush()
+    }
+
+    fn ring(&self) -> Option<Ring> {
+        self.disk.ring()
     }
 
     fn wake(&self) -> BorrowedFd<'_> {

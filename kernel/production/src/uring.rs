@@ -7,12 +7,16 @@
 //! not keep may have been dropped, so that a second sync would succeed and mean nothing; the process stops, and recovers from
 //! what it can read, writing all of that anew before it speaks.
 //!
-//! Deliberately absent: sockets on the same ring, polling by the kernel's own thread (it would take one of few cores), and any
-//! fallback: whether there is a ring at all is [`crate::disk::Disk`]'s affair.
+//! Its ring may have sockets on it as well: see [`crate::tcp`]. Neither knows of the other.
+//!
+//! Deliberately absent: polling by the kernel's own thread (it would take one of few cores), and any fallback: whether there is a
+//! ring at all is [`crate::disk::Disk`]'s affair.
 
 mod memory;
+mod places;
 mod ring;
 mod settle;
+pub(crate) mod sockets;
 #[cfg(test)]
 mod tests;
 
@@ -23,14 +27,15 @@ use chronon::{
     frame::{Frame, SECTOR_SIZE},
     process::{Completion, DiskError, Token},
 };
-use io_uring::IoUring;
 use rustix::{
     fs::{Advice, OFlags, fadvise, fcntl_getfl, fcntl_setfl},
     io::{Errno, pread},
 };
 
+pub(crate) use self::ring::NUMBER_MAX;
+pub use self::ring::Ring;
 use self::{
-    ring::{Answered, Ask, PLACES, Part, Ring, WriteSync},
+    places::{Answered, Ask, PLACES, Part, Places, WriteSync},
     settle::{Answers, Kind, Next, settle},
 };
 use crate::{
@@ -55,6 +60,8 @@ pub enum Refusal {
     Ring(io::Error),
     /// Its rings lack this operation.
     Operation(&'static str),
+    /// They have all that a disk needs, and lack this that sockets do.
+    Sockets(&'static str),
     /// The file takes no direct I/O.
     Direct(io::Error),
 }
@@ -75,6 +82,7 @@ impl fmt::Display for Refusal {
                 _ => write!(f, "the system gives no io_uring: {error}"),
             },
             Self::Operation(name) => write!(f, "io_uring is too old here: it has no {name}"),
+            Self::Sockets(name) => write!(f, "io_uring is too old here for sockets: it has no {name}"),
             Self::Direct(error) => write!(f, "the file system takes no direct I/O by the sector: {error}"),
         }
     }
@@ -96,6 +104,7 @@ impl Refusal {
                 _ => "run Linux 5.6 or later, with io_uring",
             },
             Self::Operation(_) => "run Linux 5.6 or later, with io_uring",
+            Self::Sockets(_) => "run Linux 5.11 or later, with io_uring",
             Self::Direct(_) => "put the data file on a file system that takes O_DIRECT (ext4 and XFS do)",
         }
     }
@@ -114,7 +123,7 @@ struct Flight {
 
 /// A [`VirtualDisk`] over a data file, by io_uring.
 pub struct IoUringDisk {
-    ring: Ring,
+    places: Places,
     size: u64,
     mode: DurableMode,
     /// By place.
@@ -138,15 +147,7 @@ impl fmt::Debug for IoUringDisk {
 /// # Errors
 /// If it does not.
 pub fn probe() -> Result<(), Refusal> {
-    set_up().map(|_| ())
-}
-
-fn set_up() -> Result<IoUring, Refusal> {
-    let uring = ring::set_up().map_err(Refusal::Ring)?;
-    match ring::missing(&uring) {
-        None => Ok(uring),
-        Some(name) => Err(Refusal::Operation(name)),
-    }
+    Ring::new().map(|_| ())
 }
 
 impl IoUringDisk {
@@ -155,8 +156,8 @@ impl IoUringDisk {
     /// # Errors
     /// If there can be none. The file is given back as it was.
     pub fn new(file: DataFile, mode: DurableMode) -> Result<Self, (DataFile, Refusal)> {
-        let uring = match set_up() {
-            Ok(uring) => uring,
+        let ring = match Ring::new() {
+            Ok(ring) => ring,
             Err(refusal) => return Err((file, refusal)),
         };
         // Of the locked file itself and not of a second opening of it: whatever is still being done to the file, when its process
@@ -165,10 +166,15 @@ impl IoUringDisk {
             return Err((file, Refusal::Direct(error)));
         }
         let size = file.size();
-        let ring = Ring::new(uring, file);
+        let places = Places::new(ring, file);
         let flights = (0..PLACES).map(|_| None).collect();
         let idle = (0..PLACES).rev().collect();
-        Ok(Self { ring, size, mode, flights, idle, waiting: VecDeque::new(), failed: false })
+        Ok(Self { places, size, mode, flights, idle, waiting: VecDeque::new(), failed: false })
+    }
+
+    /// Its ring, which has room for sockets.
+    pub fn ring(&self) -> Ring {
+        self.places.ring.clone()
     }
 
     /// Gives an operation a place, if there is one and nothing in flight stands against it, and asks the ring for it.
@@ -185,13 +191,13 @@ impl IoUringDisk {
             DiskOperation::Barrier => {}
             DiskOperation::Read { offset, length } => {
                 flight = Flight { kind: Kind::Read, offset, length: length as usize, ..flight };
-                self.ring.occupy(place, flight.length);
+                self.places.occupy(place, flight.length);
             }
             DiskOperation::Write { offset, data, durable } => {
                 let kind = if durable { Kind::Durable(self.mode) } else { Kind::Write };
                 flight = Flight { kind, offset, length: data.len().next_multiple_of(SECTOR_SIZE), ..flight };
-                self.ring.occupy(place, flight.length);
-                let (written, zeros) = self.ring.bytes(place).split_at_mut(data.len());
+                self.places.occupy(place, flight.length);
+                let (written, zeros) = self.places.bytes(place).split_at_mut(data.len());
                 written.copy_from_slice(&data);
                 zeros.fill(0);
             }
@@ -215,7 +221,7 @@ impl IoUringDisk {
             Kind::Write | Kind::Durable(_) if done < flight.length => Ask::Write { done, offset, sync },
             Kind::Write | Kind::Durable(_) | Kind::Barrier => Ask::Sync,
         };
-        self.ring.ask(place, ask);
+        self.places.ask(place, ask);
     }
 
     /// Whether what is in flight overlaps an operation, and either of the two writes.
@@ -266,10 +272,10 @@ impl IoUringDisk {
                 self.failed |= sync;
                 Err(error)
             }
-            Next::Ended if flight.kind == Kind::Read => Ok(Frame::new(self.ring.bytes(place).to_vec())),
+            Next::Ended if flight.kind == Kind::Read => Ok(Frame::new(self.places.bytes(place).to_vec())),
             Next::Ended => Ok(Frame::default()),
         };
-        self.ring.vacate(place);
+        self.places.vacate(place);
         self.idle.push(place);
         self.begin_waiting();
         Some(Completion { token: flight.token, result })
@@ -289,7 +295,7 @@ impl VirtualDisk for IoUringDisk {
 
     fn poll(&mut self) -> Option<Completion> {
         loop {
-            let answered = self.ring.answer()?;
+            let answered = self.places.answer()?;
             if let Some(completion) = self.take(answered) {
                 return Some(completion);
             }
@@ -299,11 +305,15 @@ impl VirtualDisk for IoUringDisk {
 
 impl HostDisk for IoUringDisk {
     fn flush(&mut self) -> io::Result<()> {
-        self.ring.flush()
+        self.places.ring.begin()
+    }
+
+    fn ring(&self) -> Option<Ring> {
+        Some(self.ring())
     }
 
     fn wake(&self) -> BorrowedFd<'_> {
-        self.ring.descriptor()
+        self.places.descriptor()
     }
 
     /// The ring is readable as long as there is something to poll for.

@@ -13,7 +13,7 @@ use chronon::{
 };
 use chronon_production::{
     DataFile, Disk, DiskChoice, DurableMode, HostDisk, SystemClock, TcpNetwork,
-    tcp::{Limits, Speaker, TcpConfig},
+    tcp::{Limits, SocketChoice, Sockets, Speaker, TcpConfig},
 };
 use chronon_sim::conformance::{
     ClockRig, DISK_CAPACITY_MIN, DiskRig, NetworkRig, check_clock, check_disk, check_network, submit_unaligned,
@@ -125,17 +125,19 @@ fn the_ring_refuses_half_a_sector() {
 }
 
 /// Three replicas on loopback, all in this thread.
-struct TcpRig(Vec<TcpNetwork>);
+struct TcpRig(Vec<TcpNetwork<Sockets>>);
 
 impl TcpRig {
-    fn new() -> Self {
+    fn new(choice: SocketChoice) -> Self {
         let listeners: Vec<TcpListener> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
         let replicas: Vec<_> = listeners.iter().map(|listener| listener.local_addr().expect("an address")).collect();
         let network = |(replica, listener)| {
             let speaker = Speaker::Replica(ReplicaId(replica));
             let limits = Limits { frame_size_max: 1 << 20, queue_bytes_max: 4 << 20 };
             let config = TcpConfig::new(ClusterId(7), speaker, replicas.clone(), limits);
-            TcpNetwork::new(config, Some(listener)).expect("a network")
+            let (sockets, why) = Sockets::open(choice, None).unwrap_or_else(|why| panic!("{why}"));
+            assert_eq!(why, None, "the transport that is tested is the one that was chosen");
+            TcpNetwork::over(sockets, config, Some(listener)).expect("a network")
         };
         Self((0..).zip(listeners).map(network).collect())
     }
@@ -158,6 +160,11 @@ impl NetworkRig for TcpRig {
 }
 
 #[test]
-fn the_network_over_tcp_keeps_the_contract() {
-    check_network(&mut TcpRig::new());
+fn the_network_over_tcp_keeps_the_contract_by_readiness() {
+    check_network(&mut TcpRig::new(SocketChoice::Readiness));
+}
+
+#[test]
+fn the_network_over_tcp_keeps_the_contract_on_a_ring() {
+    check_network(&mut TcpRig::new(SocketChoice::Uring));
 }

@@ -14,7 +14,7 @@ use chronon::{
 };
 use chronon_production::{
     TcpNetwork,
-    tcp::{Limits, Speaker, TcpConfig, TcpCounts},
+    tcp::{Limits, SocketChoice, Sockets, Speaker, TcpConfig, TcpCounts},
 };
 
 const CLUSTER: ClusterId = ClusterId(7);
@@ -23,6 +23,35 @@ const TURN: Duration = Duration::from_millis(1);
 /// No test waits so long for anything unless it fails.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+type Net = TcpNetwork<Sockets>;
+
+/// Each of them over either transport.
+macro_rules! over_both {
+    ($($test:ident,)+) => {
+        mod on_a_ring {
+            $(#[test] fn $test() { super::$test(super::SocketChoice::Uring); })+
+        }
+        mod by_readiness {
+            $(#[test] fn $test() { super::$test(super::SocketChoice::Readiness); })+
+        }
+    };
+}
+
+over_both! {
+    a_network_in_which_nothing_is_due_sleeps_as_long_as_it_may,
+    who_is_to_be_given_up_or_dialled_is_when_it_is_time_however_long_one_waits,
+    who_says_that_it_is_a_replica_that_does_not_dial_is_refused,
+    of_two_connections_of_one_replica_the_later_counts_and_the_earlier_ends,
+    an_operator_is_told_of_and_says_nothing_more,
+    replicas_that_are_not_set_up_alike_do_not_speak,
+    a_client_is_answered_at_the_address_that_it_was_given,
+    whoever_is_none_of_ours_is_refused_and_the_others_do_not_notice,
+    whoever_says_nothing_is_given_up,
+    who_does_not_take_what_it_is_sent_costs_its_queue_and_no_more,
+    who_is_blamed_for_a_frame_loses_its_connection_and_dials_again,
+    a_replica_that_comes_back_is_found_again_and_one_connection_is_left,
+}
+
 /// Ports for so many replicas.
 fn listeners(count: usize) -> (Vec<TcpListener>, Vec<SocketAddr>) {
     let listeners: Vec<_> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
@@ -30,42 +59,116 @@ fn listeners(count: usize) -> (Vec<TcpListener>, Vec<SocketAddr>) {
     (listeners, addresses)
 }
 
-fn network(cluster: ClusterId, speaker: Speaker, replicas: &[SocketAddr], listener: Option<TcpListener>) -> TcpNetwork {
+fn network(
+    over: SocketChoice,
+    cluster: ClusterId,
+    speaker: Speaker,
+    replicas: &[SocketAddr],
+    listener: Option<TcpListener>,
+) -> Net {
     let config = TcpConfig {
         greeting_max: Duration::from_millis(200),
         ..TcpConfig::new(cluster, speaker, replicas.to_vec(), LIMITS)
     };
-    TcpNetwork::new(config, listener).unwrap()
+    over_with(over, config, listener)
 }
 
-fn replica(number: u8, replicas: &[SocketAddr], listener: Option<TcpListener>) -> TcpNetwork {
-    network(CLUSTER, Speaker::Replica(ReplicaId(number)), replicas, listener)
+/// A network over this kind of transport, which has a ring of its own if it is on one.
+fn over_with(over: SocketChoice, config: TcpConfig, listener: Option<TcpListener>) -> Net {
+    let (sockets, why) = Sockets::open(over, None).unwrap();
+    assert_eq!(why, None, "the transport that is tested is the one that was chosen");
+    TcpNetwork::over(sockets, config, listener).unwrap()
+}
+
+fn replica(over: SocketChoice, number: u8, replicas: &[SocketAddr], listener: Option<TcpListener>) -> Net {
+    network(over, CLUSTER, Speaker::Replica(ReplicaId(number)), replicas, listener)
 }
 
 /// A replica of two, alone so far, and how to reach it.
-fn alone() -> (TcpNetwork, Vec<SocketAddr>) {
+fn alone(over: SocketChoice) -> (Net, Vec<SocketAddr>) {
     let (mut listening, replicas) = listeners(2);
-    (replica(0, &replicas, Some(listening.remove(0))), replicas)
+    (replica(over, 0, &replicas, Some(listening.remove(0))), replicas)
 }
 
-#[test]
-fn who_says_that_it_is_a_replica_that_does_not_dial_is_refused() {
+/// It wakes up for nothing: not for what it said itself, and not to look what the time is.
+fn a_network_in_which_nothing_is_due_sleeps_as_long_as_it_may(over: SocketChoice) {
+    let (mut listening, replicas) = listeners(2);
+    // With more time for a greeting than the test takes: when that is over, a connection is looked at once.
+    let patient =
+        |speaker, listener| over_with(over, TcpConfig::new(CLUSTER, speaker, replicas[..1].to_vec(), LIMITS), listener);
+    let mut server = patient(Speaker::Replica(ReplicaId(0)), Some(listening.remove(0)));
+    let mut client = patient(Speaker::Client, None);
+    until(&mut [&mut server, &mut client], "a frame arrives", |networks| {
+        networks[1].send(NodeId(0), frame(9, 100));
+        networks[0].receive().is_some()
+    });
+    while server.receive().is_some() {}
+    let patience = Duration::from_millis(100);
+    for network in [&mut server, &mut client] {
+        // What was said before may still come.
+        while network.wait(TURN).is_ok() && network.receive().is_some() {}
+        network.wait(patience).unwrap();
+        let began = Instant::now();
+        network.wait(patience).unwrap();
+        assert!(began.elapsed() >= patience, "it woke after {:?}", began.elapsed());
+    }
+    client.send(NodeId(0), frame(9, 100));
+    let began = Instant::now();
+    client.wait(patience).unwrap();
+    assert!(began.elapsed() >= patience, "that something was sent does not wake who sent it");
+}
+
+fn who_is_to_be_given_up_or_dialled_is_when_it_is_time_however_long_one_waits(over: SocketChoice) {
+    let began = Instant::now();
+    let waits = |mut network: Net, ended: u64| {
+        while network.counts().ended < ended {
+            assert!(began.elapsed() < 2 * PATIENCE, "it slept over something");
+            network.wait(PATIENCE).unwrap();
+        }
+    };
+    let (mut listening, replicas) = listeners(2);
+    let listener = listening.remove(0);
+    std::thread::scope(|threads| {
+        threads.spawn(|| waits(replica(over, 0, &replicas, Some(listener)), 2));
+        let mut silent = TcpStream::connect(replicas[0]).unwrap();
+        silent.set_read_timeout(Some(PATIENCE)).unwrap();
+        silent.read_to_end(&mut Vec::new()).expect("it is given up");
+        // Another one ends, which the server does notice.
+        is_heard_of(TcpStream::connect(replicas[0]).unwrap(), b"no hello");
+    });
+    // Who hangs up is dialled again, and again.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::scope(|threads| {
+        threads.spawn(|| waits(network(over, CLUSTER, Speaker::Client, &[address], None), 4));
+        (0..4).for_each(|_| is_heard_of(listener.accept().unwrap().0, b"no hello"));
+    });
+    assert!(began.elapsed() < PATIENCE);
+}
+
+/// Says something, and waits until the other end hangs up.
+fn is_heard_of(mut stream: TcpStream, words: &[u8]) {
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(words).unwrap();
+    let _ = stream.read_to_end(&mut Vec::new());
+}
+
+fn who_says_that_it_is_a_replica_that_does_not_dial_is_refused(over: SocketChoice) {
     let (mut listening, replicas) = listeners(2);
     let address = replicas[1];
-    let mut server = replica(1, &replicas, Some(listening.remove(1)));
+    let mut server = replica(over, 1, &replicas, Some(listening.remove(1)));
     let mut stream = TcpStream::connect(address).unwrap();
-    stream.write_all(&hello(CLUSTER, Speaker::Replica(ReplicaId(1)))).unwrap();
-    let refused = |networks: &mut [&mut TcpNetwork]| {
+    stream.write_all(&hello(over, CLUSTER, Speaker::Replica(ReplicaId(1)))).unwrap();
+    let refused = |networks: &mut [&mut Net]| {
         assert!(!networks[0].is_connected(NodeId(1)), "it speaks with itself");
         networks[0].counts().refused == 1
     };
     until(&mut [&mut server], "it is refused", refused);
 }
 
-#[test]
-fn of_two_connections_of_one_replica_the_later_counts_and_the_earlier_ends() {
-    let (mut server, replicas) = alone();
-    let words = hello(CLUSTER, Speaker::Replica(ReplicaId(1)));
+fn of_two_connections_of_one_replica_the_later_counts_and_the_earlier_ends(over: SocketChoice) {
+    let (mut server, replicas) = alone(over);
+    let words = hello(over, CLUSTER, Speaker::Replica(ReplicaId(1)));
     let mut comes = |greeted: u64| {
         let mut stream = TcpStream::connect(replicas[0]).unwrap();
         stream.write_all(&words).unwrap();
@@ -79,10 +182,9 @@ fn of_two_connections_of_one_replica_the_later_counts_and_the_earlier_ends() {
     assert!(server.is_connected(NodeId(1)) && server.counts().ended == 1);
 }
 
-#[test]
-fn an_operator_is_told_of_and_says_nothing_more() {
-    let (mut server, replicas) = alone();
-    let mut hello = hello(CLUSTER, Speaker::Client);
+fn an_operator_is_told_of_and_says_nothing_more(over: SocketChoice) {
+    let (mut server, replicas) = alone(over);
+    let mut hello = hello(over, CLUSTER, Speaker::Client);
     // As an operator opens: the kind, no cluster, and the checksum over both.
     hello[10] = 2;
     hello[16..24].fill(0);
@@ -96,7 +198,7 @@ fn an_operator_is_told_of_and_says_nothing_more() {
         operator.is_some()
     });
     server.send(operator.unwrap(), frame(7, 10));
-    server.flush();
+    server.flush().unwrap();
     let mut heard = [0; 32 + 4 + 10];
     stream.read_exact(&mut heard).unwrap();
     assert_eq!(heard[36..], [7; 10]);
@@ -105,13 +207,12 @@ fn an_operator_is_told_of_and_says_nothing_more() {
     assert_eq!(server.receive(), None);
 }
 
-#[test]
-fn replicas_that_are_not_set_up_alike_do_not_speak() {
+fn replicas_that_are_not_set_up_alike_do_not_speak(over: SocketChoice) {
     let (mut listening, replicas) = listeners(2);
     let with = |number: u8, terms: u32, listener: Option<TcpListener>| {
         let speaker = Speaker::Replica(ReplicaId(number));
         let config = TcpConfig { terms, ..TcpConfig::new(CLUSTER, speaker, replicas.clone(), LIMITS) };
-        TcpNetwork::new(config, listener).unwrap()
+        over_with(over, config, listener)
     };
     let mut first = with(0, 64, Some(listening.remove(0)));
     let mut other = with(1, 65, None);
@@ -123,7 +224,7 @@ fn replicas_that_are_not_set_up_alike_do_not_speak() {
         networks[0].is_connected(NodeId(1)) && networks[1].is_connected(NodeId(0))
     });
     // Of what it is for a client, nothing is asked.
-    let mut client = network(CLUSTER, Speaker::Client, &replicas, None);
+    let mut client = network(over, CLUSTER, Speaker::Client, &replicas, None);
     until(&mut [&mut first, &mut client], "a client is greeted", |networks| networks[1].is_connected(NodeId(0)));
 }
 
@@ -132,7 +233,7 @@ fn frame(fill: u8, length: usize) -> Frame {
 }
 
 /// Gives all of them turns until `reached` holds.
-fn until(networks: &mut [&mut TcpNetwork], what: &str, mut reached: impl FnMut(&mut [&mut TcpNetwork]) -> bool) {
+fn until(networks: &mut [&mut Net], what: &str, mut reached: impl FnMut(&mut [&mut Net]) -> bool) {
     let began = Instant::now();
     while !reached(networks) {
         assert!(began.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
@@ -141,7 +242,7 @@ fn until(networks: &mut [&mut TcpNetwork], what: &str, mut reached: impl FnMut(&
 }
 
 /// Says `words` to a network and waits until it ends the connection for what they are.
-fn is_refused(network: &mut TcpNetwork, address: SocketAddr, words: &[u8]) {
+fn is_refused(network: &mut Net, address: SocketAddr, words: &[u8]) {
     let before = network.counts();
     let mut stream = TcpStream::connect(address).unwrap();
     stream.write_all(words).unwrap();
@@ -159,10 +260,10 @@ fn is_refused(network: &mut TcpNetwork, address: SocketAddr, words: &[u8]) {
 }
 
 /// The hello that a network of this kind opens with, as it is heard by whoever it dials.
-fn hello(cluster: ClusterId, speaker: Speaker) -> [u8; 32] {
+fn hello(over: SocketChoice, cluster: ClusterId, speaker: Speaker) -> [u8; 32] {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let replicas = vec![listener.local_addr().unwrap(); 3];
-    let mut speaking = network(cluster, speaker, &replicas, None);
+    let mut speaking = network(over, cluster, speaker, &replicas, None);
     listener.set_nonblocking(true).unwrap();
     let mut accepted = None;
     until(&mut [&mut speaking], "it dials", |_| {
@@ -177,10 +278,9 @@ fn hello(cluster: ClusterId, speaker: Speaker) -> [u8; 32] {
     bytes
 }
 
-#[test]
-fn a_client_is_answered_at_the_address_that_it_was_given() {
-    let (mut server, replicas) = alone();
-    let mut clients = [0, 1].map(|_| network(CLUSTER, Speaker::Client, &replicas[..1], None));
+fn a_client_is_answered_at_the_address_that_it_was_given(over: SocketChoice) {
+    let (mut server, replicas) = alone(over);
+    let mut clients = [0, 1].map(|_| network(over, CLUSTER, Speaker::Client, &replicas[..1], None));
     let mut asked = Vec::new();
     let [one, other] = &mut clients;
     until(&mut [&mut server, one, other], "both ask", |networks| {
@@ -208,11 +308,10 @@ fn a_client_is_answered_at_the_address_that_it_was_given() {
     }
 }
 
-#[test]
-fn whoever_is_none_of_ours_is_refused_and_the_others_do_not_notice() {
-    let (mut server, replicas) = alone();
-    let mut client = network(CLUSTER, Speaker::Client, &replicas[..1], None);
-    let both = |server: &mut TcpNetwork, client: &mut TcpNetwork| {
+fn whoever_is_none_of_ours_is_refused_and_the_others_do_not_notice(over: SocketChoice) {
+    let (mut server, replicas) = alone(over);
+    let mut client = network(over, CLUSTER, Speaker::Client, &replicas[..1], None);
+    let both = |server: &mut Net, client: &mut Net| {
         until(&mut [server, client], "a frame arrives", |networks| {
             networks[1].send(NodeId(0), frame(9, 100));
             networks[0].receive().is_some()
@@ -221,14 +320,14 @@ fn whoever_is_none_of_ours_is_refused_and_the_others_do_not_notice() {
     };
     both(&mut server, &mut client);
     let before = client.counts();
-    let greeting = hello(CLUSTER, Speaker::Client);
+    let greeting = hello(over, CLUSTER, Speaker::Client);
     let replica = |number| Speaker::Replica(ReplicaId(number));
     let mut words: Vec<Vec<u8>> = vec![
         b"GET / HTTP/1.1\r\nHost: here\r\n\r\n".to_vec(),
         vec![0; 4096],
-        hello(ClusterId(8), Speaker::Client).to_vec(),
+        hello(over, ClusterId(8), Speaker::Client).to_vec(),
         // Itself, and one that is not of the cluster.
-        hello(CLUSTER, replica(2)).to_vec(),
+        hello(over, CLUSTER, replica(2)).to_vec(),
         [&greeting[..], &0_u32.to_le_bytes()].concat(),
         [&greeting[..], &1001_u32.to_le_bytes()].concat(),
         [&greeting[..], &u32::MAX.to_le_bytes()].concat(),
@@ -243,12 +342,11 @@ fn whoever_is_none_of_ours_is_refused_and_the_others_do_not_notice() {
     assert_eq!(client.counts(), TcpCounts { sent: client.counts().sent, ..before }, "its own connection is the same");
 }
 
-#[test]
-fn whoever_says_nothing_is_given_up() {
-    let (mut server, replicas) = alone();
+fn whoever_says_nothing_is_given_up(over: SocketChoice) {
+    let (mut server, replicas) = alone(over);
     let mut silent = TcpStream::connect(replicas[0]).unwrap();
     let mut half = TcpStream::connect(replicas[0]).unwrap();
-    half.write_all(&hello(CLUSTER, Speaker::Client)[..31]).unwrap();
+    half.write_all(&hello(over, CLUSTER, Speaker::Client)[..31]).unwrap();
     until(&mut [&mut server], "both are given up", |networks| networks[0].counts().ended == 2);
     assert_eq!((server.counts().greeted, server.counts().received), (0, 0));
     for stream in [&mut silent, &mut half] {
@@ -257,11 +355,10 @@ fn whoever_says_nothing_is_given_up() {
     }
 }
 
-#[test]
-fn who_does_not_take_what_it_is_sent_costs_its_queue_and_no_more() {
-    let (mut server, replicas) = alone();
+fn who_does_not_take_what_it_is_sent_costs_its_queue_and_no_more(over: SocketChoice) {
+    let (mut server, replicas) = alone(over);
     let mut deaf = TcpStream::connect(replicas[0]).unwrap();
-    deaf.write_all(&[&hello(CLUSTER, Speaker::Client)[..], &3_u32.to_le_bytes(), b"hey"].concat()).unwrap();
+    deaf.write_all(&[&hello(over, CLUSTER, Speaker::Client)[..], &3_u32.to_le_bytes(), b"hey"].concat()).unwrap();
     let mut visitor = None;
     until(&mut [&mut server], "it asks", |networks| {
         visitor = visitor.or_else(|| networks[0].receive().map(|(from, _)| from));
@@ -288,12 +385,11 @@ fn who_does_not_take_what_it_is_sent_costs_its_queue_and_no_more() {
     );
 }
 
-#[test]
-fn who_is_blamed_for_a_frame_loses_its_connection_and_dials_again() {
-    let (mut server, replicas) = alone();
-    let mut client = network(CLUSTER, Speaker::Client, &replicas[..1], None);
+fn who_is_blamed_for_a_frame_loses_its_connection_and_dials_again(over: SocketChoice) {
+    let (mut server, replicas) = alone(over);
+    let mut client = network(over, CLUSTER, Speaker::Client, &replicas[..1], None);
     let mut from = None;
-    let mut arrives = |server: &mut TcpNetwork, client: &mut TcpNetwork| {
+    let mut arrives = |server: &mut Net, client: &mut Net| {
         let mut arrived = None;
         until(&mut [server, client], "a frame arrives", |networks| {
             networks[1].send(NodeId(0), frame(9, 100));
@@ -310,25 +406,24 @@ fn who_is_blamed_for_a_frame_loses_its_connection_and_dials_again() {
     assert!(second != first && server.counts().refused == 1);
 }
 
-#[test]
-fn a_replica_that_comes_back_is_found_again_and_one_connection_is_left() {
+fn a_replica_that_comes_back_is_found_again_and_one_connection_is_left(over: SocketChoice) {
     let (listening, replicas) = listeners(2);
     let mut listening = listening.into_iter();
-    let mut first = replica(0, &replicas, listening.next());
-    let mut second = replica(1, &replicas, listening.next());
+    let mut first = replica(over, 0, &replicas, listening.next());
+    let mut second = replica(over, 1, &replicas, listening.next());
     for _ in 0..3 {
         until(&mut [&mut first, &mut second], "frames go both ways", |networks| {
             networks[0].send(NodeId(1), frame(1, 10));
             networks[1].send(NodeId(0), frame(2, 10));
             networks[0].receive() == Some((NodeId(1), frame(2, 10))) && networks[1].receive().is_some()
         });
-        second = replica(1, &replicas, None);
+        second = replica(over, 1, &replicas, None);
         while first.receive().is_some() {}
     }
     drop(first);
     // The dialled one comes back on its port.
     let again = TcpListener::bind(replicas[0]).unwrap();
-    let mut first = replica(0, &replicas, Some(again));
+    let mut first = replica(over, 0, &replicas, Some(again));
     until(&mut [&mut first, &mut second], "it is dialled again", |networks| {
         networks[1].send(NodeId(0), frame(2, 10));
         networks[0].receive() == Some((NodeId(1), frame(2, 10)))

@@ -63,7 +63,7 @@ struct Gate {
 
 impl Driver {
     pub(super) fn connect(addresses: &[SocketAddr], options: &Options) -> Result<Self, ConnectError> {
-        let sessions = Sessions::connect(addresses, options)?;
+        let mut sessions = Sessions::connect(addresses, options)?;
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(io::Error::from)?;
         sessions.watch(wake.as_fd())?;
         let gate = Gate {

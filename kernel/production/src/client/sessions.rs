@@ -146,7 +146,7 @@ impl<T> Sessions<T> {
     ///
     /// # Errors
     /// If the system refuses.
-    pub fn watch(&self, descriptor: BorrowedFd<'_>) -> io::Result<()> {
+    pub fn watch(&mut self, descriptor: BorrowedFd<'_>) -> io::Result<()> {
         self.network.watch(descriptor)
     }
 

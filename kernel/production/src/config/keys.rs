@@ -8,7 +8,7 @@ use chronon::vsr::config::PIPELINE_MAX;
 use toml::de::DeValue;
 
 use super::{Draft, LogFormat};
-use crate::{disk::DiskChoice, size, uring::DurableMode};
+use crate::{disk::DiskChoice, size, tcp::SocketChoice, uring::DurableMode};
 
 /// A value as it was given.
 pub(super) enum Value<'a> {
@@ -56,6 +56,14 @@ pub(super) const KEYS: &[Key] = &[
         set: |draft, value| {
             let choices = [("data-sync", DurableMode::DataSync), ("linked-sync", DurableMode::LinkedSync)];
             set(&mut draft.options.durable, value.choice(&choices)?)
+        },
+    },
+    Key {
+        name: "sockets",
+        set: |draft, value| {
+            let choices =
+                [("auto", SocketChoice::Auto), ("uring", SocketChoice::Uring), ("readiness", SocketChoice::Readiness)];
+            set(&mut draft.options.sockets, value.choice(&choices)?)
         },
     },
     Key {

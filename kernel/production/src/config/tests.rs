@@ -17,6 +17,7 @@ fn flags(given: &[(&str, &str)]) -> Flags {
             "metrics" => flags.metrics = Some(value),
             "disk" => flags.disk = Some(value),
             "durable" => flags.durable = Some(value),
+            "sockets" => flags.sockets = Some(value),
             "log-level" => flags.log_level = Some(value),
             "log-format" => flags.log_format = Some(value),
             "set" => flags.set.push(value),

@@ -60,6 +60,7 @@ impl From<ServeError> for Trouble {
             | ServeError::Listen(..)
             | ServeError::Metrics(..)
             | ServeError::Disk(_)
+            | ServeError::Sockets(_)
             | ServeError::System(_) => Self::machine(error),
         }
     }

@@ -3,15 +3,11 @@
 //! Behind the hello, each frame is its length (u32, little-endian) and its bytes. Invariant: what is queued and what is
 //! buffered have a bound; a full queue drops frames, as the contract of a network allows, and never parts of one.
 
-use std::{collections::VecDeque, io::IoSlice, net::TcpStream, time::Instant};
+use std::{collections::VecDeque, time::Instant};
 
 use chronon::{
     frame::Frame,
     types::{NodeId, ReplicaId},
-};
-use rustix::{
-    buffer::spare_capacity,
-    io::{Errno, read, writev},
 };
 
 use super::hello::{HELLO_SIZE, Hello, HelloError};
@@ -19,14 +15,12 @@ use super::hello::{HELLO_SIZE, Hello, HelloError};
 /// What comes before each frame.
 const LENGTH_SIZE: usize = 4;
 
-/// The most frames that one system call is given.
-const GATHER_MAX: usize = 64;
+/// How much is sent at once, of as many frames as there are.
+const SEND_CHUNK: usize = 128 * 1024;
 
-/// How much is read from one connection before the others have their turn.
-const READ_MAX: usize = 256 * 1024;
-
-/// How much is asked for at once.
-const READ_CHUNK: usize = 64 * 1024;
+/// How much room there is at least for what comes in, and how much is made if there is less.
+const ROOM_MIN: usize = 16 * 1024;
+const ROOM: usize = 64 * 1024;
 
 /// What a connection may hold.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,10 +34,6 @@ pub struct Limits {
 /// Why a connection is at its end.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum End {
-    /// The other end closed it.
-    Closed,
-    /// The system gave it up.
-    Failed(Errno),
     /// The first words were none.
     Hello(HelloError),
     /// A frame of a length that none has.
@@ -57,59 +47,55 @@ pub(super) enum Incoming {
 }
 
 pub(super) struct Connection {
-    pub(super) stream: TcpStream,
     /// The replica that was dialled, if this end did.
     pub(super) dialled: Option<ReplicaId>,
     /// Who is at the other end, once that is known.
     pub(super) node: Option<NodeId>,
     /// Whether that is an operator.
     pub(super) is_operator: bool,
-    /// Whether the system is to tell when more can be written.
-    pub(super) blocked: bool,
     /// Whether it is still being established.
     pub(super) connecting: bool,
     /// When it came to be; when something was last read from it.
     pub(super) since: Instant,
     pub(super) heard: Instant,
     limits: Limits,
-    /// The hello, until it is sent; how much of it is.
-    greeting: Option<([u8; HELLO_SIZE], usize)>,
+    /// The hello, until it is being sent.
+    greeting: Option<[u8; HELLO_SIZE]>,
     /// Whether the other end's hello was read.
     greeted: bool,
     queue: VecDeque<Frame>,
+    /// What is in the queue or being sent.
     queued_bytes: usize,
-    /// How much of the first frame in the queue, with its length, is sent.
-    sent: usize,
-    /// What was read; how much of it is taken.
+    /// How much of the first frame in the queue, with its length, is being sent.
+    gathered: usize,
+    /// How many bytes of frames are being sent, and whether anything is.
+    leaving_bytes: usize,
+    leaving: bool,
+    /// What came; how much of it is taken. None while the transport has it.
     inbound: Vec<u8>,
     taken: usize,
 }
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream, hello: &Hello, limits: Limits, now: Instant) -> Self {
+    pub(super) fn new(hello: &Hello, limits: Limits, now: Instant) -> Self {
         Self {
-            stream,
             dialled: None,
             node: None,
             is_operator: false,
-            blocked: false,
             connecting: false,
             since: now,
             heard: now,
             limits,
-            greeting: Some((hello.encode(), 0)),
+            greeting: Some(hello.encode()),
             greeted: false,
             queue: VecDeque::new(),
             queued_bytes: 0,
-            sent: 0,
+            gathered: 0,
+            leaving_bytes: 0,
+            leaving: false,
             inbound: Vec::new(),
             taken: 0,
         }
-    }
-
-    /// Whether something waits to be sent.
-    pub(super) fn has_something_to_say(&self) -> bool {
-        self.greeting.is_some() || !self.queue.is_empty()
     }
 
     /// Queues a frame. Whether there was room.
@@ -123,65 +109,55 @@ impl Connection {
         true
     }
 
-    /// Sends as much as the system takes.
-    pub(super) fn write(&mut self) -> Result<(), End> {
-        if self.connecting {
-            return Ok(());
+    /// Fills an empty buffer with what is to be sent next. Whether there is anything, and nothing before it is still being sent.
+    pub(super) fn gather(&mut self, bytes: &mut Vec<u8>) -> bool {
+        if self.connecting || self.leaving {
+            return false;
         }
-        if let Some((hello, sent)) = &mut self.greeting {
-            while *sent < HELLO_SIZE {
-                match again(|| rustix::io::write(&self.stream, &hello[*sent..]))? {
-                    Some(count) => *sent += count,
-                    None => return Ok(()),
-                }
+        bytes.extend(self.greeting.take().iter().flatten());
+        let greeting_size = bytes.len();
+        while bytes.len() < SEND_CHUNK
+            && let Some(first) = self.queue.front()
+        {
+            if self.gathered < LENGTH_SIZE {
+                // A length is never cut: what is left of it is all of it.
+                bytes.extend((first.len() as u32).to_le_bytes());
+                self.gathered = LENGTH_SIZE;
             }
-            self.greeting = None;
-        }
-        while !self.queue.is_empty() {
-            let Some(count) = self.write_some()? else { return Ok(()) };
-            self.sent += count;
-            while let Some(first) = self.queue.front()
-                && self.sent >= LENGTH_SIZE + first.len()
-            {
-                self.sent -= LENGTH_SIZE + first.len();
-                self.queued_bytes -= LENGTH_SIZE + first.len();
+            let rest = &first[self.gathered - LENGTH_SIZE..];
+            let part = &rest[..rest.len().min(SEND_CHUNK.saturating_sub(bytes.len()))];
+            bytes.extend(part);
+            self.gathered += part.len();
+            if part.len() == rest.len() {
                 self.queue.pop_front();
+                self.gathered = 0;
             }
         }
-        Ok(())
+        self.leaving = !bytes.is_empty();
+        self.leaving_bytes = bytes.len() - greeting_size;
+        self.leaving
     }
 
-    /// One system call over as many frames as it takes.
-    fn write_some(&self) -> Result<Option<usize>, End> {
-        let lengths: Vec<[u8; LENGTH_SIZE]> =
-            self.queue.iter().take(GATHER_MAX).map(|frame| (frame.len() as u32).to_le_bytes()).collect();
-        let mut slices = Vec::with_capacity(2 * lengths.len());
-        for (length, frame) in lengths.iter().zip(&self.queue) {
-            slices.push(IoSlice::new(length));
-            slices.push(IoSlice::new(frame));
-        }
-        let mut rest = &mut slices[..];
-        IoSlice::advance_slices(&mut rest, self.sent);
-        again(|| writev(&self.stream, rest))
+    /// What was gathered is sent.
+    pub(super) fn sent(&mut self) {
+        self.leaving = false;
+        self.queued_bytes -= std::mem::take(&mut self.leaving_bytes);
     }
 
-    /// Reads what has come, as much as is this connection's turn. What was read before an end is there to be taken all the same.
-    pub(super) fn read(&mut self, now: Instant) -> Result<(), End> {
+    /// What came and is not taken, with room for more behind it.
+    pub(super) fn lend(&mut self) -> Vec<u8> {
         self.inbound.drain(..self.taken);
         self.taken = 0;
-        let mut turn = READ_MAX;
-        while turn > 0 {
-            self.inbound.reserve(READ_CHUNK);
-            let room = self.inbound.capacity() - self.inbound.len();
-            let Some(count) = again(|| read(&self.stream, spare_capacity(&mut self.inbound)))? else { break };
-            if count == 0 {
-                return Err(End::Closed);
-            }
-            self.heard = now;
-            // What did not fill the room was all that there was; what comes now wakes anew.
-            turn = if count < room { 0 } else { turn.saturating_sub(count) };
+        if self.inbound.capacity() - self.inbound.len() < ROOM_MIN {
+            self.inbound.reserve(ROOM);
         }
-        Ok(())
+        std::mem::take(&mut self.inbound)
+    }
+
+    /// What was lent is back, and there is more in it.
+    pub(super) fn received(&mut self, bytes: Vec<u8>, now: Instant) {
+        self.inbound = bytes;
+        self.heard = now;
     }
 
     /// The next whole thing that was read: the hello first, then frames.
@@ -207,17 +183,5 @@ impl Connection {
         let frame = Frame::new(bytes.to_vec());
         self.taken += end;
         Ok(Some(Incoming::Frame(frame)))
-    }
-}
-
-/// Calls again what a signal interrupted; none if the call would have to wait.
-fn again(mut call: impl FnMut() -> Result<usize, Errno>) -> Result<Option<usize>, End> {
-    loop {
-        match call() {
-            Ok(count) => return Ok(Some(count)),
-            Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => return Ok(None),
-            Err(error) => return Err(End::Failed(error)),
-        }
     }
 }

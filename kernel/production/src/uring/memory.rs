@@ -1,4 +1,5 @@
-//! Memory that direct I/O takes: it begins at a sector, has whole sectors, and does not move.
+//! Memory that the system reads and writes: such as direct I/O takes, which begins at a sector and has whole sectors, and buffers of
+//! any kind that are lent to it for a while. None of it moves.
 #![expect(
     unsafe_code,
     reason = "the system reads and writes this memory by its address, while nobody here holds a reference to it"
@@ -6,6 +7,7 @@
 
 use std::{
     alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error},
+    mem::ManuallyDrop,
     ops::Range,
     ptr::NonNull,
 };
@@ -80,5 +82,52 @@ impl Drop for Memory {
             // SAFETY: allocated by `zeroed` with the same layout, and freed here alone.
             unsafe { dealloc(self.start.as_ptr(), Self::layout(self.length)) };
         }
+    }
+}
+
+/// Bytes that are with the system, for it to read those that there are or to fill the room behind them. Unless they are had back,
+/// they are never freed: the system may still use them.
+pub(super) struct Lent {
+    start: NonNull<u8>,
+    length: usize,
+    capacity: usize,
+}
+
+impl Lent {
+    pub(super) fn new(bytes: Vec<u8>) -> Self {
+        let mut bytes = ManuallyDrop::new(bytes);
+        let (length, capacity) = (bytes.len(), bytes.capacity());
+        let start = NonNull::new(bytes.as_mut_ptr()).expect("a vector's bytes have an address");
+        Self { start, length, capacity }
+    }
+
+    /// The address and the number of the bytes from `from` on, for the system to read.
+    ///
+    /// # Panics
+    /// If there are not so many.
+    pub(super) fn rest(&self, from: usize) -> (*const u8, usize) {
+        assert!(from <= self.length, "what is left lies within");
+        // SAFETY: the offset lies within the allocation, as was just asserted.
+        (unsafe { self.start.as_ptr().add(from) }, self.length - from)
+    }
+
+    /// The address and the size of the room behind the bytes, for the system to fill.
+    pub(super) fn room(&self) -> (*mut u8, usize) {
+        // SAFETY: a vector has no more bytes than room for them.
+        (unsafe { self.start.as_ptr().add(self.length) }, self.capacity - self.length)
+    }
+
+    /// The bytes, and as many more as the system filled.
+    ///
+    /// # Safety
+    /// The system will not use them any more, and has filled that many.
+    ///
+    /// # Panics
+    /// If there is no room for so many.
+    pub(super) unsafe fn back(self, filled: usize) -> Vec<u8> {
+        assert!(filled <= self.capacity - self.length, "the system keeps to the room that it was told of");
+        // SAFETY: these are the parts of the vector that `new` took apart, which is put together here once, since `self` is gone
+        // then; the bytes that were filled are initialised, as the caller says, and within its capacity.
+        unsafe { Vec::from_raw_parts(self.start.as_ptr(), self.length + filled, self.capacity) }
     }
 }

@@ -1,119 +1,129 @@
-//! The ring itself: a number of places, each with memory of its own, and what is asked for from a place.
+//! The ring: what is asked of the system, and what it answers, whoever asked.
 //!
-//! Invariants: memory that the system was told of is neither read, written nor freed before the system has answered every
-//! part that was asked for from its place; and nothing reaches the file after its lock is gone. The second holds of itself while
-//! the process lives or dies, for the system keeps the locked file open as long as something is being done to it.
-#![expect(unsafe_code, reason = "the ring is given addresses, and the descriptor of one that is open is borrowed")]
+//! A replica has one for its disk and its sockets: one system call begins all that was asked for and waits for the next answer.
+//! What sockets ask begins before what the disk asks, so that the others' disks work while this one's does.
+//!
+//! Invariants: an answer reaches the side that asked and no other, for each carries its kind; no number is used twice for two
+//! sockets, so that no answer reaches a later one; and once a disk is gone, nothing that it asked for is begun any more.
+#![expect(unsafe_code, reason = "the system is given addresses, and the descriptor of a ring that is open is borrowed")]
 
 use std::{
+    cell::{RefCell, RefMut},
     collections::VecDeque,
-    io,
-    ops::Range,
+    fmt, io,
     os::fd::{AsRawFd, BorrowedFd},
+    rc::Rc,
+    time::Duration,
 };
 
-use chronon::frame::SECTOR_SIZE;
 use io_uring::{EnterFlags, IoUring, Probe, opcode, squeue, types};
-use rustix::{
-    fs::{FlockOperation, flock},
-    io::Errno,
-};
+use rustix::io::Errno;
 
-use super::memory::Memory;
-use crate::data_file::DataFile;
+use super::{Refusal, memory::Memory};
 
-/// How many places there are: the most operations that are in flight. More make a device no faster, and those that wait for
-/// a place wait in memory of ours.
-pub(super) const PLACES: usize = 32;
+/// The most that the system is handed by one call; what is more takes another.
+const PUSHED_MAX: u32 = 256;
 
-/// The memory that each place has for good. All of it together stays below what a process may pin by default (8 MiB for all of a
-/// user's processes), even when three replicas share a machine.
-pub(super) const PLACE_SIZE: usize = 16 * SECTOR_SIZE;
+/// Answers that there is room for. The system keeps those that are more, and gives them later.
+const ANSWERS_MAX: u32 = 4096;
 
-/// The most parts that an operation has: a write, and the sync that is linked to it.
-const PARTS: usize = 2;
+/// The bits of an answer's name that are a number; those above are its kind.
+const NUMBER_BITS: u32 = 56;
 
-/// Data-synchronous: `RWF_DSYNC` of `pwritev2(2)`.
-const DSYNC: i32 = 2;
+/// The largest number that a name has room for.
+pub(crate) const NUMBER_MAX: u64 = (1 << NUMBER_BITS) - 1;
 
-/// A part of an operation, as an answer names it.
+/// What was asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Part {
-    /// The read or the write; or nothing at all.
-    Move,
-    Sync,
+pub(super) enum Kind {
+    /// A part of an operation of the disk: even, unless it is the sync that is linked to the part before.
+    Disk,
+    Receive,
+    Send,
+    Connect,
+    Poll,
+    /// That another ends early. Its own answer says nothing: the other's does.
+    Cancel,
 }
 
-/// What is asked for from a place.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Ask {
-    /// Nothing: only to be answered.
-    Nothing,
-    /// Fill the place's memory from byte `done`, with what the file has at `offset`.
-    Read { done: usize, offset: u64 },
-    /// Write the place's memory, from byte `done`, at `offset`.
-    Write { done: usize, offset: u64, sync: WriteSync },
-    /// Make durable what was written.
-    Sync,
+const KINDS: [Kind; 6] = [Kind::Disk, Kind::Receive, Kind::Send, Kind::Connect, Kind::Poll, Kind::Cancel];
+
+impl Kind {
+    /// The name that an answer bears.
+    ///
+    /// # Panics
+    /// If the number has no room in it.
+    pub(super) fn name(self, number: u64) -> u64 {
+        assert!(number <= NUMBER_MAX, "a number fits beside its kind");
+        (self as u64) << NUMBER_BITS | number
+    }
+
+    fn of(name: u64) -> (Self, u64) {
+        (KINDS[(name >> NUMBER_BITS) as usize], name & NUMBER_MAX)
+    }
+
+    const fn side(self) -> Side {
+        match self {
+            Self::Disk => Side::Disk,
+            _ => Side::Sockets,
+        }
+    }
 }
 
-/// Whether a write is followed by a sync.
+/// Who asks, in the order in which what they ask is begun.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum WriteSync {
-    No,
-    /// It is a part of the write.
-    Own,
-    /// It is a part of its own, which begins when the write has moved all.
-    Linked,
+pub(super) enum Side {
+    Sockets,
+    Disk,
 }
 
-/// The answer to one part.
+const SIDES: usize = 2;
+
+/// What was asked for, and the system's answer: a count, or an error's number with a minus.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Answered {
-    pub(super) place: usize,
-    pub(super) part: Part,
-    /// A count, or an error's number with a minus.
+pub(super) struct Answer {
+    pub(super) kind: Kind,
+    pub(super) number: u64,
     pub(super) result: i32,
-    /// Whether no other part of this place is still to be answered.
-    pub(super) last: bool,
 }
 
-/// A place's memory beside its own, and what is still to be answered.
-#[derive(Default)]
-struct Place {
-    length: usize,
-    /// For what its own memory is too small for.
-    large: Option<Memory>,
-    unanswered: usize,
-    /// Whether its linked sync was submitted apart from its write, so that it may have begun before the write was done.
-    severed: bool,
-}
+/// An io_uring that a disk and sockets share. It stays on the thread that made it.
+#[derive(Clone)]
+pub struct Ring(Rc<RefCell<Core>>);
 
-/// A ring over a data file.
-pub(super) struct Ring {
+struct Core {
     uring: IoUring,
-    /// The places' own memory, one after the other.
-    arena: Memory,
-    /// Whether the system was told of the arena beforehand, and keeps it mapped.
-    pub(super) registered: bool,
-    places: Vec<Place>,
-    /// What was pushed and not yet taken by the system, in order.
-    pub(super) pushed: VecDeque<(usize, Part)>,
-    /// How many parts the system has taken and not answered.
-    begun: usize,
-    file: DataFile,
-    /// Changes what the system answers.
+    /// By side, what was asked for and not yet pushed.
+    asked: [VecDeque<squeue::Entry>; SIDES],
+    /// The names of what was pushed and not yet taken by the system, in order.
+    pushed: VecDeque<u64>,
+    /// By side, how much the system has taken and not answered.
+    begun: [usize; SIDES],
+    /// By side, what it has answered.
+    answered: [VecDeque<Answer>; SIDES],
+    /// Linked syncs of the disk that were taken apart from their writes.
+    severed: Vec<u64>,
+    /// Nothing is begun any more: see [`Ring::withdraw`].
+    closed: bool,
+    /// What sockets need and this system's rings lack.
+    lacks: Option<&'static str>,
+    /// Memory that the system was told of beforehand: freed when the ring is closed, and so declared behind it.
+    registered: Vec<Memory>,
+    /// How much the system takes at a time.
     #[cfg(test)]
-    pub(super) answers: Option<Box<dyn FnMut(Part, i32) -> i32 + Send>>,
-    /// The flags of every write that was asked for.
+    appetite: Option<usize>,
     #[cfg(test)]
-    pub(super) write_flags: Vec<i32>,
-    /// How many parts the system takes at a time.
-    #[cfg(test)]
-    pub(super) appetite: Option<usize>,
+    history: Vec<u64>,
 }
 
-/// The operations that are asked of the system, for its own answer whether it has them.
+impl fmt::Debug for Ring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let core = self.0.borrow();
+        write!(f, "Ring({:?} begun for sockets and disk)", core.begun)
+    }
+}
+
+/// The operations that a disk asks for, for the system's own answer whether it has them.
 const OPERATIONS: [(u8, &str); 6] = [
     (opcode::Nop::CODE, "nop"),
     (opcode::Read::CODE, "read"),
@@ -123,263 +133,290 @@ const OPERATIONS: [(u8, &str); 6] = [
     (opcode::Fsync::CODE, "fsync"),
 ];
 
-/// A ring for [`Ring::new`], if the system gives one and takes what is submitted to it, which may be forbidden by itself.
-pub(super) fn set_up() -> io::Result<IoUring> {
-    let uring = IoUring::builder().dontfork().build((PLACES * PARTS) as u32)?;
-    uring.submit()?;
-    Ok(uring)
-}
-
-/// The first operation that is needed and that this system does not have; of a system too old to be asked, any.
-pub(super) fn missing(uring: &IoUring) -> Option<&'static str> {
-    let mut probe = Probe::new();
-    if uring.submitter().register_probe(&mut probe).is_err() {
-        return Some("probe");
-    }
-    OPERATIONS.into_iter().find(|(code, _)| !probe.is_supported(*code)).map(|(_, name)| name)
-}
+/// Those that sockets ask for.
+const SOCKET_OPERATIONS: [(u8, &str); 5] = [
+    (opcode::Recv::CODE, "recv"),
+    (opcode::Send::CODE, "send"),
+    (opcode::Connect::CODE, "connect"),
+    (opcode::PollAdd::CODE, "poll_add"),
+    (opcode::AsyncCancel::CODE, "async_cancel"),
+];
 
 impl Ring {
-    /// The file is open for direct I/O.
-    pub(super) fn new(uring: IoUring, file: DataFile) -> Self {
-        let arena = Memory::zeroed(PLACES * PLACE_SIZE);
-        let mut ring = Self {
+    /// A ring for a disk, and for sockets if [`Ring::takes_sockets`].
+    ///
+    /// # Errors
+    /// If the system gives none, takes nothing that is submitted to it, or lacks what a disk needs.
+    pub fn new() -> Result<Self, Refusal> {
+        let uring = IoUring::builder().dontfork().setup_cqsize(ANSWERS_MAX).build(PUSHED_MAX).map_err(Refusal::Ring)?;
+        // To set one up may be allowed, and to use it not.
+        uring.submit().map_err(Refusal::Ring)?;
+        let mut probe = Probe::new();
+        if uring.submitter().register_probe(&mut probe).is_err() {
+            return Err(Refusal::Operation("probe"));
+        }
+        let missing = |operations: &[(u8, &'static str)]| {
+            operations.iter().find(|(code, _)| !probe.is_supported(*code)).map(|(_, name)| *name)
+        };
+        if let Some(name) = missing(&OPERATIONS) {
+            return Err(Refusal::Operation(name));
+        }
+        let parameters = uring.params();
+        let lacks = missing(&SOCKET_OPERATIONS)
+            .or((!parameters.is_feature_fast_poll()).then_some("poll of what would block"))
+            .or((!parameters.is_feature_nodrop()).then_some("room for every answer"))
+            .or((!parameters.is_feature_ext_arg()).then_some("end to waiting"));
+        Ok(Self(Rc::new(RefCell::new(Core {
             uring,
-            registered: false,
-            places: (0..PLACES).map(|_| Place::default()).collect(),
-            pushed: VecDeque::with_capacity(PLACES * PARTS),
-            begun: 0,
-            arena,
-            file,
-            #[cfg(test)]
-            answers: None,
-            #[cfg(test)]
-            write_flags: Vec::new(),
+            asked: Default::default(),
+            pushed: VecDeque::new(),
+            begun: [0; SIDES],
+            answered: Default::default(),
+            severed: Vec::new(),
+            closed: false,
+            lacks,
+            registered: Vec::new(),
             #[cfg(test)]
             appetite: None,
-        };
-        // Memory that may not be pinned is as good as any, and costs a little more at each operation.
-        ring.registered = ring.register().is_ok();
-        ring
+            #[cfg(test)]
+            history: Vec::new(),
+        }))))
     }
 
-    fn register(&mut self) -> io::Result<()> {
-        let whole = 0..self.arena.length();
-        // SAFETY: nothing was asked of the ring yet.
-        let arena = [io::IoSliceMut::new(unsafe { self.arena.bytes(whole) })];
-        // SAFETY: an `IoSliceMut` has the layout of the `iovec` that is asked for, as its documentation promises.
-        let arena = unsafe { std::slice::from_raw_parts(arena.as_ptr().cast(), arena.len()) };
-        // SAFETY: the arena is freed after the ring is closed (it is declared behind it), and not at all if the system may still
-        // use it (see `drop`).
-        unsafe { self.uring.submitter().register_buffers(arena) }
+    /// Whether sockets can be on this ring.
+    ///
+    /// # Errors
+    /// If the system is too old for that.
+    pub fn takes_sockets(&self) -> Result<(), Refusal> {
+        self.core().lacks.map_or(Ok(()), |name| Err(Refusal::Sockets(name)))
+    }
+
+    /// Whether this is that ring.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+
+    fn core(&self) -> RefMut<'_, Core> {
+        self.0.borrow_mut()
     }
 
     /// Readable when there are answers.
     pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
-        // SAFETY: the ring's descriptor is open as long as the ring is, which is borrowed for as long.
-        unsafe { BorrowedFd::borrow_raw(self.uring.as_raw_fd()) }
+        let number = self.core().uring.as_raw_fd();
+        // SAFETY: the descriptor is open as long as the ring is, which is not closed while this handle of it is borrowed.
+        unsafe { BorrowedFd::borrow_raw(number) }
     }
 
-    /// Gives a place memory of this length. What it holds is left from whatever was there before.
+    /// Tells the system of memory beforehand, which then is the operations' buffer 0. Whether it took notice: memory that may not
+    /// be pinned is as good as any, and costs a little more at each operation.
+    pub(super) fn register(&self, memory: &mut Memory) -> bool {
+        let whole = 0..memory.length();
+        // SAFETY: the disk that registers its memory has asked for nothing yet.
+        let slices = [io::IoSliceMut::new(unsafe { memory.bytes(whole) })];
+        // SAFETY: an `IoSliceMut` has the layout of the `iovec` that is asked for, as its documentation promises.
+        let vectors = unsafe { std::slice::from_raw_parts(slices.as_ptr().cast(), slices.len()) };
+        // SAFETY: the memory is freed after the ring is closed, for it is handed to `keep`, or not at all.
+        unsafe { self.core().uring.submitter().register_buffers(vectors) }.is_ok()
+    }
+
+    /// Keeps memory that was registered until the ring is closed.
+    pub(super) fn keep(&self, memory: Memory) {
+        self.core().registered.push(memory);
+    }
+
+    /// Asks for something, which begins with the next [`Ring::begin`] or [`Ring::wait`].
+    ///
+    /// # Safety
+    /// The memory that the entry names is valid until it was answered, nobody reads it meanwhile if the system writes it, and
+    /// nobody writes it at all.
     ///
     /// # Panics
-    /// If something is asked for from there, or if the length is no positive multiple of the sector.
-    pub(super) fn occupy(&mut self, place: usize, length: usize) {
-        let place = &mut self.places[place];
-        assert_eq!(place.unanswered, 0, "a place is given away when everything was answered");
-        place.length = length;
-        place.large = (length > PLACE_SIZE).then(|| Memory::zeroed(length));
+    /// If the number has no room beside its kind.
+    pub(super) unsafe fn ask(&self, kind: Kind, number: u64, entry: squeue::Entry) {
+        let entry = entry.user_data(kind.name(number));
+        self.core().asked[kind.side() as usize].push_back(entry);
     }
 
-    /// A place's memory.
-    ///
-    /// # Panics
-    /// If something is asked for from there.
-    pub(super) fn bytes(&mut self, place: usize) -> &mut [u8] {
-        assert_eq!(self.places[place].unanswered, 0, "memory is looked at when everything was answered");
-        let (memory, range) = self.memory(place, 0);
-        // SAFETY: the system keeps away from a place's memory once it has answered everything that was asked for from there.
-        unsafe { memory.bytes(range) }
-    }
-
-    /// A place's memory from byte `done` on.
-    fn memory(&mut self, number: usize, done: usize) -> (&mut Memory, Range<usize>) {
-        let place = &mut self.places[number];
-        assert!(done < place.length, "there is something left to move");
-        match &mut place.large {
-            Some(memory) => (memory, done..place.length),
-            None => (&mut self.arena, number * PLACE_SIZE + done..number * PLACE_SIZE + place.length),
-        }
-    }
-
-    /// Frees what memory a place had beside its own.
-    ///
-    /// # Panics
-    /// If something is asked for from there.
-    pub(super) fn vacate(&mut self, place: usize) {
-        let place = &mut self.places[place];
-        assert_eq!(place.unanswered, 0, "memory is freed when everything was answered");
-        *place = Place::default();
-    }
-
-    /// Asks for something from a place, which begins at the next [`Ring::flush`].
-    pub(super) fn ask(&mut self, place: usize, ask: Ask) {
-        match ask {
-            Ask::Nothing => self.push(place, Part::Move, opcode::Nop::new().build()),
-            Ask::Read { done, offset } => {
-                let read = self.read(place, done, offset);
-                self.push(place, Part::Move, read);
-            }
-            Ask::Write { done, offset, sync } => {
-                let write = self.write(place, done, offset, if sync == WriteSync::Own { DSYNC } else { 0 });
-                if sync == WriteSync::Linked {
-                    self.push(place, Part::Move, write.flags(squeue::Flags::IO_LINK));
-                    self.push(place, Part::Sync, self.sync());
-                } else {
-                    self.push(place, Part::Move, write);
-                }
-            }
-            Ask::Sync => self.push(place, Part::Sync, self.sync()),
-        }
-    }
-
-    fn read(&mut self, place: usize, done: usize, offset: u64) -> squeue::Entry {
-        let (file, fixed) = (self.file_number(), self.is_registered(place));
-        let (memory, range) = self.memory(place, done);
-        let (address, length) = (memory.address(&range), range.len() as u32);
-        if fixed {
-            opcode::ReadFixed::new(file, address, length, 0).offset(offset).build()
-        } else {
-            opcode::Read::new(file, address, length).offset(offset).build()
-        }
-    }
-
-    fn write(&mut self, place: usize, done: usize, offset: u64, flags: i32) -> squeue::Entry {
-        #[cfg(test)]
-        self.write_flags.push(flags);
-        let (file, fixed) = (self.file_number(), self.is_registered(place));
-        let (memory, range) = self.memory(place, done);
-        let (address, length) = (memory.address(&range), range.len() as u32);
-        if fixed {
-            opcode::WriteFixed::new(file, address, length, 0).offset(offset).rw_flags(flags).build()
-        } else {
-            opcode::Write::new(file, address, length).offset(offset).rw_flags(flags).build()
-        }
-    }
-
-    fn sync(&self) -> squeue::Entry {
-        opcode::Fsync::new(self.file_number()).flags(types::FsyncFlags::DATASYNC).build()
-    }
-
-    /// Not registered with the ring: that would keep the file open, and its lock held, for as long as the system takes to
-    /// clear away the ring of a process that was killed.
-    fn file_number(&self) -> types::Fd {
-        types::Fd(self.file.file().as_raw_fd())
-    }
-
-    #[cfg(test)]
-    pub(super) fn is_small(&self, place: usize) -> bool {
-        self.places[place].large.is_none()
-    }
-
-    fn is_registered(&self, place: usize) -> bool {
-        self.registered && self.places[place].large.is_none()
-    }
-
-    fn push(&mut self, place: usize, part: Part, entry: squeue::Entry) {
-        let entry = entry.user_data((place * PARTS + part as usize) as u64);
-        self.places[place].unanswered += 1;
-        self.pushed.push_back((place, part));
-        // SAFETY: what the entry names is the place's memory, which nobody here touches or frees before the answer, as
-        // `unanswered` is asked for in `occupy`, `bytes`, `vacate` and, for all places at once, in `drop`.
-        let pushed = unsafe { self.uring.submission().push(&entry) };
-        pushed.expect("the ring has room for every part of every place");
-    }
-
-    /// Begins what was asked for, with one system call as a rule. What the system has no room for now is left for the next time.
+    /// Begins what was asked for, with one system call as a rule and with none if that is nothing. What the system has no room for
+    /// now is left for the next time.
     ///
     /// # Errors
     /// If the system refuses.
-    pub(super) fn flush(&mut self) -> io::Result<()> {
-        while !self.pushed.is_empty() {
-            match self.enter(self.pushed.len(), 0) {
-                Ok(0) | Err(Errno::AGAIN | Errno::BUSY) => break,
-                Ok(count) => self.taken(count),
-                Err(Errno::INTR) => {}
+    pub(super) fn begin(&self) -> io::Result<()> {
+        self.core().enter(None)
+    }
+
+    /// Begins what was asked for and waits until there is an answer, to whomever, or until `patience` is over.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub(super) fn wait(&self, patience: Duration) -> io::Result<()> {
+        let mut core = self.core();
+        core.reap();
+        let idle = core.answered.iter().all(VecDeque::is_empty) && !patience.is_zero();
+        core.enter(idle.then_some(patience))
+    }
+
+    /// The next answer to this side, without a system call.
+    pub(super) fn answer(&self, side: Side) -> Option<Answer> {
+        let mut core = self.core();
+        if core.answered[side as usize].is_empty() {
+            core.reap();
+        }
+        core.answered[side as usize].pop_front()
+    }
+
+    /// The disk is going: what it asked for and the system was not handed never happens. What the system was handed and has not
+    /// taken cannot be had back, and so it is handed nothing any more.
+    pub(super) fn withdraw(&self) {
+        let mut core = self.core();
+        core.asked[Side::Disk as usize].clear();
+        core.closed |= core.pushed.iter().any(|name| Kind::of(*name).0.side() == Side::Disk);
+    }
+
+    /// Waits for an answer, whoever it is for. False if the system cannot tell.
+    pub(super) fn await_answer(&self) -> bool {
+        let core = self.core();
+        let waited = core.enter_once(0, true);
+        matches!(waited, Ok(_) | Err(Errno::INTR | Errno::AGAIN | Errno::BUSY))
+    }
+
+    /// How much of what this side asked for the system has taken and not answered.
+    pub(super) fn begun(&self, side: Side) -> usize {
+        self.core().begun[side as usize]
+    }
+
+    /// As on a system that is too old for sockets.
+    #[cfg(test)]
+    pub(crate) fn lack(&self, name: &'static str) {
+        self.core().lacks = Some(name);
+    }
+
+    /// Has the system take so much at a time.
+    #[cfg(test)]
+    pub(super) fn set_appetite(&self, appetite: Option<usize>) {
+        self.core().appetite = appetite;
+    }
+
+    /// How much the system was handed and has not taken.
+    #[cfg(test)]
+    pub(super) fn pushed(&self) -> usize {
+        self.core().pushed.len()
+    }
+
+    /// Everything that the system ever took, in order.
+    #[cfg(test)]
+    pub(super) fn history(&self) -> Vec<(Kind, u64)> {
+        self.core().history.iter().map(|name| Kind::of(*name)).collect()
+    }
+}
+
+impl Core {
+    /// Hands over what was asked for, as much as there is room for: the sockets' first. Nothing comes between a write and the sync
+    /// that is linked to it: the link would be to that instead.
+    fn push(&mut self) {
+        let mut queue = self.uring.submission();
+        for asked in &mut self.asked {
+            while let Some(first) = asked.front() {
+                let follows = asked.get(1).is_some_and(|next| is_linked(first.get_user_data(), next.get_user_data()));
+                if self.pushed.len() + usize::from(follows) >= PUSHED_MAX as usize {
+                    break;
+                }
+                let Some(entry) = asked.pop_front() else { break };
+                self.pushed.push_back(entry.get_user_data());
+                // SAFETY: whoever asked has promised what an entry's memory needs until it is answered.
+                let pushed = unsafe { queue.push(&entry) };
+                pushed.expect("the queue has room for what it has not yet been handed");
+            }
+        }
+    }
+
+    /// Begins all that was asked for; then waits for an answer, if there is a patience.
+    fn enter(&mut self, patience: Option<Duration>) -> io::Result<()> {
+        if self.closed {
+            return Err(io::Error::other("the ring was closed with its disk"));
+        }
+        loop {
+            self.push();
+            let all = self.asked.iter().all(VecDeque::is_empty);
+            let patience = patience.filter(|_| all);
+            let entered = match patience {
+                None if self.pushed.is_empty() => return Ok(()),
+                None => self.enter_once(self.pushed.len(), false),
+                Some(patience) => self.enter_and_wait(patience),
+            };
+            match entered {
+                Ok(count) => {
+                    self.taken(count);
+                    if count == 0 || (all && self.pushed.is_empty()) {
+                        return Ok(());
+                    }
+                }
+                Err(Errno::INTR) if patience.is_none() => {}
+                // It is time; or there is no room for more now.
+                Err(Errno::INTR | Errno::TIME | Errno::AGAIN | Errno::BUSY) => return Ok(()),
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(())
     }
 
-    fn enter(&self, submitted: usize, awaited: usize) -> Result<usize, Errno> {
+    fn enter_once(&self, submitted: usize, waits: bool) -> Result<usize, Errno> {
         #[cfg(test)]
         let submitted = self.appetite.map_or(submitted, |appetite| submitted.min(appetite));
-        let flags = if awaited > 0 { EnterFlags::GETEVENTS } else { EnterFlags::empty() };
+        let flags = if waits { EnterFlags::GETEVENTS } else { EnterFlags::empty() };
+        let submitter = self.uring.submitter();
         // SAFETY: there is no argument, and none of the flags asks for one. What is submitted was pushed, with its proof there.
-        let entered =
-            unsafe { self.uring.submitter().enter::<()>(submitted as u32, awaited as u32, flags.bits(), None) };
-        entered.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+        let entered = unsafe { submitter.enter::<()>(submitted as u32, u32::from(waits), flags.bits(), None) };
+        entered.map_err(errno)
     }
 
-    /// The system took the first `count` parts that were pushed.
+    fn enter_and_wait(&self, patience: Duration) -> Result<usize, Errno> {
+        let patience = types::Timespec::from(patience);
+        let arguments = types::SubmitArgs::new().timespec(&patience);
+        self.uring.submitter().submit_with_args(1, &arguments).map_err(errno)
+    }
+
+    /// The system took the first `count` of what was pushed.
     fn taken(&mut self, count: usize) {
-        self.begun += count;
-        let last = self.pushed.drain(..count).next_back();
+        let mut last = None;
+        for name in self.pushed.drain(..count) {
+            self.begun[Kind::of(name).0.side() as usize] += 1;
+            last = Some(name);
+            #[cfg(test)]
+            self.history.push(name);
+        }
         // A link does not reach over the end of what is taken at once.
-        if let (Some((place, Part::Move)), Some((next, Part::Sync))) = (last, self.pushed.front())
-            && place == *next
+        if let (Some(last), Some(&next)) = (last, self.pushed.front())
+            && is_linked(last, next)
         {
-            self.places[place].severed = true;
+            self.severed.push(next);
         }
     }
 
-    /// The next answer, without a system call.
-    pub(super) fn answer(&mut self) -> Option<Answered> {
-        let entry = self.uring.completion().next()?;
-        let number = entry.user_data() as usize;
-        let (number, part) = (number / PARTS, if number.is_multiple_of(PARTS) { Part::Move } else { Part::Sync });
-        self.begun -= 1;
-        let place = &mut self.places[number];
-        place.unanswered -= 1;
-        let last = place.unanswered == 0;
-        let result = entry.result();
-        #[cfg(test)]
-        let result = self.answers.as_mut().map_or(result, |answers| answers(part, result));
-        // A sync that may have begun before its write was done says nothing about it, unless it failed.
-        let void = part == Part::Sync && place.severed && result >= 0;
-        place.severed &= !last;
-        let result = if void { -Errno::CANCELED.raw_os_error() } else { result };
-        Some(Answered { place: number, part, result, last })
-    }
-
-    /// Waits until everything that the system has begun was answered. False if it cannot tell.
-    fn settled(&mut self) -> bool {
-        loop {
-            while self.answer().is_some() {}
-            if self.begun == 0 {
-                return true;
+    /// Sorts what the system has answered.
+    fn reap(&mut self) {
+        for entry in self.uring.completion() {
+            let name = entry.user_data();
+            let (kind, number) = Kind::of(name);
+            let mut result = entry.result();
+            self.begun[kind.side() as usize] -= 1;
+            if let Some(at) = self.severed.iter().position(|severed| *severed == name) {
+                self.severed.swap_remove(at);
+                // A sync that may have begun before its write was done says nothing about it, unless it failed.
+                result = if result >= 0 { -Errno::CANCELED.raw_os_error() } else { result };
             }
-            match self.enter(0, 1) {
-                Ok(_) | Err(Errno::INTR | Errno::AGAIN | Errno::BUSY) => {}
-                Err(_) => return false,
+            if kind != Kind::Cancel {
+                self.answered[kind.side() as usize].push_back(Answer { kind, number, result });
             }
         }
     }
 }
 
-impl Drop for Ring {
-    /// Waits for what was begun. What was only pushed never happens.
-    fn drop(&mut self) {
-        if self.settled() {
-            // The system may keep the file open a little longer than the ring, and the lock with it: it goes now. If this fails,
-            // it goes then.
-            let _ = flock(self.file.file(), FlockOperation::Unlock);
-        } else {
-            self.arena.leak();
-            for memory in self.places.iter_mut().filter_map(|place| place.large.as_mut()) {
-                memory.leak();
-            }
-        }
-    }
+/// Whether one name is that of the sync that is linked to the write of the other name.
+fn is_linked(write: u64, sync: u64) -> bool {
+    Kind::of(write).0 == Kind::Disk && write.is_multiple_of(2) && sync == write + 1
+}
+
+fn errno(error: io::Error) -> Errno {
+    Errno::from_io_error(&error).unwrap_or(Errno::IO)
 }

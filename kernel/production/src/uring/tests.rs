@@ -100,7 +100,7 @@ fn finish(disk: &mut IoUringDisk) -> Vec<(u64, Result<usize, DiskError>)> {
 /// Answers with these, one after the other, and then with the truth.
 fn answer(disk: &mut IoUringDisk, script: &[(Part, Result<usize, Errno>)]) {
     let mut script: VecDeque<_> = script.iter().copied().collect();
-    disk.ring.answers = Some(Box::new(move |part, truth| {
+    disk.places.answers = Some(Box::new(move |part, truth| {
         let Some((expected, told)) = script.pop_front() else { return truth };
         assert_eq!(part, expected, "the parts are answered in the order of the script");
         told.map_or_else(|errno| -errno.raw_os_error(), |count| count as i32)
@@ -113,7 +113,7 @@ const CUT: (Part, Result<usize, Errno>) = (Part::Sync, Err(Errno::CANCELED));
 fn cut_short(scratch: &Scratch, disk: &mut IoUringDisk, offset: u64, length: usize, moved: [usize; 2]) {
     let file = File::options().write(true).open(&scratch.0).unwrap();
     let (mut done, mut moved, mut short) = (0, moved.into_iter(), false);
-    disk.ring.answers = Some(Box::new(move |part, truth| {
+    disk.places.answers = Some(Box::new(move |part, truth| {
         if part == Part::Sync {
             return if short { -Errno::CANCELED.raw_os_error() } else { truth };
         }
@@ -157,14 +157,14 @@ fn a_durable_write_asks_for_durability_by_its_own_flag_or_by_a_linked_sync() {
         let mut disk = scratch.disk(mode);
         let counted = Arc::new(AtomicU32::new(0));
         let counter = Arc::clone(&counted);
-        disk.ring.answers = Some(Box::new(move |part, truth| {
+        disk.places.answers = Some(Box::new(move |part, truth| {
             counter.fetch_add(u32::from(part == Part::Sync), Ordering::Relaxed);
             truth
         }));
         // One that has room in a place, one that has not, and one that need not last.
         for (sectors, durable, expected) in [(1, true, flags), (40, true, flags), (1, false, 0)] {
             perform(&mut disk, write(0, sectors, 1, durable)).unwrap();
-            assert_eq!(disk.ring.write_flags.pop(), Some(expected), "{mode:?}, {sectors} sectors, {durable}");
+            assert_eq!(disk.places.write_flags.pop(), Some(expected), "{mode:?}, {sectors} sectors, {durable}");
         }
         assert_eq!(counted.load(Ordering::Relaxed), 2 * syncs, "{mode:?}");
     }
@@ -269,12 +269,12 @@ fn a_file_that_was_cut_short_under_us_is_a_read_error() {
 fn a_sync_that_was_taken_apart_from_its_write_is_not_believed() {
     let scratch = Scratch::new("severed", 8);
     let mut disk = scratch.disk(DurableMode::LinkedSync);
-    disk.ring.appetite = Some(1);
+    disk.places.ring.set_appetite(Some(1));
     // What the sync says that went by itself does not count, whenever it says it; a second one does, which is asked for when the
     // write is done.
     let seen = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
     let parts = Arc::clone(&seen);
-    disk.ring.answers = Some(Box::new(move |part, result| {
+    disk.places.answers = Some(Box::new(move |part, result| {
         parts.lock().unwrap().push(part);
         result
     }));
@@ -282,9 +282,37 @@ fn a_sync_that_was_taken_apart_from_its_write_is_not_believed() {
     let parts = std::mem::take(&mut *seen.lock().unwrap());
     assert_eq!(parts.iter().filter(|part| **part == Part::Sync).count(), 2, "{parts:?}");
     assert_eq!(parts.last(), Some(&Part::Sync));
-    disk.ring.appetite = None;
+    disk.places.ring.set_appetite(None);
     perform(&mut disk, write(0, 1, 1, true)).unwrap();
     assert_eq!(*seen.lock().unwrap(), [Part::Move, Part::Sync], "and what is taken together is");
+}
+
+/// Whatever else is asked for before the system takes any of it.
+#[test]
+fn nothing_comes_between_a_write_and_the_sync_that_is_linked_to_it() {
+    let scratch = Scratch::new("between", 8);
+    let mut disk = scratch.disk(DurableMode::LinkedSync);
+    let mut beside = sockets::Sockets::new(disk.ring());
+    let mut asked_beside = 0;
+    let mut ask_beside = |count: u64| {
+        for number in asked_beside..asked_beside + count {
+            beside.add(number, eventfd(0, EventfdFlags::CLOEXEC).unwrap());
+            beside.poll(number);
+        }
+        asked_beside += count;
+    };
+    // One place is left in what is handed over at once.
+    ask_beside(255);
+    disk.submit(Token(0), write(0, 1, 1, true));
+    disk.places.ring.set_appetite(Some(0));
+    disk.flush().unwrap();
+    ask_beside(100);
+    disk.places.ring.set_appetite(Some(10));
+    assert_eq!(finish(&mut disk), [(0, Ok(0))]);
+    let taken = disk.places.ring.history();
+    let write = taken.iter().position(|name| *name == (ring::Kind::Disk, 0)).unwrap();
+    assert_eq!(taken.get(write + 1), Some(&(ring::Kind::Disk, 1)), "the sync is next");
+    assert_eq!(scratch.fill(0), 1);
 }
 
 #[test]
@@ -370,11 +398,11 @@ fn what_was_begun_is_done_before_the_disk_is_gone_and_what_was_not_never_is() {
 fn what_the_system_has_no_room_for_begins_later() {
     let scratch = Scratch::new("later", 8);
     let mut disk = scratch.disk(DurableMode::DataSync);
-    disk.ring.appetite = Some(0);
+    disk.places.ring.set_appetite(Some(0));
     disk.submit(Token(0), write(0, 1, 1, true));
     disk.flush().unwrap();
-    assert_eq!(disk.ring.pushed.len(), 1);
-    disk.ring.appetite = None;
+    assert_eq!(disk.places.ring.pushed(), 1);
+    disk.places.ring.set_appetite(None);
     assert_eq!(finish(&mut disk), [(0, Ok(0))]);
 }
 
@@ -382,7 +410,7 @@ fn what_the_system_has_no_room_for_begins_later() {
 fn memory_that_may_not_be_pinned_serves_too() {
     let scratch = Scratch::new("unpinned", 64);
     let mut disk = scratch.disk(DurableMode::DataSync);
-    disk.ring.registered = false;
+    disk.places.registered = false;
     perform(&mut disk, write(1, 3, 5, true)).unwrap();
     assert_eq!(perform(&mut disk, read(2, 1)), Ok(Frame::new(vec![5; SECTOR_SIZE])));
 }
@@ -404,7 +432,7 @@ fn an_operation_that_is_larger_than_a_place_leaves_no_memory_behind() {
     let mut disk = scratch.disk(DurableMode::DataSync);
     perform(&mut disk, write(0, 40, 5, true)).unwrap();
     assert_eq!(perform(&mut disk, read(0, 64)).map(|frame| frame[39 * SECTOR_SIZE]), Ok(5));
-    assert!((0..PLACES).all(|place| disk.ring.is_small(place)));
+    assert!((0..PLACES).all(|place| disk.places.is_small(place)));
 }
 
 #[test]

@@ -75,9 +75,11 @@ impl<A: Application> Cluster<A> {
     fn serve(&mut self, replica: usize, listener: TcpListener) {
         let Replica { options, running } = &mut self.replicas[replica];
         let stop = Arc::new(AtomicBool::new(false));
-        let mut server = Server::open_on(self.application.clone(), options, listener).unwrap();
-        let stopped = Arc::clone(&stop);
-        let thread = std::thread::spawn(move || server.run_until(&stopped).unwrap());
+        let (application, options, stopped) = (self.application.clone(), options.clone(), Arc::clone(&stop));
+        // A server stays on the thread that opened it.
+        let thread = std::thread::spawn(move || {
+            Server::open_on(application, &options, listener).unwrap().run_until(&stopped).unwrap();
+        });
         *running = Some((stop, thread));
     }
 
