@@ -41,12 +41,21 @@ pub(crate) struct Cluster {
     known: Vec<Vec<SocketAddr>>,
     wires: Option<Wires>,
     mount: Option<PathBuf>,
+    /// What else each is told.
+    flags: Vec<&'static [&'static str]>,
     processes: Vec<Option<Child>>,
 }
 
 impl Cluster {
     pub(crate) fn start(name: &str, replicas: u8) -> Self {
         Self::prepare(name, replicas, false, None).begin()
+    }
+
+    /// One for each of these flags, which it is given.
+    pub(crate) fn start_each_with(name: &str, flags: &[&'static [&'static str]]) -> Self {
+        let mut cluster = Self::prepare(name, flags.len() as u8, false, None).expect("no mount is needed");
+        cluster.flags = flags.to_vec();
+        Some(cluster).begin()
     }
 
     /// Between each two replicas a wire that can be cut.
@@ -77,7 +86,8 @@ impl Cluster {
             None => vec![addresses.clone(); usize::from(replicas)],
         };
         let processes = (0..replicas).map(|_| None).collect();
-        let mut cluster = Self { folder, addresses, known, wires, mount: None, processes };
+        let flags = vec![&[][..]; usize::from(replicas)];
+        let mut cluster = Self { folder, addresses, known, wires, mount: None, flags, processes };
         for replica in 0..replicas {
             match &small {
                 Some((mount, victim)) if *victim == replica => {
@@ -123,6 +133,7 @@ impl Cluster {
         let known: Vec<String> = self.known[usize::from(replica)].iter().map(ToString::to_string).collect();
         command.args(["start", "--log-format", "text", "--data"]).arg(self.data_file(replica));
         command.args(["--addresses", &known.join(","), "--listen", &self.addresses[usize::from(replica)].to_string()]);
+        command.args(self.flags[usize::from(replica)]);
         command.stdin(Stdio::null()).stdout(Stdio::null());
         command
     }

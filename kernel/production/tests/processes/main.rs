@@ -101,6 +101,44 @@ fn any_are_killed_at_any_time() {
 }
 
 #[test]
+fn replicas_with_every_kind_of_disk_and_sockets_serve_together_and_are_killed_in_turn() {
+    let kinds: [(&[_], _); 3] = [
+        (&["--sockets", "uring"], "sockets=\"io_uring\""),
+        (&["--sockets", "readiness"], "sockets=\"by readiness\""),
+        (&["--disk", "sync", "--sockets", "uring"], "disk=\"plain system calls\" sockets=\"io_uring\""),
+    ];
+    let mut cluster = Cluster::start_each_with("kinds", &kinds.map(|(flags, _)| flags));
+    let load = Load::begin(&cluster);
+    for (replica, (_, words)) in (0..).zip(kinds) {
+        load.wait_for(SOME);
+        assert!(cluster.last_words(replica).contains(words), "{}", cluster.last_words(replica));
+        cluster.kill(replica);
+        load.wait_for(SOME);
+        cluster.restart(replica);
+    }
+    load.wait_for(SOME);
+    cluster.ends_well(load);
+}
+
+/// With connections open, with things under way on each, and with who waits to be accepted.
+#[test]
+fn the_port_of_a_killed_process_can_be_had_at_once() {
+    let mut cluster = Cluster::start("port", 3);
+    let load = Load::begin(&cluster);
+    for round in 0..10 {
+        load.wait_for(SOME / 5);
+        let victim = round % 3;
+        let address = cluster.addresses()[usize::from(victim)];
+        let waiting: Vec<_> = (0..4).map(|_| TcpStream::connect(address).unwrap()).collect();
+        cluster.kill(victim);
+        let listener = std::net::TcpListener::bind(address).expect("the port is free as soon as the process is gone");
+        drop((listener, waiting));
+        cluster.restart(victim);
+    }
+    cluster.ends_well(load);
+}
+
+#[test]
 fn a_replica_is_stopped_and_goes_on_as_if_nothing_had_been() {
     let cluster = Cluster::start("stop", 3);
     let load = Load::begin(&cluster);
