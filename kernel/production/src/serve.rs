@@ -84,7 +84,7 @@ pub struct Options {
     pub company: u32,
     /// Requests in flight or waiting: see [`Config::requests_max`].
     pub requests_max: u32,
-    /// How many bytes may wait to be sent on one connection.
+    /// How many bytes may wait to be sent on one connection, and to be taken of all: see [`Limits::queue_bytes_max`].
     pub queue_bytes_max: usize,
     /// Time-outs.
     pub timeouts: Timeouts,

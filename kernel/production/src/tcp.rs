@@ -7,8 +7,8 @@
 //! How bytes are carried is beneath ([`Transport`]): on the ring that the disk is on, or by readiness and system calls.
 //!
 //! Invariants: nothing here blocks but [`TcpNetwork::wait`], and that until something happens or is due, without looking up between; whatever comes in over one connection ends that one at worst; what a
-//! connection holds is within its [`Limits`], and a full queue drops. A peer that says nothing, or no longer takes what it is
-//! sent, is given up.
+//! connection holds is within its [`Limits`], and a full queue drops; where more comes in than is received, no more is read. A
+//! peer that says nothing, or no longer takes what it is sent, is given up.
 //!
 //! An operator asks a replica how it is by connecting as one: the host is told ([`TcpNetwork::asked`]) and sends one frame, whose
 //! meaning is between the two of them.
@@ -65,6 +65,9 @@ const CONNECTIONS_MAX: usize = 4096;
 
 /// How often what was asked of the transport is begun before the process has its turn: what is sent may make room for more.
 const FLUSHES_MAX: usize = 4;
+
+/// What a frame that waits to be received costs beside its bytes.
+const FRAME_COST: usize = 64;
 
 /// The most buffers that are kept for what is sent next.
 const SPARE_MAX: usize = 16;
@@ -140,6 +143,10 @@ pub struct TcpNetwork<T = Readiness> {
     /// Buffers for what is sent.
     spare: Vec<Vec<u8>>,
     inbox: VecDeque<(NodeId, Frame)>,
+    /// What that costs.
+    inbox_bytes: usize,
+    /// Connections of which no more is read until that is less.
+    held: Vec<u64>,
     /// Operators that were not answered yet.
     asked: VecDeque<NodeId>,
     /// When to accept again, if the system gave no connection.
@@ -200,6 +207,8 @@ impl<T: Transport> TcpNetwork<T> {
             eager: BTreeSet::new(),
             spare: Vec::new(),
             inbox: VecDeque::new(),
+            inbox_bytes: 0,
+            held: Vec::new(),
             asked: VecDeque::new(),
             accepting: None,
             due: now,
@@ -227,6 +236,9 @@ impl<T: Transport> TcpNetwork<T> {
     /// If the system cannot tell what happens on the sockets any more.
     pub fn wait(&mut self, patience: Duration) -> io::Result<()> {
         self.keep_appointments()?;
+        if self.has_room() {
+            std::mem::take(&mut self.held).into_iter().for_each(|number| self.listen_to(number));
+        }
         self.flush()?;
         let busy = !self.inbox.is_empty() || !self.eager.is_empty();
         let left = || self.due.saturating_duration_since(Instant::now());
@@ -322,8 +334,16 @@ impl<T: Transport> TcpNetwork<T> {
         self.eager.insert(number);
     }
 
+    /// Whether there is room for more that comes in.
+    const fn has_room(&self) -> bool {
+        self.inbox_bytes < self.config.limits.queue_bytes_max
+    }
+
+    /// Reads on, once there is room for it.
     fn listen_to(&mut self, number: u64) {
-        if let Some(connection) = self.connections.get_mut(&number) {
+        if !self.has_room() {
+            self.held.push(number);
+        } else if let Some(connection) = self.connections.get_mut(&number) {
             self.transport.receive(number, connection.lend());
         }
     }
@@ -443,6 +463,7 @@ impl<T: Transport> TcpNetwork<T> {
                 Some(Incoming::Frame(frame)) => {
                     let node = connection.node.expect("nothing is taken from who has not said who it is");
                     self.counts.received += 1;
+                    self.inbox_bytes += FRAME_COST + frame.len();
                     self.inbox.push_back((node, frame));
                 }
                 Some(Incoming::Hello(hello)) if self.greet(number, &hello) => {}
@@ -546,6 +567,8 @@ impl<T: Transport> Network for TcpNetwork<T> {
     }
 
     fn receive(&mut self) -> Option<(NodeId, Frame)> {
-        self.inbox.pop_front()
+        let (from, frame) = self.inbox.pop_front()?;
+        self.inbox_bytes -= FRAME_COST + frame.len();
+        Some((from, frame))
     }
 }

@@ -48,6 +48,7 @@ over_both! {
     whoever_is_none_of_ours_is_refused_and_the_others_do_not_notice,
     whoever_says_nothing_is_given_up,
     who_does_not_take_what_it_is_sent_costs_its_queue_and_no_more,
+    who_says_more_than_is_received_waits_and_loses_nothing,
     who_is_blamed_for_a_frame_loses_its_connection_and_dials_again,
     a_replica_that_comes_back_is_found_again_and_one_connection_is_left,
 }
@@ -383,6 +384,32 @@ fn who_does_not_take_what_it_is_sent_costs_its_queue_and_no_more(over: SocketCho
     assert!(
         frames.chunks(1004).all(|part| part[..4] == 1000_u32.to_le_bytes() && part[4..].iter().all(|byte| *byte == 1))
     );
+}
+
+fn who_says_more_than_is_received_waits_and_loses_nothing(over: SocketChoice) {
+    let (mut server, replicas) = alone(over);
+    let mut words = hello(over, CLUSTER, Speaker::Client).to_vec();
+    // More than sockets hold.
+    const FRAMES: u64 = 20_000;
+    (0..FRAMES).for_each(|number| words.extend([&1000_u32.to_le_bytes()[..], &[number as u8; 1000]].concat()));
+    let mut stream = TcpStream::connect(replicas[0]).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    let speaks = std::thread::spawn(move || stream.write_all(&words).map(|()| stream));
+    until(&mut [&mut server], "something comes", |networks| networks[0].counts().received > 0);
+    for _ in 0..2000 {
+        server.wait(TURN).unwrap();
+    }
+    // What is within the limit, and what came in with the last of that.
+    assert!(server.counts().received < 250, "{} frames wait to be received", server.counts().received);
+    let mut received = 0;
+    until(&mut [&mut server], "all of it is received", |networks| {
+        while let Some((_, arrived)) = networks[0].receive() {
+            assert_eq!(arrived, frame(received as u8, 1000));
+            received += 1;
+        }
+        received == FRAMES
+    });
+    speaks.join().unwrap().unwrap();
 }
 
 fn who_is_blamed_for_a_frame_loses_its_connection_and_dials_again(over: SocketChoice) {
