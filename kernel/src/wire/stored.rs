@@ -32,7 +32,8 @@ use crate::types::{
 pub trait Stored {}
 
 /// Admits a type as [`Stored`] if each of its fields is: `stored! { struct Name { field, field } }` or
-/// `stored! { enum Name { Variant, Variant } }` for one without fields. Leaving a field or a variant out does not compile.
+/// `stored! { enum Name { Variant, Variant(value) } }` for one whose variants hold one value at most. Leaving a field or a
+/// variant out does not compile.
 macro_rules! stored {
     (struct $name:ident { $($field:tt),* $(,)? }) => {
         impl $crate::wire::stored::Stored for $name {}
@@ -43,11 +44,16 @@ macro_rules! stored {
             $(check(&value.$field);)*
         };
     };
-    (enum $name:ident { $($variant:ident),* $(,)? }) => {
+    (enum $name:ident { $($variant:ident $(($value:ident))?),* $(,)? }) => {
         impl $crate::wire::stored::Stored for $name {}
 
         const _: fn(&$name) = |value| match value {
-            $($name::$variant => {})*
+            $($name::$variant $(($value))? => {
+                $(
+                    fn check<T: $crate::wire::stored::Stored>(_: &T) {}
+                    check($value);
+                )?
+            })*
         };
     };
 }
