@@ -5,7 +5,7 @@
 //! encoded decodes to the same value; one changed byte is an error. The programs in `fuzz_targets/` only hand libFuzzer's
 //! bytes over, so that a stable compiler can run the same functions over the corpora (`cargo test`).
 //!
-//! Everything here is sealed by checksums, and no fuzzer guesses BLAKE3. So most targets look at their input twice: as it
+//! Almost everything here is sealed by checksums, and no fuzzer guesses BLAKE3. So most targets look at their input twice: as it
 //! is, and with its checksums put right, which is what a defective sender or writer would produce.
 //!
 //! One target for 20 seconds, guided by coverage. What it learns goes to the first directory; a single allocation above
@@ -23,6 +23,7 @@
 //! cargo run --manifest-path fuzz/Cargo.toml --example seeds
 //! ```
 
+pub mod effects;
 pub mod generated;
 pub mod seeds;
 pub mod storage;
@@ -33,11 +34,13 @@ pub mod wire;
 pub type Target = fn(&[u8]);
 
 /// Every target by its name: that of its program and of its corpus under `seeds/fuzz/`.
-pub const TARGETS: [(&str, Target); 10] = [
+pub const TARGETS: [(&str, Target); 12] = [
     ("frame", wire::frame),
     ("bodies", wire::bodies),
     ("journal_slot", storage::journal_slot),
     ("superblock", storage::superblock),
+    ("outbox", effects::outbox),
+    ("timers", effects::timers),
     ("trace", trace::trace),
     ("frame_generated", generated::frame),
     ("bodies_generated", generated::bodies),

@@ -5,9 +5,18 @@
 //! beside them, under names of their own.
 
 use chronon::{
+    app::{
+        effect::{Channel, Destination, EffectId, EffectResult, Fence, OnUnknown, Policy},
+        outbox::Outbox,
+        room::Limits,
+        timers::Timers,
+    },
+    frame::Frame,
     process::{Actions, Event, Now, Process, Token},
     storage::Superblock,
-    types::{Checksum, ClientId, CommitIndex, Instant, NodeId, Op, ReplicaId, RequestNumber, Session, Timestamp, View},
+    types::{
+        Checksum, ClientId, CommitIndex, Epoch, Instant, NodeId, Op, ReplicaId, RequestNumber, Session, Timestamp, View,
+    },
     vsr::Config,
     wire::{Claim, Command, DoViewChange, Header, RejectReason, batch, message, seal},
 };
@@ -47,6 +56,12 @@ pub fn of_formats() -> Vec<Seed> {
     }
     for (name, bytes) in superblocks() {
         seeds.push(Seed { target: "superblock", name, bytes });
+    }
+    for (name, bytes) in outboxes() {
+        seeds.push(Seed { target: "outbox", name, bytes });
+    }
+    for (name, bytes) in timers() {
+        seeds.push(Seed { target: "timers", name, bytes });
     }
     for target in GENERATED {
         for (name, length) in [("small", 64), ("medium", 300), ("large", 900)] {
@@ -171,6 +186,54 @@ fn superblocks() -> Vec<(&'static str, Vec<u8>)> {
         ("misdirected", trimmed(2, later.encode(1))),
         ("zeros", vec![0]),
     ]
+}
+
+const LIMITS: Limits = Limits { entries_max: 16, bytes_max: 1 << 16 };
+
+fn effect(op: u64) -> EffectId {
+    EffectId { cluster: CLUSTER, op: Op(op), position: 0, index: 0 }
+}
+
+/// An empty one; one of each policy, all ready, with one behind each; and the same after a little of everything.
+fn outboxes() -> Vec<(&'static str, Vec<u8>)> {
+    let encoded = |outbox: &Outbox| {
+        let mut bytes = Vec::new();
+        outbox.encode(&mut bytes);
+        bytes
+    };
+    let empty = Outbox::new(LIMITS);
+    let mut ready = empty.clone();
+    for (channel, on_unknown) in [(0, OnUnknown::RunAgain), (1, OnUnknown::NeverTwice), (2, OnUnknown::AskFirst)] {
+        for op in [2 * channel, 2 * channel + 1] {
+            let (destination, policy) = (Destination::Emit(Channel(channel)), Policy::EMIT.with_unknown(on_unknown));
+            ready.insert(effect(op.into()), destination, policy, Frame::new(vec![7; 3]), Timestamp(5));
+        }
+    }
+    let mut busy = ready.clone();
+    for view in 1..3 {
+        busy.claim(Fence { epoch: Epoch(0), view: View(view) }, Op(10 * view)).expect("a later view");
+        let tasks: Vec<_> = busy.tasks().map(|task| (task.id, task.token)).collect();
+        for (id, token) in tasks {
+            if busy.start(id, token, Op(10 * view + 1)).is_err() {
+                let failed = EffectResult::Failed { code: 503 };
+                busy.outcome(id, token, failed, Op(10 * view + 2), Timestamp(9)).expect("the token of a task");
+            }
+        }
+    }
+    vec![("empty", encoded(&empty)), ("ready", encoded(&ready)), ("busy", encoded(&busy))]
+}
+
+fn timers() -> Vec<(&'static str, Vec<u8>)> {
+    let encoded = |count: u64| {
+        let mut timers = Timers::new(LIMITS);
+        for op in 0..count {
+            timers.insert(effect(op), Timestamp(op), 100 / (op + 1), Frame::new(vec![1; op as usize]));
+        }
+        let mut bytes = Vec::new();
+        timers.encode(&mut bytes);
+        bytes
+    };
+    vec![("empty", encoded(0)), ("one", encoded(1)), ("several", encoded(5))]
 }
 
 /// Bytes without a pattern, always the same.

@@ -1,0 +1,56 @@
+//! What a checkpoint holds of effects and timers.
+
+use chronon::{
+    app::{
+        effect::{EffectResult, Fence},
+        outbox::Outbox,
+        timers::Timers,
+    },
+    types::{Epoch, Op, Timestamp, View},
+};
+
+/// An outbox: an error, or a value that encodes to the same bytes and that no log can make panic.
+pub fn outbox(bytes: &[u8]) {
+    let Ok(mut outbox) = Outbox::decode(bytes) else { return };
+    let mut again = Vec::new();
+    outbox.encode(&mut again);
+    assert_eq!(again, bytes, "an outbox encodes to the same bytes");
+    let ids: Vec<_> = outbox.iter().map(|(id, _)| id).collect();
+    assert!(outbox.room().entries() == ids.len() as u64 && ids.is_sorted());
+    for view in [View(1), View(u64::MAX)] {
+        let tokens: Vec<_> = outbox.tasks().map(|task| (task.id, task.token)).collect();
+        for (id, token) in tokens {
+            let _ = outbox.start(id, token, Op(1));
+            let _ = outbox.outcome(id, token, EffectResult::Unknown { code: 1 }, Op(2), Timestamp(1));
+        }
+        let _ = outbox.claim(Fence { epoch: Epoch(u32::MAX), view }, Op(3));
+        let now = outbox.due().unwrap_or_default();
+        outbox.advance(Op(4), now, u32::MAX, &mut Vec::new());
+        assert!(outbox.due().is_none_or(|due| due > now), "what is due is done");
+    }
+    for id in ids {
+        let _ = outbox.redrive(id, Op(5), Timestamp(u64::MAX));
+        let _ = outbox.resolve(id, Op(6), Vec::new());
+        let _ = outbox.discard(id, Op(7));
+    }
+    let mut later = Vec::new();
+    outbox.encode(&mut later);
+    let restored = Outbox::decode(&later).expect("what was encoded decodes");
+    assert_eq!(restored.digest(), outbox.digest());
+    assert!(restored.tasks().eq(outbox.tasks()));
+}
+
+/// Timers: an error, or a value that encodes to the same bytes and whose timers fire once and in order.
+pub fn timers(bytes: &[u8]) {
+    let Ok(mut timers) = Timers::decode(bytes) else { return };
+    let mut again = Vec::new();
+    timers.encode(&mut again);
+    assert_eq!(again, bytes, "timers encode to the same bytes");
+    let (count, first) = (timers.len(), timers.due());
+    let mut fired = Vec::new();
+    while let Some(firing) = timers.fire(Timestamp(u64::MAX)) {
+        fired.push((firing.due, firing.id));
+    }
+    assert!(fired.len() == count && fired.is_sorted() && fired.first().map(|(due, _)| *due) == first);
+    assert!(timers.is_empty() && timers.room().bytes() == 0);
+}
