@@ -9,6 +9,9 @@ use chronon::{
     types::{Epoch, Op, Timestamp, View},
 };
 
+/// How many places an outbox gives to effects before its checkpoints are refused.
+const PLACES: u64 = 1 << 63;
+
 /// An outbox: an error, or a value that encodes to the same bytes and that no log can make panic.
 pub fn outbox(bytes: &[u8]) {
     let Ok(mut outbox) = Outbox::decode(bytes) else { return };
@@ -32,6 +35,10 @@ pub fn outbox(bytes: &[u8]) {
         let _ = outbox.redrive(id, Op(5), Timestamp(u64::MAX));
         let _ = outbox.resolve(id, Op(6), Vec::new());
         let _ = outbox.discard(id, Op(7));
+    }
+    if outbox.iter().any(|(_, entry)| entry.standing.place >= PLACES) {
+        // More places were given than any log gives; what is left is refused.
+        return;
     }
     let mut later = Vec::new();
     outbox.encode(&mut later);

@@ -190,7 +190,7 @@ impl Outbox {
             if self.entries[&id].standing.expires_at <= timestamp {
                 ended.extend(self.expire(id, op));
             } else {
-                self.update(id, op, |standing| standing.stage = Stage::Ready);
+                self.update(id, op, Standing::try_again);
             }
         }
     }
@@ -317,7 +317,8 @@ impl Outbox {
         }
         self.ready.remove(&id);
         self.started.remove(&id);
-        if let Some(lane) = self.lanes.get_mut(&entry.standing.lane(id)) {
+        if entry.standing.is_live() {
+            let lane = self.lanes.get_mut(&entry.standing.lane(id)).expect("what is live is in its lane");
             lane.remove(&entry.standing.place);
         }
         entry

@@ -3,7 +3,7 @@
 //! Invariant: decoding is total, and gives an outbox that could have come about: whatever follows in the log cannot make it
 //! panic. What decodes, encodes to the same bytes.
 
-use alloc::vec::Vec;
+use alloc::{collections::BTreeSet, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
@@ -80,13 +80,13 @@ impl Outbox {
                 self.ready.insert(*id);
             }
         }
+        let mut places = BTreeSet::new();
         for (id, entry) in &self.entries {
             let standing = &entry.standing;
-            let lane = self.lanes.get(&standing.lane(*id));
-            if standing.is_live() && lane.and_then(|effects| effects.get(&standing.place)) != Some(id) {
-                // Two of a lane at one place.
+            if !places.insert(standing.place) {
                 return Err(CodecError::Malformed);
             }
+            let lane = self.lanes.get(&standing.lane(*id));
             let is_first = lane.and_then(|effects| effects.values().next()) == Some(id);
             if !standing.is_sound(self.fence, is_first) {
                 return Err(CodecError::Malformed);

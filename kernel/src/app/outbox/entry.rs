@@ -48,7 +48,8 @@ pub struct Standing {
     pub attempt: Op,
     /// How many attempts ended without its being done, since an operator last ran it again.
     pub attempts: u32,
-    /// The latest start that was committed, for as long as its outcome is open.
+    /// The latest start that was committed, for as long as its outcome is open. Of an effect that needs none, the attempt that
+    /// was given up as unknown, until there is another: its late outcome counts whatever is claimed meanwhile.
     pub started: Option<FencingToken>,
     /// Whether the next attempt asks whether it was done, and does not do it.
     pub asks: bool,
@@ -111,6 +112,14 @@ impl Standing {
         self.asks || !self.policy.is_guarded()
     }
 
+    /// The delay is over. An attempt under a claim is to come, which takes the place of one before it that needed no start.
+    pub(super) fn try_again(&mut self) {
+        self.stage = Stage::Ready;
+        if !self.policy.is_guarded() {
+            self.started = None;
+        }
+    }
+
     /// The latest attempt ended, and certainly did nothing; nobody knows a token of what comes next.
     pub(super) fn settle_attempt(&mut self, op: Op, code: u32) {
         self.attempt = op;
@@ -127,14 +136,23 @@ impl Standing {
     pub(super) fn is_sound(&self, fence: Option<Fence>, is_first: bool) -> bool {
         let guarded = self.policy.is_guarded();
         let never_twice = self.policy.on_unknown() == OnUnknown::NeverTwice;
-        let asks = !self.asks || self.policy.on_unknown() == OnUnknown::AskFirst;
-        let started = self.started.is_none_or(|started| guarded && fence.is_some_and(|fence| started.fence <= fence));
+        let asks = !self.asks || self.policy.on_unknown() == OnUnknown::AskFirst && self.started.is_some();
+        // What is under way no more, and nobody knows the outcome of.
+        let unknown = self.started.is_some() && self.stage != Stage::Started;
+        let kept = match self.stage {
+            // A start whose outcome is open is asked about.
+            Stage::Ready if guarded => self.asks,
+            Stage::Delayed(_) if guarded => self.asks,
+            Stage::Ready => false,
+            Stage::Delayed(_) | Stage::Started | Stage::Parked | Stage::Dead(_) => true,
+        };
+        let started = self.started.is_none_or(|started| kept && fence.is_some_and(|fence| started.fence <= fence));
         let stage = match self.stage {
             Stage::Ready => true,
             Stage::Delayed(_) => is_first,
             Stage::Started => {
                 let token = fence.map(|fence| FencingToken { fence, attempt: self.attempt });
-                is_first && token.is_some() && self.started == token && !self.asks
+                guarded && is_first && token.is_some() && self.started == token && !self.asks
             }
             Stage::Parked => never_twice && self.started.is_some(),
             Stage::Dead(_) => self.policy.on_exhausted() == OnExhausted::DeadLetter,
@@ -143,7 +161,7 @@ impl Standing {
             Stage::Dead(_) => self.attempts <= self.policy.attempts_max(),
             _ => self.attempts < self.policy.attempts_max(),
         };
-        self.policy.is_sound() && asks && started && stage && attempts
+        self.policy.is_sound() && asks && (!unknown || self.may_have_run) && started && stage && attempts
     }
 }
 

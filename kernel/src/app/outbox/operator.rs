@@ -4,13 +4,14 @@ use alloc::vec::Vec;
 
 use super::{Ended, Outbox, Stage, after};
 use crate::{
-    app::effect::{Cause, EffectId, Refusal},
+    app::effect::{Cause, EffectId, OnUnknown, Refusal},
     types::{Op, Timestamp},
 };
 
 impl Outbox {
     /// Has it tried again from the beginning, behind whatever its channel holds by now. Whoever decides this for an effect that
-    /// is never run twice says that it was not run.
+    /// is never run twice says that it was not run. Of one whose sink can be asked nobody has to know: if the outcome of its
+    /// latest start is open, the sink is asked before there is another.
     ///
     /// # Errors
     /// [`Refusal::NoSuchEffect`], or [`Refusal::NotHeld`] if it is neither parked nor dead.
@@ -22,8 +23,10 @@ impl Outbox {
             standing.expires_at = after(timestamp, standing.policy.total_timeout_ns());
             standing.attempt = op;
             standing.attempts = 0;
-            standing.started = None;
-            standing.asks = false;
+            standing.asks = standing.policy.on_unknown() == OnUnknown::AskFirst && standing.started.is_some();
+            if !standing.asks {
+                standing.started = None;
+            }
             standing.stage = Stage::Ready;
         });
         Ok(())

@@ -33,6 +33,11 @@ impl Outbox {
         match (result, standing.stage) {
             (EffectResult::Done { response }, _) => Ok(self.finish(id, op, response)),
             (result, stage) if answers => self.answered(id, stage, result, op, timestamp),
+            // What an operator runs again and is not yet first of its channel waits on, and is not asked about any more.
+            (EffectResult::Failed { code }, Stage::Ready) if !self.ready.contains(&id) => {
+                self.touch(id, |standing| standing.settle_attempt(op, code));
+                Ok(None)
+            }
             (EffectResult::Failed { code }, Stage::Ready | Stage::Started) => {
                 self.touch(id, |standing| standing.settle_attempt(op, code));
                 Ok(self.attempt_over(id, op, timestamp))
@@ -60,11 +65,11 @@ impl Outbox {
         }
     }
 
-    /// Whether `token` is that of an attempt that needed no start, and whose outcome is open.
+    /// Whether `token` is that of an attempt that needed no start and is under way, or of a question that is not answered.
     fn is_of_claim(&self, id: EffectId, standing: &Standing, token: FencingToken) -> bool {
         let open = match standing.stage {
             Stage::Ready => self.ready.contains(&id),
-            Stage::Delayed(_) | Stage::Dead(_) => true,
+            Stage::Delayed(_) | Stage::Dead(_) => standing.asks,
             Stage::Started | Stage::Parked => false,
         };
         open && standing.runs_unguarded() && self.token_of_claim(standing) == Some(token)
@@ -111,9 +116,12 @@ impl Outbox {
 
     /// Nobody knows what an attempt that was under way came to.
     fn unknown(&mut self, id: EffectId, op: Op, timestamp: Timestamp, code: u32) -> Option<Ended> {
-        let on_unknown = self.entries[&id].standing.policy.on_unknown();
+        let standing = &self.entries[&id].standing;
+        let on_unknown = standing.policy.on_unknown();
+        let attempt = standing.started.or(self.token_of_claim(standing));
         self.touch(id, |standing| {
             standing.may_have_run = true;
+            standing.started = attempt;
             standing.code = code;
             standing.asks = on_unknown == OnUnknown::AskFirst;
         });
@@ -140,7 +148,11 @@ impl Outbox {
         let Standing { stage, policy, .. } = self.entries[&id].standing;
         let runs = self.fence.is_some() && self.ready.contains(&id) && self.entries[&id].standing.runs_unguarded();
         if runs || stage == Stage::Started {
-            self.touch(id, |standing| standing.may_have_run = true);
+            let attempt = self.entries[&id].standing.started.or(self.token_of_claim(&self.entries[&id].standing));
+            self.touch(id, |standing| {
+                standing.may_have_run = true;
+                standing.started = attempt;
+            });
         }
         let parks = policy.on_unknown() == OnUnknown::NeverTwice && policy.on_exhausted() == OnExhausted::DeadLetter;
         if stage == Stage::Started && parks {

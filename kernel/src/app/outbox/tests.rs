@@ -12,6 +12,7 @@ use crate::{
 mod history;
 mod hostile;
 mod total_time;
+mod unknown;
 
 pub(super) const LIMITS: Limits = Limits { entries_max: 64, bytes_max: 1 << 20 };
 const MAIL: Destination = Destination::Emit(Channel(1));

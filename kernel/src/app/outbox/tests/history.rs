@@ -243,8 +243,8 @@ impl History {
     fn operate(&mut self) {
         let held = |entry: &Entry| matches!(entry.standing.stage, Stage::Parked | Stage::Dead(_));
         let Some((id, entry)) = self.outbox.iter().find(|(_, entry)| held(entry)) else { return };
-        // An operator who keeps to what the policy says runs again only what does no harm twice, or has not run.
-        let harmless = entry.standing.policy.on_unknown() == OnUnknown::RunAgain || !entry.standing.may_have_run;
+        // An operator who keeps to what the policy says runs again what is never run twice only if it has not run.
+        let harmless = entry.standing.policy.on_unknown() != OnUnknown::NeverTwice || !entry.standing.may_have_run;
         let redrives = harmless && !self.draws.one_in(3);
         self.commit(|history| {
             if redrives {

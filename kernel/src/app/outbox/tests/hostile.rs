@@ -107,10 +107,11 @@ fn swap_places(entries: &mut [(EffectId, Standing)], first: u64, second: u64) {
 #[test]
 fn an_outbox_that_no_log_brings_about_is_refused() {
     assert!(Outbox::decode(&changed(|_| {})).is_ok());
-    let changes: [(&str, Change); 14] = [
+    let changes: [(&str, Change); 19] = [
         ("ids that do not rise", |entries| entries.swap(0, 1)),
         ("an id twice", |entries| entries[1].0 = entries[0].0),
         ("two at one place", |entries| entries[1].1.place = entries[0].1.place),
+        ("a dead letter at the place of another", |entries| of(entries, 16).place = of(entries, 17).place),
         ("a place that was not given yet", |entries| entries[0].1.place = 99),
         ("started behind another", |entries| {
             swap_places(entries, 12, 13);
@@ -125,6 +126,13 @@ fn an_outbox_that_no_log_brings_about_is_refused() {
         }),
         ("a question about an effect that is run again", |entries| entries[0].1.asks = true),
         ("a start of an effect that needs none", |entries| entries[0].1.started = Some(token(1, 10))),
+        ("started though it needs no start", |entries| {
+            let standing = of(entries, 10);
+            (standing.stage, standing.started) = (Stage::Started, Some(token(1, standing.attempt.0)));
+        }),
+        ("a question about nothing that was started", |entries| of(entries, 14).started = None),
+        ("a start that is in doubt and not asked about", |entries| of(entries, 14).asks = false),
+        ("a start in doubt that has certainly done nothing", |entries| of(entries, 18).may_have_run = false),
         ("parked without a start", |entries| of(entries, 18).started = None),
         ("dead though it should have failed", |entries| {
             let standing = of(entries, 16);
