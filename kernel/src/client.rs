@@ -240,6 +240,14 @@ impl Client {
         self.send(now, header, Some(freshness), payload, actions);
     }
 
+    /// Gives up the outstanding query, if it is one that is outstanding: the next thing may be asked, and an answer that still comes is
+    /// late. A request cannot be given up, for it may be executed at any time.
+    pub fn abandon_query(&mut self, actions: &mut Actions) {
+        if self.is_querying() {
+            self.settle(actions);
+        }
+    }
+
     /// Takes a frame from a replica; returns the outcome of the outstanding request if this is it.
     pub fn on_frame<'f>(&mut self, now: Instant, frame: &'f [u8], actions: &mut Actions) -> Option<Outcome<'f>> {
         let Ok((header, body)) = open(frame, self.config.cluster) else {

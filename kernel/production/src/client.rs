@@ -8,6 +8,8 @@
 //! let client = Client::connect(&addresses, Options::default())?;
 //! let answer = client.request(b"what the application understands")?;
 //! println!("{}: {:?}", answer.op, answer.result);
+//! let seen = client.query(b"a question that changes nothing")?;
+//! println!("as of {}: {:?}", seen.op, seen.result);
 //! # Ok(())
 //! # }
 //! ```
@@ -21,7 +23,12 @@
 //! one outcome, and told "unknown" where it is ([`RequestError::is_outcome_unknown`]); a request whose outcome is unknown is never
 //! given a second number, which would be a second request. What is held is bounded: a request for each session, and a queue.
 //!
-//! Deliberately absent: reads that go around the log, and following a cluster to other addresses.
+//! A *query* asks what the application's state is, writes nothing to the log and can be asked again whatever became of it. A linearizable
+//! one (`query`) misses nothing that was acknowledged to anybody before it was asked. A stale one (`query_stale`) is answered by any replica
+//! from what that has executed, even where no majority is left, and says the op that it is true at. Queries take the places of sessions, so
+//! that as many are in flight at once, but no session is registered for them.
+//!
+//! Deliberately absent: a choice of the replica that answers a stale query, and following a cluster to other addresses.
 
 mod alarms;
 #[cfg(feature = "tokio")]
@@ -40,6 +47,8 @@ use chronon::{
     types::{Op, Timestamp},
 };
 
+pub use chronon::client::Freshness;
+
 pub use self::{
     blocking::{Client, Pending},
     error::{ConnectError, NextStep, RequestError},
@@ -48,13 +57,14 @@ pub use self::{
     sessions::Sessions,
 };
 
-/// The answer to a request, and where it stands in the log.
+/// The answer to a request or to a query, and where it stands in the log.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Answer {
-    /// The op in which the request committed.
+    /// The op in which the request committed; of a query, the op that it is true at: everything up to it is in the answer, and nothing
+    /// above.
     pub op: Op,
-    /// The time of that op.
-    pub timestamp: Timestamp,
+    /// The time of the op in which the request committed. A query is in no op.
+    pub timestamp: Option<Timestamp>,
     /// The application's response; or its refusal, which changed nothing and is final.
     pub result: Result<Frame, Rejection>,
 }

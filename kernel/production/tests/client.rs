@@ -23,7 +23,10 @@ use chronon::{
 };
 use chronon_production::{
     SystemClock, TcpNetwork,
-    client::{self, Client, ConnectError, KvClient, KvError, Options, RequestError, Sessions, Swap},
+    client::{
+        self, Client, ConnectError, Freshness, KvClient, KvError, NextStep, Options, RequestError, Sessions, Swap,
+    },
+    status,
     tcp::{Limits, Speaker, TcpConfig},
 };
 use common::{CLUSTER, Cluster, LAYOUT, PATIENCE, within};
@@ -363,6 +366,88 @@ fn the_store_does_what_its_client_asks() {
     assert_eq!(client.put(b"k", &[7; VALUE_SIZE_MAX + 1]), Err(KvError::Refused(Refusal::ValueSize)));
 }
 
+#[test]
+fn a_query_sees_what_was_acknowledged_to_anybody_and_leaves_nothing_in_the_log() {
+    let cluster = Cluster::start("client-query", 3, Kv);
+    let [writer, reader] = [(); 2].map(|()| Client::connect(cluster.addresses(), patient(2)).unwrap());
+    let mut last = None;
+    for number in 0..50_u8 {
+        let written = writer.request(put(b"k", &[number])).unwrap();
+        let read = reader.query(encoded(Request::Get { key: b"k" })).unwrap();
+        assert_eq!(Response::decode(&read.result.unwrap()), Ok(Response::Found(&[number])));
+        assert_eq!((read.op, read.timestamp), (written.op, None), "nothing but the write is in the log");
+        last = Some(written.op);
+    }
+    let sessions = |client: &Client| {
+        let before = status_of(&cluster).sessions;
+        client.request(put(b"other", b"")).unwrap();
+        status_of(&cluster).sessions - before
+    };
+    assert_eq!((sessions(&writer), sessions(&reader)), (0, 1), "a query registers none");
+    let refused = reader.query(put(b"k", b"v")).unwrap();
+    assert_eq!(refused.result.map_err(|rejection| rejection.code), Err(Refusal::Malformed as u32));
+    assert!(refused.op > last.unwrap());
+    assert_eq!(KvClient::from(reader).get(b"k").unwrap().unwrap(), [49], "a query that would write is refused");
+}
+
+fn status_of(cluster: &Cluster<Kv>) -> status::Status {
+    status::ask(cluster.addresses()[cluster.primary()], PATIENCE).unwrap()
+}
+
+#[test]
+fn queries_and_requests_in_flight_share_the_sessions_and_each_hears_its_own_answer() {
+    let cluster = Cluster::start("client-mixed", 3, Kv);
+    let client = Client::connect(cluster.addresses(), patient(4)).unwrap();
+    let before = (0..20_u8).map(|key| client.request(put(&[key], &[key; 3])).unwrap().op).max().unwrap();
+    let asked: Vec<_> = (0..200_u8)
+        .map(|number| {
+            let key = number % 20;
+            let freshness = if number % 3 == 0 { Freshness::Stale } else { Freshness::Linearizable };
+            let written = (number % 2 == 0).then(|| client.submit(put(&[100 + key], &[key])));
+            (key, freshness, client.submit_query(freshness, encoded(Request::Get { key: &[key] })), written)
+        })
+        .collect();
+    for (key, freshness, read, written) in asked {
+        let read = read.wait().unwrap();
+        assert!(freshness == Freshness::Stale || read.op >= before);
+        if read.op >= before {
+            let found = read.result.unwrap();
+            assert_eq!(Response::decode(&found), Ok(Response::Found(&[key; 3])), "{freshness:?}");
+        }
+        if let Some(written) = written {
+            assert!(written.wait().unwrap().timestamp.is_some());
+        }
+    }
+}
+
+#[test]
+fn where_nobody_is_a_query_ends_in_time_and_gives_its_place_to_the_next() {
+    let client = Client::connect(&nobody(3), hurried(1, 10)).unwrap();
+    for ask in [Client::query, Client::query_stale] {
+        let error = ask(&client, b"anything".to_vec()).unwrap_err();
+        assert_eq!((&error, error.next_step()), (&RequestError::Unanswered, NextStep::Retry));
+        assert!(!error.is_outcome_unknown(), "a query has none");
+    }
+    // Had the queries kept the one session, this would not have been sent.
+    assert_eq!(client.request(b"third"), Err(RequestError::TimedOut));
+    assert_eq!(client.query(b"fourth"), Err(RequestError::QueueFull), "a request keeps it");
+    let limit = client.payload_size_max();
+    assert_eq!(client.query(vec![0; limit + 1]), Err(RequestError::TooLarge { limit }));
+}
+
+#[test]
+fn a_stale_query_is_answered_where_no_majority_is_and_a_linearizable_one_is_not() {
+    let mut cluster = Cluster::start("client-stale", 3, Kv);
+    let options = Options { patience: Duration::from_secs(1), ..patient(1) };
+    let [kv, hasty] = [patient(1), options].map(|options| KvClient::connect(cluster.addresses(), options).unwrap());
+    kv.put(b"k", b"v").unwrap();
+    let primary = cluster.primary();
+    [1, 2].into_iter().for_each(|other| cluster.stop((primary + other) % 3));
+    assert_eq!(hasty.get(b"k"), Err(KvError::Request(RequestError::Unanswered)));
+    let (op, value) = hasty.get_stale(b"k").unwrap();
+    assert_eq!((op.0 > 0, value), (true, Some(b"v".to_vec())));
+}
+
 #[cfg(feature = "tokio")]
 mod asynchronous {
     use chronon_production::client::asynchronous::{Client, KvClient};
@@ -396,6 +481,8 @@ mod asynchronous {
             }
             let value = client.get(b"log").await.unwrap().unwrap();
             records.check(500, &value);
+            let (op, stale) = client.get_stale(b"log").await.unwrap();
+            assert!(op.0 > 0 && value.starts_with(&stale.unwrap()));
         });
     }
 
@@ -412,6 +499,9 @@ mod asynchronous {
             tokio::task::yield_now().await;
             assert_eq!(client.request(b"no room").await, Err(RequestError::QueueFull));
             assert_eq!(first.await.unwrap(), Err(RequestError::TimedOut));
+            let client = Client::connect(&nobody(1), hurried(1, 0)).await.unwrap();
+            assert_eq!(client.query(b"who").await, Err(RequestError::Unanswered));
+            assert_eq!(client.query_stale(b"who").await, Err(RequestError::Unanswered));
             let error = Client::connect(&nobody(1), patient(1)).await.unwrap_err();
             assert!(matches!(error, ConnectError::Unknown(_)));
         });

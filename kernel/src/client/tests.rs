@@ -521,3 +521,22 @@ fn a_query_needs_no_session_and_takes_no_answer_but_its_own() {
     let first = script.client.on_frame(script.now, &frame, &mut script.actions);
     assert!(first.is_none(), "an answer to the query before");
 }
+
+#[test]
+fn a_query_that_was_given_up_is_not_asked_again_and_a_request_cannot_be_given_up() {
+    let mut script = Script::replicas(3);
+    script.client.query(script.now, Freshness::Linearizable, b"what", &mut script.actions);
+    let query = script.sent();
+    script.client.abandon_query(&mut script.actions);
+    assert_eq!((script.client.outstanding(), script.client.deadline()), (None, None));
+    let mut header = Header::new(CLUSTER, Command::QueryReply, 0, View(0));
+    (header.client, header.request) = (query.header.client, query.header.request);
+    let late = seal(header, b"that\0", &mut Actions::new()).1;
+    script.client.query(script.now, Freshness::Linearizable, b"what else", &mut script.actions);
+    assert!(script.client.on_frame(script.now, &late, &mut script.actions).is_none());
+    script.client.abandon_query(&mut script.actions);
+    script.actions.take();
+    let register = script.submit(b"x");
+    script.client.abandon_query(&mut script.actions);
+    assert_eq!(script.client.outstanding(), Some(register.header.request));
+}

@@ -6,7 +6,7 @@ use std::{net::SocketAddr, sync::Arc};
 use tokio::sync::oneshot;
 
 pub use super::kv::AsynchronousKvClient as KvClient;
-use super::{Answer, ConnectError, Options, RequestError, driver::Driver};
+use super::{Answer, ConnectError, Freshness, Options, RequestError, driver::Driver};
 
 /// A client of a cluster. Clones are the same client; it ends with the last of them, and so do its connections.
 #[derive(Clone, Debug)]
@@ -45,12 +45,34 @@ impl Client {
     /// # Errors
     /// If there is no answer: [`RequestError::next_step`] says what may be done then.
     pub async fn request(&self, payload: impl Into<Vec<u8>>) -> Result<Answer, RequestError> {
+        self.ask(None, payload.into()).await
+    }
+
+    /// Asks what the application's state is. The answer misses nothing that was acknowledged, to anybody, before the future was first
+    /// polled. Does not wait for room in the queue, either.
+    ///
+    /// # Errors
+    /// If there is no answer. A query changes nothing, so that it may be asked again if that is worth it: [`RequestError::next_step`].
+    pub async fn query(&self, payload: impl Into<Vec<u8>>) -> Result<Answer, RequestError> {
+        self.ask(Some(Freshness::Linearizable), payload.into()).await
+    }
+
+    /// The same of whichever replica answers, from what that has executed: what was acknowledged may be missing from the answer. It is the
+    /// state after [`Answer::op`], and no other.
+    ///
+    /// # Errors
+    /// As [`Client::query`].
+    pub async fn query_stale(&self, payload: impl Into<Vec<u8>>) -> Result<Answer, RequestError> {
+        self.ask(Some(Freshness::Stale), payload.into()).await
+    }
+
+    async fn ask(&self, query: Option<Freshness>, payload: Vec<u8>) -> Result<Answer, RequestError> {
         let (tell, told) = oneshot::channel();
         let then = move |result| {
             // Nobody may wait for it any more.
             let _ = tell.send(result);
         };
-        self.driver.submit(self.driver.ask(payload.into(), Box::new(then)));
+        self.driver.submit(self.driver.ask(query, payload, Box::new(then)));
         told.await.unwrap_or(Err(RequestError::Closed))
     }
 }

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard},
 };
 
-use super::{Answer, ConnectError, Options, RequestError, driver::Driver};
+use super::{Answer, ConnectError, Freshness, Options, RequestError, driver::Driver};
 
 /// A client of a cluster. Clones are the same client; it ends with the last of them, and so do its connections.
 #[derive(Clone, Debug)]
@@ -32,8 +32,30 @@ impl Client {
     /// # Errors
     /// If there is none: [`RequestError::next_step`] says what may be done then.
     pub fn request(&self, payload: impl Into<Vec<u8>>) -> Result<Answer, RequestError> {
+        self.ask(None, payload.into())
+    }
+
+    /// Asks what the application's state is, and waits for the answer; for room in the queue, too. The answer misses nothing that was
+    /// acknowledged, to anybody, before the call.
+    ///
+    /// # Errors
+    /// If there is none. A query changes nothing, so that it may be asked again if that is worth it: [`RequestError::next_step`].
+    pub fn query(&self, payload: impl Into<Vec<u8>>) -> Result<Answer, RequestError> {
+        self.ask(Some(Freshness::Linearizable), payload.into())
+    }
+
+    /// The same of whichever replica answers, from what that has executed: what was acknowledged may be missing from the answer. It is the
+    /// state after [`Answer::op`], and no other.
+    ///
+    /// # Errors
+    /// As [`Client::query`].
+    pub fn query_stale(&self, payload: impl Into<Vec<u8>>) -> Result<Answer, RequestError> {
+        self.ask(Some(Freshness::Stale), payload.into())
+    }
+
+    fn ask(&self, query: Option<Freshness>, payload: Vec<u8>) -> Result<Answer, RequestError> {
         let (pending, tell) = self.pending();
-        self.driver.submit_when_there_is_room(self.driver.ask(payload.into(), Box::new(|result| tell.tell(result))));
+        self.driver.submit_when_there_is_room(self.driver.ask(query, payload, Box::new(|result| tell.tell(result))));
         pending.wait()
     }
 
@@ -52,7 +74,24 @@ impl Client {
         payload: impl Into<Vec<u8>>,
         then: impl FnOnce(Result<Answer, RequestError>) + Send + 'static,
     ) {
-        self.driver.submit(self.driver.ask(payload.into(), Box::new(then)));
+        self.driver.submit(self.driver.ask(None, payload.into(), Box::new(then)));
+    }
+
+    /// [`Client::submit`] with a query.
+    pub fn submit_query(&self, freshness: Freshness, payload: impl Into<Vec<u8>>) -> Pending {
+        let (pending, tell) = self.pending();
+        self.submit_query_then(freshness, payload, |result| tell.tell(result));
+        pending
+    }
+
+    /// [`Client::submit_then`] with a query.
+    pub fn submit_query_then(
+        &self,
+        freshness: Freshness,
+        payload: impl Into<Vec<u8>>,
+        then: impl FnOnce(Result<Answer, RequestError>) + Send + 'static,
+    ) {
+        self.driver.submit(self.driver.ask(Some(freshness), payload.into(), Box::new(then)));
     }
 
     fn pending(&self) -> (Pending, Tell) {

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use chronon::{env::Clock, types::Instant};
+use chronon::{client::Freshness, env::Clock, types::Instant};
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::{Answer, ConnectError, Options, RequestError, Sessions};
@@ -25,8 +25,9 @@ const TURN: Duration = Duration::from_secs(1);
 /// What is called with what became of a request.
 pub(super) type Then = Box<dyn FnOnce(Result<Answer, RequestError>) + Send>;
 
-/// A request on its way to the thread.
+/// A request or a query on its way to the thread.
 pub(super) struct Ask {
+    query: Option<Freshness>,
     payload: Vec<u8>,
     expiry: Instant,
     then: Then,
@@ -86,10 +87,10 @@ impl Driver {
         self.payload_size_max
     }
 
-    /// A request that may take as long as the options say.
-    pub(super) fn ask(&self, payload: Vec<u8>, then: Then) -> Ask {
+    /// A query of this freshness, or a request, that may take as long as the options say.
+    pub(super) fn ask(&self, query: Option<Freshness>, payload: Vec<u8>, then: Then) -> Ask {
         let patience_ns = u64::try_from(self.patience.as_nanos()).unwrap_or(u64::MAX);
-        Ask { payload, expiry: SystemClock.monotonic().after(patience_ns), then }
+        Ask { query, payload, expiry: SystemClock.monotonic().after(patience_ns), then }
     }
 
     /// Hands over a request, or says at once why not.
@@ -225,8 +226,8 @@ fn drive(mut sessions: Sessions<Then>, shared: &Shared) {
             wakes = wakes.saturating_sub(u64::from_le_bytes(count));
         }
         inside += asks.len();
-        for Ask { payload, expiry, then } in asks.drain(..) {
-            sessions.submit(then, payload, expiry);
+        for Ask { query, payload, expiry, then } in asks.drain(..) {
+            sessions.submit_as(query, then, payload, expiry);
         }
         if let Err(error) = sessions.turn(TURN) {
             tracing::error!(%error, "a client ends: the system cannot tell what happens on its sockets");

@@ -12,6 +12,8 @@ pub enum RequestError {
     /// No answer came in time. The outcome is unknown: the request may have been executed, and may still be, once, for as long
     /// as this client lives. Its session is occupied until that is settled.
     TimedOut,
+    /// No answer to a query came in time. It changes nothing and is not asked any more.
+    Unanswered,
     /// The cluster forgot the session, because others were used more recently: it has as many as `clients_max` allows. The
     /// outcome is unknown: the request was executed once or not at all, and never will be again. The session was replaced.
     Evicted,
@@ -30,7 +32,8 @@ pub enum RequestError {
 /// What whoever asked may do next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NextStep {
-    /// Ask the same again, later: the request was not executed and never will be, so nothing can happen twice.
+    /// Ask the same again, later: the request was not executed and never will be, so nothing can happen twice. Or it was a query, and
+    /// nothing happens at all.
     Retry,
     /// Find out whether the request took effect, and ask anew if not: it is not known. What is asked next is another request,
     /// in a session that the client registers by itself. Asking blindly is right only where twice is as good as once.
@@ -43,7 +46,7 @@ impl RequestError {
     /// What whoever asked may do next.
     pub const fn next_step(&self) -> NextStep {
         match self {
-            Self::QueueFull => NextStep::Retry,
+            Self::QueueFull | Self::Unanswered => NextStep::Retry,
             Self::TimedOut | Self::Evicted => NextStep::ReRegister,
             Self::TooLarge { .. } | Self::Closed => NextStep::GiveUp,
         }
@@ -53,7 +56,7 @@ impl RequestError {
     pub const fn is_outcome_unknown(&self) -> bool {
         match self {
             Self::TimedOut | Self::Evicted | Self::Closed => true,
-            Self::TooLarge { .. } | Self::QueueFull => false,
+            Self::Unanswered | Self::TooLarge { .. } | Self::QueueFull => false,
         }
     }
 }
@@ -64,6 +67,10 @@ impl fmt::Display for RequestError {
             Self::TimedOut => f.write_str(
                 "no answer came in time: the request may have been executed, and may still be; \
                  look whether it took effect before asking again",
+            ),
+            Self::Unanswered => f.write_str(
+                "no answer to the query came in time: it changes nothing, so ask again; \
+                 if that is in vain, no majority may be left, and only a stale query is answered",
             ),
             Self::Evicted => f.write_str(
                 "the cluster forgot the session: the request was executed once or not at all; \
@@ -152,6 +159,7 @@ mod tests {
     fn nobody_is_told_to_ask_again_what_may_have_been_executed() {
         let all = [
             RequestError::TimedOut,
+            RequestError::Unanswered,
             RequestError::Evicted,
             RequestError::TooLarge { limit: 1 },
             RequestError::QueueFull,

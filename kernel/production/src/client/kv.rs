@@ -71,12 +71,24 @@ impl std::error::Error for KvError {}
 macro_rules! calls {
     ($client:ty, $($asynchronous:ident, $wait:tt)?) => {
         impl $client {
-            /// What is under `key`.
+            /// What is under `key`: everything that was acknowledged before the call is in it. A query, which changes nothing, so that it may
+            /// be asked again.
             ///
             /// # Errors
             /// If there is no answer, or if the store refuses.
             pub $($asynchronous)? fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
-                take(self.0.request(encode(Request::Get { key }))$(.$wait)?, found)
+                take(self.0.query(encode(Request::Get { key }))$(.$wait)?, found)
+            }
+
+            /// What was under `key` after an op, and which op that is: as far as whichever replica answers had come. What was acknowledged
+            /// since is not in it.
+            ///
+            /// # Errors
+            /// If there is no answer, or if the store refuses.
+            pub $($asynchronous)? fn get_stale(&self, key: &[u8]) -> Result<(Op, Option<Vec<u8>>), KvError> {
+                let answer = self.0.query_stale(encode(Request::Get { key }))$(.$wait)?.map_err(KvError::Request)?;
+                let op = answer.op;
+                Ok((op, take(Ok(answer), found)?))
             }
 
             /// Lets `value` be under `key`.
@@ -215,7 +227,7 @@ mod tests {
 
     fn answer(result: Result<&[u8], u32>) -> Result<Answer, RequestError> {
         let result = result.map(|bytes| Frame::new(bytes.to_vec())).map_err(Rejection::new);
-        Ok(Answer { op: Op(7), timestamp: Timestamp(1), result })
+        Ok(Answer { op: Op(7), timestamp: Some(Timestamp(1)), result })
     }
 
     #[test]

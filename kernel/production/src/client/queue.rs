@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chronon::types::Instant;
+use chronon::{client::Freshness, types::Instant};
 
 /// A request that waits.
 pub(super) struct Waiting<T> {
     pub(super) tag: T,
+    /// Of a query, what it asks for.
+    pub(super) query: Option<Freshness>,
     pub(super) payload: Vec<u8>,
     pub(super) expiry: Instant,
 }
@@ -65,7 +67,7 @@ mod tests {
         let mut queue = Queue::new(expiries.len());
         for (tag, expiry) in expiries.iter().enumerate() {
             assert!(!queue.is_full());
-            queue.push(Waiting { tag, payload: Vec::new(), expiry: Instant(*expiry) });
+            queue.push(Waiting { tag, query: None, payload: Vec::new(), expiry: Instant(*expiry) });
         }
         queue
     }

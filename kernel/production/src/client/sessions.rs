@@ -5,7 +5,7 @@
 //! alarm, or because a replica can be reached again.
 //!
 //! Invariants: as long as a request waits, every session is occupied; a request that was given to a session stays with it until
-//! it is settled, whether or not anybody still waits to hear of it; each tag comes out once.
+//! it is settled, whether or not anybody still waits to hear of it; each tag comes out once. A query is given up when nobody waits for it.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -17,7 +17,7 @@ use std::{
 
 use chronon::{
     app::{application::Rejection, executor},
-    client::{Client, ClientConfig, ClientProbe, Outcome},
+    client::{Answered, Client, ClientConfig, ClientProbe, Freshness, Outcome, Queried},
     env::{Clock, Network},
     frame::Frame,
     process::{Action, Actions},
@@ -67,10 +67,11 @@ struct Session<T> {
     parked: Option<NodeId>,
 }
 
-/// A request that is in flight.
+/// A request or a query that is in flight.
 struct Asked<T> {
     /// Nobody waits to hear of it any more if none.
     tag: Option<T>,
+    is_query: bool,
     expiry: Instant,
     length: usize,
 }
@@ -168,16 +169,32 @@ impl<T> Sessions<T> {
     /// Asks the cluster something, before `expiry` on the system's monotonic clock ([`SystemClock`]). It leaves with the next turn;
     /// what became of it is told by [`Sessions::next`].
     pub fn submit(&mut self, tag: T, payload: impl AsRef<[u8]> + Into<Vec<u8>>, expiry: Instant) {
+        self.submit_as(None, tag, payload, expiry);
+    }
+
+    /// The same with a query, which changes nothing: it is in flight for as long as it is not answered, and not beyond `expiry`.
+    pub fn query(&mut self, freshness: Freshness, tag: T, payload: impl AsRef<[u8]> + Into<Vec<u8>>, expiry: Instant) {
+        self.submit_as(Some(freshness), tag, payload, expiry);
+    }
+
+    /// A query of this freshness, or a request.
+    pub(super) fn submit_as(
+        &mut self,
+        query: Option<Freshness>,
+        tag: T,
+        payload: impl AsRef<[u8]> + Into<Vec<u8>>,
+        expiry: Instant,
+    ) {
         if payload.as_ref().len() > self.payload_size_max {
             let limit = self.payload_size_max;
             self.done.push_back((tag, Err(RequestError::TooLarge { limit })));
         } else if let Some(place) = self.free.pop() {
             let now = self.clock.monotonic();
-            self.ask(now, place, tag, payload.as_ref(), expiry);
+            self.ask(now, place, tag, query, payload.as_ref(), expiry);
         } else if self.waiting.is_full() {
             self.done.push_back((tag, Err(RequestError::QueueFull)));
         } else {
-            self.waiting.push(Waiting { tag, payload: payload.into(), expiry });
+            self.waiting.push(Waiting { tag, query, payload: payload.into(), expiry });
         }
     }
 
@@ -211,10 +228,13 @@ impl<T> Sessions<T> {
         Duration::from_nanos(next.since(self.clock.monotonic())).min(patience)
     }
 
-    fn ask(&mut self, now: Instant, place: u32, tag: T, payload: &[u8], expiry: Instant) {
+    fn ask(&mut self, now: Instant, place: u32, tag: T, query: Option<Freshness>, payload: &[u8], expiry: Instant) {
         let session = &mut self.sessions[place as usize];
-        session.client.submit(now, payload, &mut self.actions);
-        session.asked = Some(Asked { tag: Some(tag), expiry, length: payload.len() });
+        match query {
+            None => session.client.submit(now, payload, &mut self.actions),
+            Some(freshness) => session.client.query(now, freshness, payload, &mut self.actions),
+        }
+        session.asked = Some(Asked { tag: Some(tag), is_query: query.is_some(), expiry, length: payload.len() });
         self.perform(place, None);
     }
 
@@ -250,7 +270,7 @@ impl<T> Sessions<T> {
             self.done.push_back((tag, result));
         }
         match self.waiting.pop() {
-            Some(Waiting { tag, payload, expiry }) => self.ask(now, place, tag, &payload, expiry),
+            Some(Waiting { tag, query, payload, expiry }) => self.ask(now, place, tag, query, &payload, expiry),
             None => self.free.push(place),
         }
     }
@@ -262,11 +282,15 @@ impl<T> Sessions<T> {
         }
         while let Some(place) = self.alarms.ring(now) {
             let session = &mut self.sessions[place as usize];
-            if let Some(asked) = &mut session.asked
-                && asked.expiry <= now
-                && let Some(tag) = asked.tag.take()
-            {
-                self.done.push_back((tag, Err(RequestError::TimedOut)));
+            if let Some(asked) = session.asked.as_mut().filter(|asked| asked.expiry <= now) {
+                if asked.is_query {
+                    session.client.abandon_query(&mut self.actions);
+                    self.settle(now, place, Err(RequestError::Unanswered));
+                    continue;
+                }
+                if let Some(tag) = asked.tag.take() {
+                    self.done.push_back((tag, Err(RequestError::TimedOut)));
+                }
             }
             session.client.on_deadline(now, &mut self.actions);
             self.perform(place, None);
@@ -327,15 +351,15 @@ impl<T> Sessions<T> {
 
 /// What became of a request of `length` bytes, as the answer `frame` says. A response is the beginning of its body.
 fn own(outcome: Outcome<'_>, frame: &Frame, length: usize) -> Result<Answer, RequestError> {
+    let result = |answer: executor::Answer<'_>| match answer {
+        executor::Answer::Applied(response) => Ok(frame.slice(HEADER_SIZE, HEADER_SIZE + response.len())),
+        executor::Answer::Rejected { code, detail } => Err(Rejection { code, detail: detail.to_vec() }),
+    };
     match outcome {
-        Outcome::Answered(answered) => {
-            let result = match answered.answer {
-                executor::Answer::Applied(response) => Ok(frame.slice(HEADER_SIZE, HEADER_SIZE + response.len())),
-                executor::Answer::Rejected { code, detail } => Err(Rejection { code, detail: detail.to_vec() }),
-            };
-            Ok(Answer { op: answered.op, timestamp: answered.timestamp, result })
+        Outcome::Answered(Answered { op, timestamp, answer, .. }) => {
+            Ok(Answer { op, timestamp: Some(timestamp), result: result(answer) })
         }
-        Outcome::Queried(_) => unreachable!("no query was asked"),
+        Outcome::Queried(Queried { op, answer }) => Ok(Answer { op, timestamp: None, result: result(answer) }),
         Outcome::Unknown => Err(RequestError::Evicted),
         // A replica has a lower limit than the one that was asked, or than what this client was told.
         Outcome::TooLarge => Err(RequestError::TooLarge { limit: length.saturating_sub(1) }),
