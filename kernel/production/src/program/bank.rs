@@ -8,7 +8,7 @@ use chronon::{
 };
 use chronon_production::{
     SystemClock,
-    client::{Answer, Options, RequestError, Sessions},
+    client::{Answer, Freshness, Options, RequestError, Sessions},
     runner::random,
 };
 use serde::Serialize;
@@ -164,7 +164,13 @@ impl Demonstration {
     fn ask(&mut self, request: Request) {
         let mut payload = Vec::new();
         request.encode(&mut payload);
-        self.sessions.submit(request, payload, SystemClock.monotonic().after(PATIENCE_NS));
+        let expiry = SystemClock.monotonic().after(PATIENCE_NS);
+        match request {
+            Request::Balance { .. } | Request::Audit => {
+                self.sessions.query(Freshness::Linearizable, request, payload, expiry)
+            }
+            Request::Open { .. } | Request::Transfer { .. } => self.sessions.submit(request, payload, expiry),
+        }
     }
 }
 

@@ -41,10 +41,14 @@ pub(super) struct Store {
 /// What can be asked. Keys and values are bytes, as the shell gives them.
 #[derive(Subcommand)]
 pub(super) enum Request {
-    /// Print the value under a key, bare
+    /// Print the value under a key, bare: everything that was acknowledged before is in it
     Get {
         /// The key
         key: OsString,
+        /// Ask any one replica for the value as far as it has come, even where no majority runs, and say on standard error after which
+        /// op that was under the key
+        #[arg(long)]
+        stale: bool,
     },
     /// Put a value under a key
     Put {
@@ -101,10 +105,19 @@ impl From<KvError> for Trouble {
 pub(super) fn perform(kv: &KvClient, request: &Request) -> Result<Status, Trouble> {
     let bytes = |text: &OsString| text.clone().into_vec();
     match request {
-        Request::Get { key } => match kv.get(&bytes(key))? {
-            Some(value) => print_bare(&value),
-            None => Ok(missing(key)),
-        },
+        Request::Get { key, stale } => {
+            let found = if *stale {
+                let (op, found) = kv.get_stale(&bytes(key))?;
+                remark(&format!("as of {op}"));
+                found
+            } else {
+                kv.get(&bytes(key))?
+            };
+            match found {
+                Some(value) => print_bare(&value),
+                None => Ok(missing(key)),
+            }
+        }
         Request::Put { key, value } => {
             kv.put(&bytes(key), &bytes(value))?;
             Ok(Status::Done)

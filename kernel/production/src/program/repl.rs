@@ -13,7 +13,7 @@ use super::{
     output::{Status, Trouble, remark, say},
 };
 
-const HELP: &str = "get KEY             print the value under a key\n\
+const HELP: &str = "get KEY [--stale]   print the value under a key; with --stale, as far as any one replica has come\n\
                     put KEY VALUE       put a value under it\n\
                     cas KEY VALUE [--expected VALUE]\n\
                     \x20                   put a value under it if that is there (nothing, if left out)\n\

@@ -4,6 +4,7 @@
 mod cluster;
 mod load;
 mod log;
+mod reads;
 mod wire;
 
 use std::{
