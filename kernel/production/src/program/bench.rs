@@ -15,7 +15,7 @@ use chronon::{
 };
 use chronon_production::{
     SystemClock,
-    client::{Options, Sessions},
+    client::{Freshness, Options, Sessions},
     status,
 };
 use serde::Serialize;
@@ -37,7 +37,8 @@ const WARM_UP: u64 = 20;
 
 /// Measure how many requests a second a cluster answers, and how fast
 ///
-/// So many clients, each with one request in flight, put values under so many keys, over one connection to each replica. Ends
+/// So many clients, each with one request in flight, put values under so many keys, over one connection to each replica, or read what
+/// is there (`--reads`), by linearizable queries. Ends
 /// with one JSON object on standard output. The CPU time is that of all replicas that run on machines of these addresses, and
 /// not of the clients.
 #[derive(clap::Args)]
@@ -62,9 +63,9 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
     keys: u64,
 
-    /// Ask for values instead of putting them
-    #[arg(long)]
-    get: bool,
+    /// How many of a hundred requests ask for a value instead of putting one, by a linearizable query
+    #[arg(long, value_name = "PERCENT", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=100))]
+    reads: u64,
 
     /// Measure the limits of this machine, too: a durable write of 4 KiB, and a round trip over the loopback
     #[arg(long)]
@@ -88,12 +89,34 @@ struct Measured {
     requests_per_second: u64,
     p50_us: u64,
     p99_us: u64,
+    /// Those that asked for a value, if any did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reads: Option<Share>,
+    /// Those that put one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    writes: Option<Share>,
     /// Nothing if some replica did not say.
     cpu_us_per_request: Option<u64>,
     /// How many ops the requests took: fewer, if they were batched.
     ops: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     limits: Option<Limits>,
+}
+
+/// Some of the requests.
+#[derive(Serialize)]
+struct Share {
+    requests: u64,
+    p50_us: u64,
+    p99_us: u64,
+}
+
+impl Share {
+    /// Of sorted latencies; nothing, if there are none.
+    fn of(latencies_ns: &[u64]) -> Option<Self> {
+        let at = |percent: usize| Some(latencies_ns.get(latencies_ns.len().checked_sub(1)? * percent / 100)? / 1_000);
+        Some(Self { requests: latencies_ns.len() as u64, p50_us: at(50)?, p99_us: at(99)? })
+    }
 }
 
 pub(crate) fn main(arguments: &Arguments) -> Result<Status, Trouble> {
@@ -109,7 +132,7 @@ pub(crate) fn main(arguments: &Arguments) -> Result<Status, Trouble> {
     };
     run(&mut load, arguments.requests / WARM_UP + u64::from(arguments.clients))?;
     let (before, began) = (Usage::ask(&arguments.addresses), Instant::now());
-    load.latencies_ns.clear();
+    load.latencies_ns.iter_mut().for_each(Vec::clear);
     run(&mut load, arguments.requests)?;
     let took = began.elapsed();
     let after = Usage::ask(&arguments.addresses);
@@ -140,10 +163,12 @@ fn full_journal() -> Trouble {
 /// A journal that is full refuses everything.
 fn warn_of_full_journal(arguments: &Arguments) {
     let Some(room) = journal_room(arguments) else { return };
-    let requests = grouped(arguments.requests);
-    if room < arguments.requests {
+    // Queries take no room.
+    let writes = arguments.requests - arguments.requests * arguments.reads / 100;
+    if room < writes {
+        let writes = grouped(writes);
         remark(&format!(
-            "the journal has room for {} more: {requests} requests fit only if they are batched; format with more --slots",
+            "the journal has room for {} more: {writes} requests fit only if they are batched; format with more --slots",
             counted(room, "op")
         ));
     }
@@ -151,23 +176,41 @@ fn warn_of_full_journal(arguments: &Arguments) {
 
 /// Clients that ask without a pause.
 struct Load {
-    sessions: Sessions<Instant>,
+    sessions: Sessions<(Kind, Instant)>,
     value: Vec<u8>,
-    get: bool,
+    /// How many of a hundred.
+    reads: u64,
     keys: u64,
     clients: u64,
     /// How many were asked, ever.
     asked: u64,
-    latencies_ns: Vec<u64>,
+    /// By kind.
+    latencies_ns: [Vec<u64>; 2],
     payload: Vec<u8>,
 }
 
+/// What a request is for.
+#[derive(Clone, Copy)]
+enum Kind {
+    Write,
+    Read,
+}
+
 impl Load {
-    fn new(sessions: Sessions<Instant>, arguments: &Arguments) -> Self {
-        let Arguments { value_size, get, keys, clients, .. } = *arguments;
+    fn new(sessions: Sessions<(Kind, Instant)>, arguments: &Arguments) -> Self {
+        let Arguments { value_size, reads, keys, clients, .. } = *arguments;
         let clients = u64::from(clients);
         let value = vec![b'v'; value_size];
-        Self { sessions, value, get, keys, clients, asked: 0, latencies_ns: Vec::new(), payload: Vec::new() }
+        Self {
+            sessions,
+            value,
+            reads,
+            keys,
+            clients,
+            asked: 0,
+            latencies_ns: [Vec::new(), Vec::new()],
+            payload: Vec::new(),
+        }
     }
 
     /// Asks so often, and waits for all answers.
@@ -180,11 +223,11 @@ impl Load {
         }
         while answered < requests {
             self.sessions.turn(Duration::from_millis(100)).map_err(Trouble::machine)?;
-            while let Some((began, result)) = self.sessions.next() {
+            while let Some(((kind, began), result)) = self.sessions.next() {
                 let answer = result.map_err(Trouble::machine)?;
                 answer.result.map_err(|refusal| not_a_kv_store(refusal.code))?;
                 answered += 1;
-                self.latencies_ns.push(u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX));
+                self.latencies_ns[kind as usize].push(u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX));
                 if left > 0 {
                     self.ask();
                     left -= 1;
@@ -201,13 +244,24 @@ impl Load {
     fn ask(&mut self) {
         // Spread over the keys, the same way each time.
         let key = format!("key{:012}", self.asked.wrapping_mul(0x9e37_79b9_7f4a_7c15) % self.keys);
+        // The share is kept among any hundred in a row.
+        let kind =
+            if (self.asked + 1) * self.reads / 100 > self.asked * self.reads / 100 { Kind::Read } else { Kind::Write };
         self.asked += 1;
         let key = key.as_bytes();
-        let request = if self.get { Request::Get { key } } else { Request::Put { key, value: &self.value } };
-        self.payload.clear();
-        request.encode(&mut self.payload);
         let expiry = SystemClock.monotonic().after(REQUEST_PATIENCE_NS);
-        self.sessions.submit(Instant::now(), &self.payload[..], expiry);
+        let tag = (kind, Instant::now());
+        self.payload.clear();
+        match kind {
+            Kind::Write => {
+                Request::Put { key, value: &self.value }.encode(&mut self.payload);
+                self.sessions.submit(tag, &self.payload[..], expiry);
+            }
+            Kind::Read => {
+                Request::Get { key }.encode(&mut self.payload);
+                self.sessions.query(Freshness::Linearizable, tag, &self.payload[..], expiry);
+            }
+        }
     }
 
     fn measured(
@@ -217,17 +271,22 @@ impl Load {
         usage: Option<(Usage, Usage)>,
         limits: Option<Limits>,
     ) -> Measured {
-        self.latencies_ns.sort_unstable();
+        let mut all_ns = self.latencies_ns.concat();
+        all_ns.sort_unstable();
+        let all = Share::of(&all_ns).expect("at least one request was answered");
+        self.latencies_ns.iter_mut().for_each(|latencies_ns| latencies_ns.sort_unstable());
+        let [writes, reads] = self.latencies_ns.each_ref().map(|latencies_ns| Share::of(latencies_ns));
         let Arguments { clients, requests, value_size, .. } = *arguments;
-        let at = |percent: usize| self.latencies_ns[(self.latencies_ns.len() - 1) * percent / 100] / 1_000;
         let took_us = took.as_micros().max(1);
         Measured {
             clients,
             requests,
             value_size,
             requests_per_second: u64::try_from(u128::from(requests) * 1_000_000 / took_us).unwrap_or(u64::MAX),
-            p50_us: at(50),
-            p99_us: at(99),
+            p50_us: all.p50_us,
+            p99_us: all.p99_us,
+            reads,
+            writes,
             cpu_us_per_request: usage.as_ref().map(|(before, after)| after.cpu_us_since(before) / requests),
             ops: usage.map(|(before, after)| after.op.saturating_sub(before.op)),
             limits,
@@ -278,6 +337,13 @@ impl Measured {
             grouped(self.p50_us),
             grouped(self.p99_us)
         );
+        if let (Some(reads), Some(writes)) = (&self.reads, &self.writes) {
+            let half = |share: &Share| (grouped(share.requests), grouped(share.p50_us), grouped(share.p99_us));
+            let ((read, read_p50, read_p99), (written, write_p50, write_p99)) = (half(reads), half(writes));
+            text.push_str(&format!(
+                "\n{read} read, within {read_p50} and {read_p99} us; {written} wrote, within {write_p50} and {write_p99} us"
+            ));
+        }
         match self.cpu_us_per_request {
             Some(cpu_us) => text.push_str(&format!("\n{} us of CPU a request, over all replicas", grouped(cpu_us))),
             None => text.push_str("\nsome replica did not say how much CPU it used"),
