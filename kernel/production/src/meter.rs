@@ -1,4 +1,4 @@
-//! Looks on while a replica works: counts its rare paths, times its commits, and logs where it stands when that changes.
+//! Looks on while a replica works: counts its rare paths, times its commits and its queries, and logs where it stands when that changes.
 
 use std::{
     collections::VecDeque,
@@ -11,7 +11,7 @@ use chronon::{
     process::{Now, ProbeId, Process},
     replica::Replica,
     types::{Instant, View},
-    vsr::{Status, Vsr},
+    vsr::{Probe, Status, Vsr},
 };
 
 use crate::{metrics::Metrics, runner::Watch, tcp::TcpCounts};
@@ -27,6 +27,8 @@ pub(crate) struct Meter {
     logged: VecDeque<(u64, Instant)>,
     /// The last op that was seen in the log.
     seen: u64,
+    /// When the round of queries in flight began; or the last one, if it ended with its view.
+    round: Option<Instant>,
     stands: Option<(Status, View)>,
     network: TcpCounts,
     published: Time,
@@ -39,6 +41,7 @@ impl Meter {
             rare_paths: Vec::new(),
             logged: VecDeque::new(),
             seen: 0,
+            round: None,
             stands: None,
             network: TcpCounts::default(),
             published: Time::now(),
@@ -60,6 +63,9 @@ impl Meter {
         metrics.sessions.set(vsr.sessions().len() as u64);
         for (name, length, _) in vsr.queues() {
             metrics.queue(name, length);
+        }
+        for (probe, kind) in [(Probe::QueryAnswered, "linearizable"), (Probe::QueryStale, "stale")] {
+            metrics.queries(kind, self.rare_paths.get(probe as usize).copied().unwrap_or_default());
         }
         for (times, name) in self.rare_paths.iter_mut().zip(replica.probes()) {
             metrics.rare_path(name, std::mem::take(times));
@@ -83,6 +89,18 @@ impl Meter {
             self.logged.pop_front();
             let took = Duration::from_nanos(now.0.saturating_sub(began.0));
             self.metrics.commit_latency.observe(took.as_secs_f64());
+        }
+    }
+
+    /// A round is over when its first query is answered. The next one may begin in the same step.
+    fn time_queries(&mut self, now: Instant, probe: ProbeId) {
+        if probe == Probe::ReadRound.into() {
+            self.round = Some(now);
+        } else if probe == Probe::QueryAnswered.into()
+            && let Some(began) = self.round.take()
+        {
+            let took = Duration::from_nanos(now.0.saturating_sub(began.0));
+            self.metrics.query_latency.observe(took.as_secs_f64());
         }
     }
 
@@ -110,6 +128,7 @@ impl<A: Application> Watch<Replica<A>> for Meter {
                 self.rare_paths.resize(replica.probes().len(), 0);
             }
             self.rare_paths[place] += 1;
+            self.time_queries(now.monotonic, *probe);
         }
         self.time_commits(now.monotonic, replica.vsr());
         self.log_stand(replica.vsr());

@@ -41,6 +41,8 @@ pub(crate) struct Metrics {
     pub(crate) sessions: Level,
     pub(crate) commit_latency: Histogram,
     pub(crate) durable_write_latency: Histogram,
+    pub(crate) query_latency: Histogram,
+    queries: Family<Name, Counter>,
     queues: Family<Name, Level>,
     rare_paths: Family<Name, Counter>,
     connections: Family<Name, Counter>,
@@ -60,6 +62,8 @@ impl Metrics {
             sessions: Level::default(),
             commit_latency: Histogram::new(BUCKETS),
             durable_write_latency: Histogram::new(BUCKETS),
+            query_latency: Histogram::new(BUCKETS),
+            queries: Family::default(),
             queues: Family::default(),
             rare_paths: Family::default(),
             connections: Family::default(),
@@ -85,6 +89,13 @@ impl Metrics {
             Unit::Seconds,
             metrics.durable_write_latency.clone(),
         );
+        registry.register_with_unit(
+            "query_round_latency",
+            "From when the primary began a round for the queries that it held to their answers",
+            Unit::Seconds,
+            metrics.query_latency.clone(),
+        );
+        registry.register("queries", "Queries that were answered", metrics.queries.clone());
         registry.register("queue_length", "What waits", metrics.queues.clone());
         registry.register("rare_paths", "How often each rare path was taken", metrics.rare_paths.clone());
         registry.register("connections", "Connections by what became of them", metrics.connections.clone());
@@ -94,6 +105,10 @@ impl Metrics {
 
     pub(crate) fn queue(&self, name: &'static str, length: u64) {
         self.queues.get_or_create(&Name { name }).set(length);
+    }
+
+    pub(crate) fn queries(&self, name: &'static str, times: u64) {
+        self.queries.get_or_create(&Name { name }).inc_by(times);
     }
 
     pub(crate) fn rare_path(&self, name: &'static str, times: u64) {

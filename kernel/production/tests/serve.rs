@@ -191,6 +191,53 @@ fn a_port_that_is_taken_is_named() {
 }
 
 #[test]
+fn queries_are_counted_and_their_rounds_are_timed() {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("serve-queries");
+    let _ = std::fs::remove_dir_all(&folder);
+    // Free now, and nobody else is given them meanwhile.
+    let listeners = [(); 3].map(|()| TcpListener::bind(somewhere()).unwrap());
+    let ports = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
+    drop(listeners);
+    let adjust = |options: &mut Options| {
+        let replica = (0..3).find(|replica| options.data.ends_with(format!("replica-{replica}.chronon")));
+        options.metrics = replica.map(|replica| ports[replica]);
+    };
+    let cluster = LocalCluster::start(&counter::Counters, &folder, 3, LAYOUT, adjust).unwrap();
+    let client = client::Client::connect(cluster.addresses(), client::Options::default()).unwrap();
+    (0..5).for_each(|_| assert_eq!(client.query("apples").unwrap().result.unwrap()[..], *b"0"));
+    (0..3).for_each(|_| assert_eq!(client.query_stale("apples").unwrap().result.unwrap()[..], *b"0"));
+    let began = Instant::now();
+    // A query that was asked again is answered again.
+    let counted = |[linearizable, stale, rounds]: [u64; 3]| linearizable >= 5 && stale >= 3 && rounds >= 1;
+    loop {
+        let counts = [
+            r#"_queries_total name="linearizable""#,
+            r#"_queries_total name="stale""#,
+            "_query_round_latency_seconds_count",
+        ];
+        let counts = counts.map(|what| ports.iter().map(|port| scraped(*port, what)).sum());
+        if counted(counts) {
+            assert!(counts[2] <= counts[0], "no round without a query");
+            break;
+        }
+        assert!(began.elapsed() < PATIENCE, "{counts:?} are counted");
+        std::thread::yield_now();
+    }
+    drop((client, cluster));
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+/// What the metrics at `port` say of the one number whose line has all these words.
+fn scraped(port: SocketAddr, words: &str) -> u64 {
+    let mut stream = TcpStream::connect(port).unwrap();
+    write!(stream, "GET /metrics HTTP/1.0\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    let line = text.lines().find(|line| words.split(' ').all(|word| line.contains(word)));
+    line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or_default()
+}
+
+#[test]
 fn a_data_file_that_is_served_from_is_served_from_once() {
     let path = data_file("twice", 0, 1);
     let options = Options::new(&path, vec![somewhere()]);
