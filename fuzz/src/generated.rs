@@ -6,7 +6,11 @@ mod trace;
 use arbitrary::{Arbitrary, Unstructured};
 use chronon::{
     process::Actions,
-    storage::{Layout, Superblock, superblock::SUFFIX_MAX},
+    storage::{
+        Layout, Superblock,
+        checkpoint::Checkpoint,
+        superblock::{SUFFIX_MAX, Vouched},
+    },
     types::{
         Checksum, ClientId, ClusterId, CommitIndex, Epoch, Op, ReplicaId, RequestNumber, Session, Timestamp, View,
     },
@@ -71,6 +75,15 @@ pub fn superblock(bytes: &[u8]) {
         suffix.push(Header::root(cluster));
     }
     let replica_count = fields.replica_count % 6 + 1;
+    let committed = suffix.iter().rev().find(|header| header.op.0 > 0 && header.op.0 <= fields.commit);
+    let checkpoint = match committed {
+        Some(header) => Checkpoint { header: *header, root: Checksum(fields.incarnation.max(1)) },
+        None => Checkpoint { header: Header::root(cluster), root: Checksum(0) },
+    };
+    let vouched = match fields.parent {
+        0 => Vouched::default(),
+        root => Vouched { op: Op(fields.sequence.max(1)), root: Checksum(root) },
+    };
     let superblock = Superblock {
         sequence: fields.sequence.clamp(1, u64::MAX - 1),
         parent: Checksum(fields.parent),
@@ -84,9 +97,13 @@ pub fn superblock(bytes: &[u8]) {
         commit: CommitIndex(fields.commit),
         head: suffix[suffix.len() - 1].op,
         suffix,
+        checkpoint,
+        vouched,
         layout: Layout {
             slot_count: (u32::from(fields.slots) + 1) * 32,
             message_size_max: (u32::from(fields.sectors) + 1) * 4096,
+            block_count: u32::from(fields.slots) + 8,
+            block_size: (u32::from(fields.sectors) / 2 + 1) * 4096,
         },
         clients_max: fields.clients_max.max(1),
     };

@@ -15,7 +15,7 @@ use chronon::{
 use crate::wire::{CLUSTER, reseal_frame};
 
 /// The layout that slots are read by.
-pub const LAYOUT: Layout = Layout { slot_count: 64, message_size_max: 8192 };
+pub const LAYOUT: Layout = Layout { slot_count: 64, message_size_max: 8192, block_count: 64, block_size: 4096 };
 
 /// A slot of the journal: its number, the header that its entry in the header ring is made of, and then its prepare. Each ring's bytes are taken for
 /// what they are and nothing better, and the decision follows.

@@ -2,7 +2,7 @@
 
 use crate::{
     app::{
-        application::{Application, ApplyContext},
+        application::{Application, ApplyContext, RestoreError, SnapshotWriter},
         executor::Executor,
     },
     process::{Actions, Event, Now, Process},
@@ -32,6 +32,30 @@ impl<A: Application> StateMachine for Machine<A> {
 
     fn query(&mut self, payload: &[u8]) -> &[u8] {
         self.0.query(payload)
+    }
+
+    fn freeze(&mut self) {
+        self.0.freeze();
+    }
+
+    fn snapshot(&mut self, writer: &mut SnapshotWriter) {
+        self.0.snapshot(writer);
+    }
+
+    fn thaw(&mut self) {
+        self.0.thaw();
+    }
+
+    fn restore(&mut self, record: &[u8]) -> Result<(), RestoreError> {
+        self.0.restore(record)
+    }
+
+    fn abandon(&mut self) {
+        self.0.abandon();
+    }
+
+    fn restored(&mut self) {
+        self.0.restored();
     }
 }
 

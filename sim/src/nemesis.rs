@@ -8,11 +8,14 @@
 //! that is at most the entry over a prepare that was lost: a prepare that rots under a lost entry is, to its replica, a torn tail
 //! that it never acknowledged, and no rule could tell the two apart.
 
+mod cluster;
+mod damage;
 mod links;
 mod room;
 
+use cluster::draw_cluster;
 pub use room::fits;
-use room::{MESSAGE_SIZE_ORDINARY, message_size_max};
+use room::message_size_max;
 
 use crate::{
     disk::{DiskSettings, ErrorRates, LatencyRange, OperationKind},
@@ -137,21 +140,6 @@ fn draw_families(random: &mut Stream, options: &Options, replicas: u8) -> Vec<Fa
     families.retain(|family| *family != F::Damage || replicas > 2);
     families.sort_unstable();
     families
-}
-
-fn draw_cluster(random: &mut Stream, replicas: u8, clients: u8) -> ClusterPlan {
-    // Rarely too few sessions or too short a queue: then clients are evicted, or told to wait.
-    let clients_max = if random.chance(60_000) { u32::from(clients / 2).max(1) } else { 64 };
-    let requests_max = if random.chance(60_000) { random.range(1, 3) as u32 } else { 256 };
-    ClusterPlan {
-        replicas,
-        pipeline: random.range(1, 8) as u32,
-        company: *random.pick(&[0, 1, 3]),
-        requests_max,
-        clients_max,
-        slot_count: 1024,
-        message_size_max: MESSAGE_SIZE_ORDINARY,
-    }
 }
 
 fn draw_workload<W: Workload>(
@@ -343,7 +331,7 @@ impl Nemesis<'_> {
                 strike(Fault::Damage { replica, place: DamagePlace::Headers, nth, unreadable });
                 self.discover_damage(steps);
             }
-            Some(Stray { ring: Ring::Headers, .. }) => strike(Fault::FailRead { target: Target::Replica(replica) }),
+            Some(Stray { .. }) => strike(Fault::FailRead { target: Target::Replica(replica) }),
         }
     }
 
@@ -532,20 +520,6 @@ impl Nemesis<'_> {
             2 => Fault::FailRead { target },
             _ => Fault::NoSpace { target, for_ns: self.random.range(20 * MS, 500 * MS) },
         }
-    }
-
-    fn damage(&mut self, replica: u8) -> Fault {
-        if self.random.chance(150_000) {
-            let ring = if self.random.chance(700_000) { Ring::Prepares } else { Ring::Headers };
-            return Fault::LatentError { replica, ring };
-        }
-        let place = match self.random.weighted(&[6, 2, 2]) {
-            0 => DamagePlace::Prepare,
-            1 => DamagePlace::Headers,
-            _ => DamagePlace::Both,
-        };
-        let nth = if self.random.chance(700_000) { self.random.below(4) } else { self.random.below(60) };
-        Fault::Damage { replica, place, nth: nth as u32, unreadable: self.random.chance(400_000) }
     }
 
     fn client_fault(&mut self) -> Fault {

@@ -4,11 +4,13 @@
 //! order, each with what it waits for. A run is a function of its schedule and of the seed in it; the seed feeds what is too
 //! fine to be written down (each latency, each lost frame, what a crash leaves of a sector).
 
+mod cluster;
 mod error;
 mod links;
 mod words;
 
 use chronon::{client::ClientProbe, storage::layout::SUPERBLOCK_COPIES, vsr::Probe};
+pub use cluster::{BLOCK_COUNT_ORDINARY, BLOCK_SIZE_ORDINARY, ClusterPlan, MESSAGE_SIZE_MAX};
 pub use links::LinkPlan;
 use serde::{Deserialize, Serialize};
 
@@ -74,32 +76,6 @@ pub enum LeftBehind {
     Down,
     /// They hear nobody, and everybody hears them.
     Deaf,
-}
-
-/// The replicas of a simulation.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ClusterPlan {
-    /// 1 to 6.
-    pub replicas: u8,
-    /// Prepares in flight.
-    pub pipeline: u32,
-    /// How many requests wait for each in the pipeline before they join it.
-    #[serde(default = "one")]
-    pub company: u32,
-    /// Requests that a primary takes on at once.
-    pub requests_max: u32,
-    /// Sessions.
-    pub clients_max: u32,
-    /// Slots of the journal: a multiple of 32.
-    pub slot_count: u32,
-    /// The largest message: a multiple of the sector.
-    pub message_size_max: u32,
-}
-
-/// What schedules meant that were written before they could say.
-const fn one() -> u32 {
-    1
 }
 
 /// The clients of a simulation.
@@ -398,7 +374,7 @@ pub enum Fault {
     },
 }
 
-/// A ring of the journal.
+/// A zone of the data file: a ring of the journal, or the checkpoint grid.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ring {
@@ -406,9 +382,11 @@ pub enum Ring {
     Prepares,
     /// Their headers.
     Headers,
+    /// Not of the journal: the chunks of checkpoints.
+    Chunks,
 }
 
-/// A part of the journal.
+/// A part of the journal, or of a checkpoint.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DamagePlace {
@@ -418,6 +396,8 @@ pub enum DamagePlace {
     Headers,
     /// A prepare and the header that names it.
     Both,
+    /// A block of the checkpoint grid.
+    Chunk,
 }
 
 impl<P: Plan> Schedule<P> {
@@ -435,26 +415,18 @@ impl<P: Plan> Schedule<P> {
 
     /// Whether it can be run.
     pub fn check(&self) -> Result<(), ScheduleError> {
-        let ClusterPlan { replicas, pipeline, company, slot_count, message_size_max, clients_max, requests_max } =
-            self.cluster;
+        let replicas = self.cluster.replicas;
         let rules = [
             (self.format == FORMAT, "format must be 1"),
             (self.seed <= SEED_MAX, "seed must be below 2^63"),
-            ((1..=6).contains(&replicas), "cluster.replicas must be 1 to 6"),
-            ((1..=16).contains(&pipeline), "cluster.pipeline must be 1 to 16"),
-            (company <= 1024, "cluster.company must be at most 1024"),
-            (slot_count > 0 && slot_count % 32 == 0, "cluster.slot_count must be a positive multiple of 32"),
-            (message_size_max >= 20 * 1024 && message_size_max % 4096 == 0, MESSAGE_SIZE_RULE),
-            (clients_max > 0 && requests_max > 0, "cluster.clients_max and cluster.requests_max must be positive"),
             (self.workload.clients > 0, "workload.clients must be positive"),
             (self.core.iter().all(|replica| *replica < replicas), "core must name replicas of the cluster"),
             (self.core.len() as u64 > u64::from(replicas) / 2, "core must be a majority"),
             (self.core.windows(2).all(|pair| pair[0] < pair[1]), "core must ascend"),
-            (slot_count <= SLOTS_MAX, "cluster.slot_count must be at most 65536"),
-            (message_size_max <= MESSAGE_SIZE_MAX, "cluster.message_size_max must be at most 1048576"),
         ];
-        match rules.iter().find(|(holds, _)| !holds) {
-            Some((_, rule)) => Err(ScheduleError::Invalid((*rule).to_owned())),
+        let broken = rules.iter().find(|(holds, _)| !holds).map(|(_, rule)| *rule);
+        match self.cluster.check().err().or(broken) {
+            Some(rule) => Err(ScheduleError::Invalid(rule.to_owned())),
             None => self.check_surroundings(),
         }
     }
@@ -462,8 +434,7 @@ impl<P: Plan> Schedule<P> {
     /// The workload, the network and the disk: what would make no sense, or take all of a machine's memory.
     fn check_surroundings(&self) -> Result<(), ScheduleError> {
         let (each, link, disk) = (&self.workload.each, &self.network, &self.disk);
-        // Each client registers first.
-        let ops = each.calls().saturating_add(1).saturating_mul(self.workload.clients.into());
+        let calls = each.calls().saturating_mul(self.workload.clients.into());
         let ranges = [disk.read, disk.write, disk.durable_write, disk.barrier];
         let chances = [link.loss_ppm, link.duplication_ppm, link.corruption_ppm, link.reorder_ppm];
         let errors = [disk.errors.read_ppm, disk.errors.latent_ppm, disk.errors.write_ppm, disk.errors.barrier_ppm];
@@ -473,7 +444,7 @@ impl<P: Plan> Schedule<P> {
             (readers.is_none_or(|readers| readers.each.stale_ppm <= MILLION), READERS_RULE),
             (readers.is_none_or(|readers| readers.each.think_ns_max <= HOUR_NS), READERS_RULE),
             (each.think_ns_max() <= HOUR_NS, "workload.each.think_ns_max must be at most an hour"),
-            (ops <= self.cluster.slot_count.into(), CALLS_RULE),
+            (calls <= CALLS_MAX, CALLS_RULE),
             (link.latency_min_ns <= link.latency_max_ns, "network.latency_min_ns must be at most latency_max_ns"),
             (link.latency_max_ns <= HOUR_NS, "network.latency_max_ns must be at most an hour"),
             (link.in_flight_max > 0, "network.in_flight_max must be positive"),
@@ -528,17 +499,12 @@ impl<P: Plan> Schedule<P> {
     }
 }
 
-const SLOTS_MAX: u32 = 65_536;
-/// The largest message that a simulated cluster may have, in bytes.
-pub const MESSAGE_SIZE_MAX: u32 = 1 << 20;
-
 const MILLION: u32 = 1_000_000;
 const HOUR_NS: u64 = 3_600_000_000_000;
-const CALLS_RULE: &str =
-    "the calls of all clients, with one more of each, must fit cluster.slot_count: a full journal takes no more";
+const CALLS_MAX: u64 = 1_000_000;
+const CALLS_RULE: &str = "the calls of all clients together must be at most 1000000";
 const READERS_RULE: &str =
     "workload.readers.each takes a stale_ppm of at most 1000000 and a think_ns_max of at most an hour";
-const MESSAGE_SIZE_RULE: &str = "cluster.message_size_max must be a multiple of 4096 and at least 20480";
 
 /// The names of the rare paths that the processes of a cluster can take.
 pub fn probes() -> impl Iterator<Item = &'static str> {

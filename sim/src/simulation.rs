@@ -14,7 +14,6 @@ mod strike;
 use chronon::{
     client::{ClientConfig, ClientProcess},
     replica::Replica,
-    storage::layout::Layout,
     types::{ClientId, ClusterId, NodeId, ReplicaId},
     vsr::Config,
 };
@@ -189,7 +188,7 @@ impl<W: Workload> Simulation<W> {
     fn add_nodes(&mut self) {
         let plan = self.schedule.cluster;
         let cluster = ClusterId(self.schedule.seed ^ 0xC1);
-        let layout = Layout { slot_count: plan.slot_count, message_size_max: plan.message_size_max };
+        let layout = plan.layout();
         let mut configs = Vec::new();
         for replica in (0..plan.replicas).map(ReplicaId) {
             let mut config = Config::new(cluster, replica, plan.replicas, layout);

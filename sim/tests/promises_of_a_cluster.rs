@@ -17,7 +17,7 @@ use chronon_sim::{
 
 const SECOND_NS: u64 = 1_000_000_000;
 const CLUSTER: ClusterId = ClusterId(3);
-const LAYOUT: Layout = Layout { slot_count: 1024, message_size_max: 32 * 1024 };
+const LAYOUT: Layout = Layout { slot_count: 1024, message_size_max: 32 * 1024, block_count: 64, block_size: 4096 };
 const CORE: [NodeId; 3] = [NodeId(0), NodeId(1), NodeId(2)];
 
 /// Three replicas and as many clients, watched by an oracle that takes them for a cluster of this configuration.

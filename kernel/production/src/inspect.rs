@@ -1,4 +1,4 @@
-//! Looking into a data file: what its superblock and its journal say, in words, however damaged it is.
+//! Looking into a data file: what its superblock, its journal and its checkpoint say, in words, however damaged it is.
 //!
 //! Invariant: nothing is written, nothing is concluded otherwise than by a replica (the same parsers, the same decision table),
 //! and no part of a file is larger in memory than a slot. The file is locked against whoever would write to it meanwhile, so
@@ -6,6 +6,7 @@
 //!
 //! Deliberately absent: repair; and what the log is worth to the cluster, which only the other replicas know.
 
+mod checkpoint;
 mod journal;
 mod log;
 mod slot;
@@ -16,6 +17,7 @@ use chronon::wire::Header;
 use serde::Serialize;
 
 pub use self::{
+    checkpoint::{CheckpointReport, MissingChunk, checkpoint},
     journal::{Class, Given, InspectError, Irregular, JournalReport, PrepareReport, Shape, examine, prepares, shape},
     superblock::{CopyReport, CopyState, Facts, SuperblockReport, superblock},
 };

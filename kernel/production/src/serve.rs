@@ -344,8 +344,9 @@ fn limits(options: &Options, superblock: &Superblock) -> Limits {
 /// What all replicas were formatted with, in one number: which session is evicted is part of the state, and what one logs all must
 /// have room for.
 fn terms(superblock: &Superblock) -> u32 {
-    let Superblock { layout: Layout { slot_count, message_size_max }, clients_max, .. } = *superblock;
-    let bytes = [slot_count, message_size_max, clients_max].map(u32::to_le_bytes);
+    let Superblock { layout, clients_max, .. } = superblock;
+    let Layout { slot_count, message_size_max, block_count, block_size } = *layout;
+    let bytes = [slot_count, message_size_max, block_count, block_size, *clients_max].map(u32::to_le_bytes);
     Checksum::of(bytes.as_flattened()).0 as u32
 }
 

@@ -55,7 +55,13 @@ pub struct Status {
     pub applied: u64,
     /// How many committed ops it has not executed.
     pub lag: u64,
-    /// How many ops the journal holds, and so how many there can be.
+    /// The op whose state is durable as a checkpoint: everything up to it needs no journal.
+    pub checkpoint: u64,
+    /// Whether it is fetching a checkpoint of the others.
+    pub is_syncing: bool,
+    /// Whether the last checkpoint did not fit the grid: then the journal fills up.
+    pub is_grid_full: bool,
+    /// How many ops the journal holds above a checkpoint.
     pub journal_slots: u32,
     /// The largest message, in bytes.
     pub message_size_max: u32,
@@ -142,6 +148,9 @@ impl Status {
             commit,
             applied,
             lag: commit.saturating_sub(applied),
+            checkpoint: vsr.checkpoints().op().0,
+            is_syncing: vsr.checkpoints().is_syncing(),
+            is_grid_full: vsr.checkpoints().is_full(),
             journal_slots: config.layout.slot_count,
             message_size_max: config.layout.message_size_max,
             clock_offset_ns: vsr.clock_interval(now).map(|(low, high)| (narrow(low), narrow(high))),

@@ -18,7 +18,7 @@ use chronon::{
     vsr::Config,
 };
 use chronon_production::{
-    DataFile, TcpNetwork, client,
+    DataFile, TcpNetwork, client, inspect,
     local::LocalCluster,
     serve::{CLIENTS_MAX, Options, ServeError, Server},
     status::{self, State, Status},
@@ -26,7 +26,7 @@ use chronon_production::{
 };
 
 const CLUSTER: ClusterId = ClusterId(0xC1);
-const LAYOUT: Layout = Layout { slot_count: 64, message_size_max: 64 * 1024 };
+const LAYOUT: Layout = Layout { slot_count: 64, message_size_max: 64 * 1024, block_count: 256, block_size: 16 * 1024 };
 /// No test waits so long for anything unless it fails.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -109,6 +109,40 @@ fn an_application_of_one_s_own_is_served() {
     }
     assert_eq!(counted("").unwrap_err().code, 1, "no name");
     drop((client, cluster));
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn a_journal_comes_round_and_what_is_served_again_begins_with_a_checkpoint() {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("serve-checkpoint");
+    let _ = std::fs::remove_dir_all(&folder);
+    let start = || LocalCluster::start(&counter::Counters, &folder, 1, LAYOUT, |_| {}).unwrap();
+    let cluster = start();
+    let count = |cluster: &LocalCluster| {
+        let client = client::Client::connect(cluster.addresses(), client::Options::default()).unwrap();
+        client.request("apples").unwrap().result.unwrap()[..].to_vec()
+    };
+    for _ in 0..3 * LAYOUT.slot_count / 2 {
+        count(&cluster);
+    }
+    let covers = |status: &Status| status.op - status.checkpoint < u64::from(LAYOUT.slot_count / 2);
+    let status = ask_until(cluster.addresses()[0], "a checkpoint follows", covers);
+    assert!(status.checkpoint > u64::from(LAYOUT.slot_count), "every slot was used twice");
+    drop(cluster);
+    let again = start();
+    assert_eq!(count(&again), (3 * LAYOUT.slot_count / 2 + 1).to_string().as_bytes());
+    drop(again);
+    let path = folder.join("replica-0.chronon");
+    let report = inspect::checkpoint(&DataFile::open_to_read(&path).unwrap()).unwrap();
+    assert!(report.header.op >= status.checkpoint && report.session_leaves > 0 && report.state_leaves > 0);
+    assert_eq!((report.is_damaged, report.root.is_some()), (false, true));
+    let mut bytes = std::fs::read(&path).unwrap();
+    for block in 0..LAYOUT.block_count {
+        bytes[LAYOUT.block_offset(block) as usize + 40] ^= 1;
+    }
+    std::fs::write(&path, bytes).unwrap();
+    let damaged = inspect::checkpoint(&DataFile::open_to_read(&path).unwrap()).unwrap();
+    assert!(damaged.is_damaged && damaged.missing[0].words.contains("does not match its checksum"));
     std::fs::remove_dir_all(folder).unwrap();
 }
 

@@ -4,20 +4,23 @@
 //! response, on every replica, for ever. It never reads a clock, never draws randomness from outside, and never iterates
 //! in an order that is not a function of the state; [`ApplyContext`] has the only time and the only seed there are.
 //!
-//! What this deliberately lacks: effects, snapshots and restoring, which need the outbox and the checkpoint grid. A
-//! replica rebuilds its state from the log, so [`Application::apply`] is all that recovery takes.
+//! What this deliberately lacks: effects, which need the outbox.
 
 use alloc::vec::Vec;
 
+pub use crate::storage::snapshot::{RestoreError, SnapshotWriter};
 use crate::types::{Checksum, Op, Timestamp};
 
 /// A deterministic application. The value itself is configuration: the same on every replica, and never changed.
 pub trait Application: Clone + Send + 'static {
-    /// What the log's events build up. Mutated in place.
-    type State: Clone + Send + 'static;
+    /// What the log's events build up. Mutated in place. Cloned at each checkpoint, so that it is written as it was then while it
+    /// goes on: where it is large, make that cheap with structures that share what did not change.
+    type State: Clone + Default + Send + 'static;
 
-    /// The state before the first event.
-    fn genesis(&self) -> Self::State;
+    /// The state before the first event: the default one, unless said otherwise.
+    fn genesis(&self) -> Self::State {
+        Self::State::default()
+    }
 
     /// Applies one committed event: changes `state`, and leaves what the client is to be told in `outcome`.
     ///
@@ -41,9 +44,26 @@ pub trait Application: Clone + Send + 'static {
     /// A [`Rejection`] if the question cannot be answered.
     fn query(&self, state: &Self::State, request: &[u8], response: &mut Vec<u8>) -> Result<(), Rejection>;
 
+    /// Writes `state` as records, the same for the same state whatever led to it: that all replicas write the same is how a
+    /// replica whose state went another way is found. A program that may meet the snapshots of another version of itself says which
+    /// one wrote them, in a record of its own.
+    ///
+    /// A large state is written in parts. When the writer [is full](SnapshotWriter::is_full), leave a position with
+    /// [`SnapshotWriter::pause`] and return; the next call finds it with [`SnapshotWriter::resumed`] and the state as it was.
+    fn snapshot(&self, state: &Self::State, writer: &mut SnapshotWriter);
+
+    /// Takes one record that [`Application::snapshot`] wrote, in the order of writing. The first finds `state` as
+    /// [`Application::genesis`] makes it.
+    ///
+    /// # Errors
+    /// [`RestoreError`] if this program did not write it: the replica stops and says so.
+    fn restore(&self, state: &mut Self::State, record: &[u8]) -> Result<(), RestoreError>;
+
     /// The longest response, and the longest detail of a rejection, in bytes. Replies are kept for every session, so this
-    /// bounds a replica's memory; a longer one is a bug of the application, which stops it.
-    fn response_size_max(&self) -> u32;
+    /// bounds a replica's memory; a longer one is a bug of the application, which stops it. 1024 unless said otherwise.
+    fn response_size_max(&self) -> u32 {
+        1024
+    }
 }
 
 /// What the log tells an application.
@@ -109,6 +129,32 @@ impl Rejection {
     /// A rejection that needs no detail.
     pub const fn new(code: u32) -> Self {
         Self { code, detail: Vec::new() }
+    }
+}
+
+/// What the tests of applications share.
+#[cfg(test)]
+pub(crate) mod snapshot {
+    use super::{Application, SnapshotWriter};
+    use crate::storage::{chunk::CHUNK_HEADER_SIZE, snapshot::SnapshotReader};
+
+    /// What a state is after it was written in parts of one leaf, and restored; and how many parts there were.
+    pub(crate) fn restored<A: Application>(application: &A, state: &A::State) -> (A::State, usize) {
+        let (mut writer, mut reader) = (SnapshotWriter::new(4096, 1), SnapshotReader::default());
+        let (mut restored, mut parts) = (application.genesis(), 0);
+        let mut ended = false;
+        while !ended {
+            ended = writer.write(2, |writer| application.snapshot(state, writer));
+            if ended {
+                writer.finish();
+            }
+            while let Some(leaf) = writer.take() {
+                let take = |_, record: &[u8]| application.restore(&mut restored, record);
+                reader.leaf(&leaf[CHUNK_HEADER_SIZE..], take).expect("what was written restores");
+            }
+            parts += 1;
+        }
+        (restored, parts)
     }
 }
 

@@ -14,10 +14,10 @@
 //! What this deliberately lacks: owners, currencies, and money that comes or goes after an account was opened.
 
 use alloc::{collections::BTreeMap, vec::Vec};
-use core::fmt;
+use core::{fmt, ops::Bound};
 
 use crate::{
-    app::application::{Application, ApplyContext, Event, Outcome, Rejection},
+    app::application::{Application, ApplyContext, Event, Outcome, Rejection, RestoreError, SnapshotWriter},
     digest::{EntryHash, EntryHasher, SetDigest},
     types::Checksum,
 };
@@ -288,10 +288,6 @@ fn hash(account: u64, balance: u64) -> EntryHash {
 impl Application for Bank {
     type State = State;
 
-    fn genesis(&self) -> State {
-        State::default()
-    }
-
     fn apply(
         &self,
         state: &mut State,
@@ -314,6 +310,24 @@ impl Application for Bank {
         Ok(())
     }
 
+    /// A record for each account, in their order: its number and what is in it.
+    fn snapshot(&self, state: &State, writer: &mut SnapshotWriter) {
+        let last = writer.resumed().and_then(<[u8]>::first_chunk).map(|last| u64::from_le_bytes(*last));
+        let first = last.map_or(Bound::Unbounded, Bound::Excluded);
+        for (account, balance) in state.accounts.range((first, Bound::Unbounded)) {
+            writer.record([account.to_le_bytes(), balance.to_le_bytes()].as_flattened());
+            if writer.is_full() {
+                return writer.pause(&account.to_le_bytes());
+            }
+        }
+    }
+
+    fn restore(&self, state: &mut State, record: &[u8]) -> Result<(), RestoreError> {
+        let ([account, balance], []) = record.as_chunks() else { return Err(RestoreError) };
+        state.open(u64::from_le_bytes(*account), u64::from_le_bytes(*balance)).map_err(|_| RestoreError)?;
+        Ok(())
+    }
+
     fn response_size_max(&self) -> u32 {
         Response::SIZE_MAX
     }
@@ -324,6 +338,7 @@ mod tests {
     use std::vec;
 
     use super::*;
+    use crate::app::application::snapshot;
     use crate::types::{Op, Timestamp};
 
     fn ask(state: &mut State, request: Request) -> Result<Response, Refusal> {
@@ -381,6 +396,19 @@ mod tests {
         };
         assert_eq!(query(Request::Balance { account: 7 }), Ok(Some(Response::Balance(3))));
         assert_eq!(query(Request::Open { account: 8, deposit: 3 }), Err(Refusal::Malformed.into()));
+    }
+
+    #[test]
+    fn a_snapshot_is_the_state_again() {
+        let mut state = Bank.genesis();
+        for account in 0..900 {
+            ask(&mut state, Request::Open { account: account * 7, deposit: u64::MAX - account }).unwrap();
+        }
+        let (restored, parts) = snapshot::restored(&Bank, &state);
+        assert!(parts > 3, "{parts}");
+        assert_eq!((restored.digest(), restored.total()), (state.digest(), state.total()));
+        assert_eq!(Bank.restore(&mut Bank.genesis(), &[0; 15]), Err(RestoreError));
+        assert_eq!(Bank.restore(&mut state, &[0; 16]), Err(RestoreError), "the same account again");
     }
 
     #[test]

@@ -9,7 +9,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::app::application::{Application, ApplyContext, Event, Outcome, Rejection};
+use crate::app::application::{Application, ApplyContext, Event, Outcome, Rejection, RestoreError, SnapshotWriter};
 
 /// What an answer adds to an application's longest response, in bytes.
 pub const ANSWER_OVERHEAD: u32 = 5;
@@ -22,6 +22,10 @@ const STATUS_REJECTED: u8 = 1;
 pub struct Executor<A: Application> {
     application: A,
     state: A::State,
+    /// The state as it was at a checkpoint that is being written.
+    frozen: Option<A::State>,
+    /// A state that is being restored, and that nobody sees before it is whole.
+    restoring: Option<A::State>,
     /// The last answer; kept for its buffers.
     outcome: Outcome,
 }
@@ -30,7 +34,7 @@ impl<A: Application> Executor<A> {
     /// The application in its first state.
     pub fn new(application: A) -> Self {
         let state = application.genesis();
-        Self { application, state, outcome: Outcome::default() }
+        Self { application, state, frozen: None, restoring: None, outcome: Outcome::default() }
     }
 
     /// Applies one committed request. What it returns is the body of the client's reply, see [`Answer`].
@@ -52,6 +56,44 @@ impl<A: Application> Executor<A> {
         self.outcome.response.clear();
         let result = self.application.query(&self.state, request, &mut self.outcome.response);
         finish(&mut self.outcome.response, result, self.application.response_size_max())
+    }
+
+    /// Keeps the state as it is now for [`Executor::snapshot`], whatever is applied from here on.
+    pub fn freeze(&mut self) {
+        self.frozen = Some(self.state.clone());
+    }
+
+    /// Writes a part of the state that was frozen.
+    ///
+    /// # Panics
+    /// If none is.
+    pub fn snapshot(&self, writer: &mut SnapshotWriter) {
+        self.application.snapshot(self.frozen.as_ref().expect("a state was frozen to be written"), writer);
+    }
+
+    /// Lets the frozen state go.
+    pub fn thaw(&mut self) {
+        self.frozen = None;
+    }
+
+    /// Takes a record of a snapshot. The state that is made of them takes the place of the present one with
+    /// [`Executor::restored`], and is not seen before.
+    ///
+    /// # Errors
+    /// If the application refuses it.
+    pub fn restore(&mut self, record: &[u8]) -> Result<(), RestoreError> {
+        let state = self.restoring.get_or_insert_with(|| self.application.genesis());
+        self.application.restore(state, record)
+    }
+
+    /// Forgets a restoration that was begun.
+    pub fn abandon(&mut self) {
+        self.restoring = None;
+    }
+
+    /// All records were taken: the state is theirs.
+    pub fn restored(&mut self) {
+        self.state = self.restoring.take().unwrap_or_else(|| self.application.genesis());
     }
 
     /// The state after all that was applied.
@@ -173,6 +215,15 @@ mod tests {
             Ok(())
         }
 
+        fn snapshot(&self, state: &u64, writer: &mut SnapshotWriter) {
+            writer.record(&state.to_le_bytes());
+        }
+
+        fn restore(&self, state: &mut u64, record: &[u8]) -> Result<(), RestoreError> {
+            *state = u64::from_le_bytes(record.try_into().map_err(|_| RestoreError)?);
+            Ok(())
+        }
+
         fn response_size_max(&self) -> u32 {
             8
         }
@@ -209,6 +260,26 @@ mod tests {
         let mut executor = Executor::new(Sum);
         assert_eq!(executor.apply(&[1; 8], &context(1)).len(), 9);
         assert!(executor.apply(&[], &context(2)).len() <= 8 + ANSWER_OVERHEAD as usize);
+    }
+
+    #[test]
+    fn a_frozen_state_is_written_as_it_was_and_a_restored_one_is_seen_only_when_it_is_whole() {
+        let mut executor = Executor::new(Sum);
+        executor.apply(&[7], &context(1));
+        executor.freeze();
+        executor.apply(&[7], &context(2));
+        let mut writer = SnapshotWriter::new(4096, 1);
+        assert!(writer.write(1, |writer| executor.snapshot(writer)));
+        writer.finish();
+        let leaf = writer.take().unwrap();
+        assert_eq!(leaf[leaf.len() - 8..], 107_u64.to_le_bytes());
+        assert_eq!(executor.restore(&107_u64.to_le_bytes()), Ok(()));
+        assert_eq!(executor.restore(&[1]), Err(RestoreError));
+        assert_eq!(*executor.state(), 114);
+        executor.restored();
+        assert_eq!(*executor.state(), 107);
+        executor.restored();
+        assert_eq!(*executor.state(), 100, "a snapshot without records is the first state");
     }
 
     #[test]

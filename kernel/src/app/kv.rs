@@ -5,7 +5,8 @@
 //! ten entries and for ten million.
 //!
 //! What this deliberately lacks: a limit on the number of entries (the state is as large as clients make it), scans, and
-//! a state that is cheap to clone; a clone copies every entry.
+//! a state that is cheap to clone: a clone, of which
+//! each checkpoint makes one, copies every entry.
 
 mod codec;
 
@@ -13,12 +14,12 @@ use alloc::{
     collections::{BTreeMap, btree_map},
     vec::Vec,
 };
-use core::cmp::Ordering;
+use core::{cmp::Ordering, ops::Bound};
 
 pub use codec::{KEY_SIZE_MAX, Refusal, Request, Response, VALUE_SIZE_MAX};
 
 use crate::{
-    app::application::{Application, ApplyContext, Event, Outcome, Rejection},
+    app::application::{Application, ApplyContext, Event, Outcome, Rejection, RestoreError, SnapshotWriter},
     digest::{EntryHash, EntryHasher, SetDigest},
     types::Checksum,
 };
@@ -94,10 +95,6 @@ struct Entry {
 impl Application for Kv {
     type State = State;
 
-    fn genesis(&self) -> State {
-        State::default()
-    }
-
     fn apply(
         &self,
         state: &mut State,
@@ -113,6 +110,33 @@ impl Application for Kv {
     fn query(&self, state: &State, request: &[u8], response: &mut Vec<u8>) -> Result<(), Rejection> {
         let Request::Get { key } = Request::decode(request)? else { return Err(Refusal::Malformed.into()) };
         look_up(state, key).encode(response);
+        Ok(())
+    }
+
+    /// A record for each key, in their order: the key's length in two bytes, the key, the value.
+    fn snapshot(&self, state: &State, writer: &mut SnapshotWriter) {
+        let first = writer.resumed().map_or(Bound::Unbounded, |last| Bound::Excluded(Key::new(last)));
+        let mut record = Vec::new();
+        for (key, entry) in state.entries.range((first, Bound::Unbounded)) {
+            let key = key.bytes();
+            record.clear();
+            record.extend_from_slice(&(key.len() as u16).to_le_bytes());
+            record.extend_from_slice(key);
+            record.extend_from_slice(&entry.value);
+            writer.record(&record);
+            if writer.is_full() {
+                return writer.pause(key);
+            }
+        }
+    }
+
+    fn restore(&self, state: &mut State, record: &[u8]) -> Result<(), RestoreError> {
+        let (length, rest) = record.split_first_chunk().ok_or(RestoreError)?;
+        let (key, value) = rest.split_at_checked(u16::from_le_bytes(*length).into()).ok_or(RestoreError)?;
+        if key.len() > KEY_SIZE_MAX || value.len() > VALUE_SIZE_MAX || state.get(key).is_some() {
+            return Err(RestoreError);
+        }
+        state.put(key, value);
         Ok(())
     }
 
@@ -251,6 +275,7 @@ mod tests {
     use std::{string::String, vec, vec::Vec};
 
     use super::*;
+    use crate::app::application::snapshot;
 
     /// Applies the request; gives the response as it prints.
     fn ask(state: &mut State, request: Request<'_>) -> String {
@@ -363,6 +388,24 @@ mod tests {
             assert_eq!(state.digest(), before.digest());
         }
         assert_eq!(ask(&mut state, Request::Append { key: b"full", value: b"" }), "Appended { length: 16384 }");
+    }
+
+    #[test]
+    fn a_snapshot_is_the_state_again_however_it_was_cut() {
+        let mut state = Kv.genesis();
+        for number in 0..200_u32 {
+            ask(&mut state, Request::Put { key: &number.to_le_bytes(), value: &vec![7; number as usize * 3] });
+        }
+        ask(&mut state, Request::Put { key: b"", value: &[1; VALUE_SIZE_MAX] });
+        let (restored, parts) = snapshot::restored(&Kv, &state);
+        assert!(parts > 5, "{parts}");
+        assert_eq!((restored.digest(), restored), (state.digest(), state));
+        for record in [&[][..], &[0], &[1, 0], &[0, 0xff, 1]] {
+            assert_eq!(Kv.restore(&mut Kv.genesis(), record), Err(RestoreError));
+        }
+        let mut twice = Kv.genesis();
+        Kv.restore(&mut twice, &[1, 0, 9]).unwrap();
+        assert_eq!(Kv.restore(&mut twice, &[1, 0, 9]), Err(RestoreError), "the same key again");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The zones of the data file: where everything lies, as a function of two numbers.
+//! The zones of the data file: where everything lies, as a function of four numbers.
 //!
 //! ```text
 //!   0                              superblock, copy 0            8192 bytes each, see superblock.rs
@@ -7,6 +7,7 @@
 //!   24576                          superblock, copy 3
 //!   32768                          header ring                   slot_count entries of 128 bytes, 32 to a sector
 //!   32768 + slot_count × 128       prepare ring                  slot_count slots of message_size_max bytes
+//!   grid_offset()                  checkpoint grid               block_count blocks of block_size bytes
 //!   size()                         the end
 //! ```
 //!
@@ -19,8 +20,8 @@
 //!    each bit turned over
 //! ```
 //!
-//! Op `n` has slot `n mod slot_count` in both rings. Invariant: every zone, entry ring and slot begins at a sector. The
-//! file has one size for its whole life.
+//! Op `n` has slot `n mod slot_count` in both rings. A block of the grid holds one chunk (see chunk.rs), whichever it is.
+//! Invariant: every zone, entry ring, slot and block begins at a sector. The file has one size for its whole life.
 
 use core::fmt;
 
@@ -35,22 +36,35 @@ pub const SUPERBLOCK_COPY_SIZE: u32 = 8192;
 /// The entries of the header ring in one sector.
 pub const HEADERS_PER_SECTOR: u32 = (SECTOR_SIZE / HEADER_SIZE) as u32;
 
-/// The two numbers that lay out a data file. Chosen once, by `format`, and kept in the superblock.
+/// The fewest blocks of a grid: the root, a table and a leaf of one checkpoint and of the next, and one to spare for each.
+pub const BLOCKS_MIN: u32 = 8;
+
+/// The numbers that lay out a data file. Chosen once, by `format`, and kept in the superblock.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Layout {
     /// How many prepares the journal holds: a positive multiple of [`HEADERS_PER_SECTOR`].
     pub slot_count: u32,
     /// The largest message, header included, in bytes: a positive multiple of the sector.
     pub message_size_max: u32,
+    /// How many chunks the checkpoint grid holds, of a checkpoint and of its successor together: at least [`BLOCKS_MIN`].
+    pub block_count: u32,
+    /// The size of a block, in bytes: a positive multiple of the sector, and no more than a message.
+    pub block_size: u32,
 }
 
-/// Why two numbers are not a layout.
+/// Why numbers are not a layout.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LayoutError {
     /// `slot_count` is zero or not a multiple of [`HEADERS_PER_SECTOR`].
     SlotCount(u32),
     /// `message_size_max` is zero or not a multiple of the sector.
     MessageSizeMax(u32),
+    /// `block_count` is below [`BLOCKS_MIN`].
+    BlockCount(u32),
+    /// `block_size` is zero, not a multiple of the sector, or above `message_size_max`.
+    BlockSize(u32),
+    /// The whole would be larger than a file can be.
+    Size,
 }
 
 impl fmt::Display for LayoutError {
@@ -62,6 +76,14 @@ impl fmt::Display for LayoutError {
             Self::MessageSizeMax(found) => {
                 write!(f, "messages of up to {found} bytes: choose a positive multiple of {SECTOR_SIZE}")
             }
+            Self::BlockCount(found) => write!(f, "a grid of {found} blocks: choose {BLOCKS_MIN} or more"),
+            Self::BlockSize(found) => {
+                write!(
+                    f,
+                    "blocks of {found} bytes: choose a positive multiple of {SECTOR_SIZE}, no more than a message"
+                )
+            }
+            Self::Size => write!(f, "the data file would be larger than a file can be: choose smaller numbers"),
         }
     }
 }
@@ -76,6 +98,20 @@ impl Layout {
         }
         if self.message_size_max == 0 || !self.message_size_max.is_multiple_of(SECTOR_SIZE as u32) {
             return Err(LayoutError::MessageSizeMax(self.message_size_max));
+        }
+        if self.block_count < BLOCKS_MIN {
+            return Err(LayoutError::BlockCount(self.block_count));
+        }
+        if self.block_size == 0
+            || !self.block_size.is_multiple_of(SECTOR_SIZE as u32)
+            || self.block_size > self.message_size_max
+        {
+            return Err(LayoutError::BlockSize(self.block_size));
+        }
+        let rings = self.slot_count as u128 * (self.message_size_max as u128 + HEADER_SIZE as u128);
+        let grid = self.block_count as u128 * self.block_size as u128;
+        if self.header_ring_offset() as u128 + rings + grid > i64::MAX as u128 {
+            return Err(LayoutError::Size);
         }
         Ok(self)
     }
@@ -127,9 +163,29 @@ impl Layout {
         self.header_ring_offset() + self.header_ring_size() + slot as u64 * self.message_size_max as u64
     }
 
+    /// Where the checkpoint grid begins.
+    pub const fn grid_offset(&self) -> u64 {
+        self.header_ring_offset() + self.header_ring_size() + self.slot_count as u64 * self.message_size_max as u64
+    }
+
+    /// Where a block of the grid begins.
+    ///
+    /// # Panics
+    /// If there is no such block.
+    pub const fn block_offset(&self, block: u32) -> u64 {
+        assert!(block < self.block_count, "a block lies in its grid");
+        self.grid_offset() + block as u64 * self.block_size as u64
+    }
+
+    /// The longest chunk, in bytes: one fits a block, and a message's body.
+    pub const fn chunk_size_max(&self) -> u32 {
+        let body = self.message_size_max - HEADER_SIZE as u32;
+        if self.block_size < body { self.block_size } else { body }
+    }
+
     /// The size of the file, in bytes.
     pub const fn size(&self) -> u64 {
-        self.header_ring_offset() + self.header_ring_size() + self.slot_count as u64 * self.message_size_max as u64
+        self.grid_offset() + self.block_count as u64 * self.block_size as u64
     }
 }
 
@@ -137,7 +193,7 @@ impl Layout {
 mod tests {
     use super::*;
 
-    const LAYOUT: Layout = Layout { slot_count: 64, message_size_max: 8192 };
+    const LAYOUT: Layout = Layout { slot_count: 64, message_size_max: 8192, block_count: 8, block_size: 4096 };
 
     #[test]
     fn zones_follow_each_other_without_gap_or_overlap() {
@@ -148,7 +204,8 @@ mod tests {
         for slot in 1..LAYOUT.slot_count {
             assert_eq!(LAYOUT.prepare_offset(slot), LAYOUT.prepare_offset(slot - 1) + 8192);
         }
-        assert_eq!(LAYOUT.prepare_offset(63) + 8192, LAYOUT.size());
+        assert_eq!(LAYOUT.prepare_offset(63) + 8192, LAYOUT.block_offset(0));
+        assert_eq!(LAYOUT.block_offset(7) + 4096, LAYOUT.size());
     }
 
     #[test]
@@ -173,9 +230,16 @@ mod tests {
 
     #[test]
     fn the_largest_layout_does_not_overflow() {
-        let layout = Layout { slot_count: u32::MAX - 31, message_size_max: u32::MAX - 4095 };
+        let layout = Layout {
+            slot_count: (1 << 30) - 32,
+            message_size_max: u32::MAX - 4095,
+            block_count: (1 << 30) - 1,
+            block_size: u32::MAX - 4095,
+        };
         assert_eq!(layout.validated(), Ok(layout));
-        assert_eq!(layout.size(), layout.prepare_offset(layout.slot_count - 1) + u64::from(layout.message_size_max));
+        assert_eq!(layout.size(), layout.block_offset(layout.block_count - 1) + u64::from(layout.block_size));
+        let larger = Layout { slot_count: u32::MAX - 31, ..layout };
+        assert_eq!(larger.validated(), Err(LayoutError::Size));
     }
 
     #[test]
@@ -187,6 +251,10 @@ mod tests {
         for message_size_max in [0, 4095, 4097] {
             let error = Layout { message_size_max, ..LAYOUT }.validated();
             assert_eq!(error, Err(LayoutError::MessageSizeMax(message_size_max)));
+        }
+        assert_eq!(Layout { block_count: 7, ..LAYOUT }.validated(), Err(LayoutError::BlockCount(7)));
+        for block_size in [0, 4095, 4097, 12288] {
+            assert_eq!(Layout { block_size, ..LAYOUT }.validated(), Err(LayoutError::BlockSize(block_size)));
         }
     }
 }

@@ -3,9 +3,13 @@
 //! Pure: bytes in, values out. Nothing here reads, writes, waits or knows the protocol. Nothing read is trusted without a
 //! checksum and an identity (cluster, replica, slot, op): a sound block in the wrong place is as corrupt as noise.
 
+pub mod checkpoint;
+pub mod chunk;
+pub mod grid;
 pub mod journal;
 pub mod layout;
 pub mod recovery;
+pub mod snapshot;
 pub mod superblock;
 
 pub use journal::{HeaderRead, PrepareRead, RingEntry};

@@ -109,9 +109,13 @@ pub fn decide(header: &HeaderRead, prepare: &PrepareRead, header_is_superseded: 
     Decision { row, slot }
 }
 
-/// Whether a header of the ring names nothing that can be wanted: another view's leftover, where the superblock knows better.
+/// Whether a header of the ring names nothing that can be wanted: what the checkpoint covers, or another view's leftover, where the
+/// superblock knows better.
 pub fn is_superseded(header: &HeaderRead, superblock: &Superblock) -> bool {
     let HeaderRead::Valid(header) = header else { return false };
+    if header.op <= superblock.checkpoint.header.op {
+        return true;
+    }
     if header.op > superblock.head {
         return superblock.view > superblock.log_view || header.view < superblock.log_view;
     }

@@ -2,12 +2,12 @@
 //!
 //! ```text
 //!     0  checksum          u128  BLAKE3-128 of bytes 16..64: this copy's
-//!    16  checksum_content  u128  BLAKE3-128 of bytes 64..192 + 128 × suffix_length: the same in every copy, the identity
+//!    16  checksum_content  u128  BLAKE3-128 of bytes 64..384 + 128 × suffix_length: the same in every copy, the identity
 //!    32  suffix_length     u32   1 to 32
 //!    36  copy              u8    0 to 3
 //!    37  reserved          [u8; 27] = 0
 //!    64  magic             [u8; 8] = "CHRONON\0"
-//!    72  format            u32   = 2
+//!    72  format            u32   = 3
 //!    76  epoch             u32
 //!    80  sequence          u64   from 1, one more at each update
 //!    88  cluster           u64
@@ -22,8 +22,15 @@
 //!   168  clients_max       u32
 //!   172  replica           u8
 //!   173  replica_count     u8
-//!   174  reserved          [u8; 18] = 0
-//!   192  suffix            [header; suffix_length], ascending, chained, the last one the head's
+//!   174  reserved          [u8; 2] = 0
+//!   176  block_count       u32
+//!   180  block_size        u32
+//!   184  vouched_op        u64   0 with the root 0: none
+//!   192  vouched_root      u128
+//!   208  checkpoint_root   u128  0 with op 0: none
+//!   224  reserved          [u8; 32] = 0
+//!   256  checkpoint        header of the prepare at the checkpoint's op
+//!   384  suffix            [header; suffix_length], ascending, chained, the last one the head's
 //!        reserved          zeros to 8192
 //! ```
 //!
@@ -54,6 +61,7 @@ use zerocopy::{
 
 use crate::{
     storage::{
+        checkpoint::Checkpoint,
         is_zero,
         layout::{Layout, LayoutError},
     },
@@ -68,7 +76,7 @@ pub const SUFFIX_MAX: usize = 32;
 pub const REPLICAS_MAX: u8 = 6;
 
 /// The version of the data file's format that this program reads and writes.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 
 /// What a replica must know of itself before it reads its log.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -97,10 +105,23 @@ pub struct Superblock {
     pub head: Op,
     /// The headers of that log above `commit`, at least the head's: what the log *is*, whatever the journal holds.
     pub suffix: Vec<Header>,
+    /// The state from which recovery begins. Covers ops whose slots may hold others by now.
+    pub checkpoint: Checkpoint,
+    /// The latest checkpoint that is known to be the same on a majority.
+    pub vouched: Vouched,
     /// How the file is laid out.
     pub layout: Layout,
     /// How many sessions the cluster keeps. Which one is evicted is part of the state: all replicas have the same.
     pub clients_max: u32,
+}
+
+/// A checkpoint that a majority of replicas has, durable and with the same root. Op 0 and root 0: none yet.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Vouched {
+    /// The op at which it is.
+    pub op: Op,
+    /// Its root's address.
+    pub root: Checksum,
 }
 
 /// Why bytes are not a copy of a superblock.
@@ -134,6 +155,8 @@ pub enum SuperblockError {
     Header(WireError),
     /// The suffix is not a chain of prepares of this cluster that ends at the head.
     Suffix,
+    /// The checkpoint is not of this cluster's log, or above what is committed, or has no root.
+    Checkpoint,
 }
 
 impl fmt::Display for SuperblockError {
@@ -160,6 +183,7 @@ impl fmt::Display for SuperblockError {
             Self::LogView => write!(f, "the log view is later than the view: the writer has a defect"),
             Self::Header(error) => write!(f, "a header of the suffix does not decode: {error}"),
             Self::Suffix => write!(f, "the suffix is no chain of prepares up to the head: the writer has a defect"),
+            Self::Checkpoint => write!(f, "the checkpoint is of no committed op: the writer has a defect"),
         }
     }
 }
@@ -221,9 +245,14 @@ impl Superblock {
             return Err(SuperblockError::Misdirected(fields.copy));
         }
         let (suffix, unused) = rest.split_at(suffix_length * HEADER_SIZE);
-        if !is_zero(&fields.reserved_copy) || !is_zero(&fields.reserved) || !is_zero(unused) {
+        if !is_zero(&fields.reserved_copy)
+            || !is_zero(&fields.reserved)
+            || !is_zero(&fields.reserved_more)
+            || !is_zero(unused)
+        {
             return Err(SuperblockError::Reserved);
         }
+        let header = Header::decode(&fields.checkpoint).map_err(SuperblockError::Header)?;
         let superblock = Self {
             sequence: fields.sequence.get(),
             parent: Checksum(fields.parent.get()),
@@ -241,7 +270,14 @@ impl Superblock {
                 .map(Header::decode)
                 .collect::<Result<_, _>>()
                 .map_err(SuperblockError::Header)?,
-            layout: Layout { slot_count: fields.slot_count.get(), message_size_max: fields.message_size_max.get() },
+            checkpoint: Checkpoint { header, root: Checksum(fields.checkpoint_root.get()) },
+            vouched: Vouched { op: Op(fields.vouched_op.get()), root: Checksum(fields.vouched_root.get()) },
+            layout: Layout {
+                slot_count: fields.slot_count.get(),
+                message_size_max: fields.message_size_max.get(),
+                block_count: fields.block_count.get(),
+                block_size: fields.block_size.get(),
+            },
             clients_max: fields.clients_max.get(),
         };
         superblock.verify()?;
@@ -268,6 +304,12 @@ impl Superblock {
         let of_this_log = self.suffix.iter().all(|header| header.cluster == self.cluster && header.is_log_entry());
         if self.suffix.len() > SUFFIX_MAX || !ends_at_head || !of_this_log || !is_chained(&self.suffix) {
             return Err(SuperblockError::Suffix);
+        }
+        let Checkpoint { header, root } = &self.checkpoint;
+        let of_this_log = header.cluster == self.cluster && header.is_log_entry() && self.commit.covers(header.op);
+        let beginning = |op: Op, root: Checksum| (op == Op::ROOT) == (root == Checksum(0));
+        if !of_this_log || !beginning(header.op, *root) || !beginning(self.vouched.op, self.vouched.root) {
+            return Err(SuperblockError::Checkpoint);
         }
         Ok(())
     }
@@ -299,7 +341,14 @@ impl Superblock {
             clients_max: U32::new(self.clients_max),
             replica: self.replica.0,
             replica_count: self.replica_count,
-            reserved: [0; 18],
+            reserved: [0; 2],
+            block_count: U32::new(self.layout.block_count),
+            block_size: U32::new(self.layout.block_size),
+            vouched_op: U64::new(self.vouched.op.0),
+            vouched_root: U128::new(self.vouched.root.0),
+            checkpoint_root: U128::new(self.checkpoint.root.0),
+            reserved_more: [0; 32],
+            checkpoint: self.checkpoint.header.encode(),
         };
         let mut bytes = vec![0; COPY_SIZE];
         bytes[..SUFFIX_START].copy_from_slice(fields.as_bytes());
@@ -334,7 +383,7 @@ const COPY_OFFSET: usize = core::mem::offset_of!(Fields, copy);
 pub const CONTENT_START: usize = 64;
 
 /// Where the suffix begins.
-const SUFFIX_START: usize = 192;
+const SUFFIX_START: usize = 384;
 
 /// Where a copy's content ends. Hashing the zeros behind it would cost many times what they are worth.
 const fn content_end(suffix_length: usize) -> usize {
@@ -366,7 +415,14 @@ struct Fields {
     clients_max: U32,
     replica: u8,
     replica_count: u8,
-    reserved: [u8; 18],
+    reserved: [u8; 2],
+    block_count: U32,
+    block_size: U32,
+    vouched_op: U64,
+    vouched_root: U128,
+    checkpoint_root: U128,
+    reserved_more: [u8; 32],
+    checkpoint: [u8; HEADER_SIZE],
 }
 
 const _: () = assert!(size_of::<Fields>() == SUFFIX_START, "the fields have no padding");

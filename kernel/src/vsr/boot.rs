@@ -4,24 +4,23 @@
 //! the replica speaks, the superblock and every prepare that it will vouch for are written again and made durable: what can be
 //! read after a crash need not be what lasts (design rule 6).
 
-use alloc::{
-    collections::{BTreeMap, BTreeSet},
-    format,
-    vec::Vec,
-};
+mod decision;
+
+use alloc::{collections::BTreeMap, format, vec::Vec};
 
 use crate::{
     frame::{Frame, SECTOR_SIZE},
     process::Actions,
     storage::{
-        HeaderRead, PrepareRead, RingEntry, SlotState, decide, is_superseded,
+        HeaderRead, PrepareRead,
+        chunk::claimed_address,
         journal::{parse_header_entry, parse_prepare},
         layout::{HEADERS_PER_SECTOR, SUPERBLOCK_COPIES, SUPERBLOCK_COPY_SIZE},
-        superblock::{self, Superblock},
+        superblock,
     },
-    types::{Checksum, Op, View},
+    types::{Op, View},
     vsr::{
-        Held, ReadResult, Status, Vsr,
+        ReadResult, Status, Vsr,
         durable::Durable,
         journal::{WRITE_WINDOW, WRITES_MAX},
         probe::Probe,
@@ -36,6 +35,9 @@ const SLOTS_MAX: usize = 32;
 
 /// How many sectors of the header ring are read at once.
 const RING_PART: u32 = 16;
+
+/// How many bytes of the grid are read at once, where blocks are so small that reading the beginning of each would cost more.
+const GRID_PART: u32 = 64 * 1024;
 
 /// How far recovery has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -105,9 +107,14 @@ impl Vsr {
         let (offset, length) = match kind {
             Kind::BootSuperblock => (layout.superblock_offset(value as u8), SUPERBLOCK_COPY_SIZE),
             Kind::BootRing => {
-                let (first, count) = ring_part(value);
+                let (first, count) = part(value);
                 (layout.header_sector_offset(first * HEADERS_PER_SECTOR), count * SECTOR_SIZE as u32)
             }
+            // One block's beginning says what it claims to hold; of several, all of them.
+            Kind::BootGrid => match part(value) {
+                (block, 1) => (layout.block_offset(block), SECTOR_SIZE as u32),
+                (first, count) => (layout.block_offset(first), count * layout.block_size),
+            },
             _ => (layout.prepare_offset(value as u32), self.boot_length(value as u32)),
         };
         actions.read(token, offset, length);
@@ -185,6 +192,8 @@ impl Vsr {
         self.view = found.view;
         self.log_view = found.log_view;
         self.commit_max = found.commit;
+        self.checkpoints.opened(found);
+        self.log.set_floor(found.checkpoint.header);
         self.durable = Some(Durable::restore(restoration, actions));
         let slots = self.config.layout.slot_count;
         let boot = self.booting();
@@ -193,17 +202,53 @@ impl Vsr {
         boot.ring = alloc::vec![HeaderRead::Empty; slots as usize];
         let sectors = slots / HEADERS_PER_SECTOR;
         for first in (0..sectors).step_by(RING_PART as usize) {
-            self.boot_read(Kind::BootRing, ring_part_value(first, RING_PART.min(sectors - first)), actions);
+            self.boot_read(Kind::BootRing, part_value(first, RING_PART.min(sectors - first)), actions);
+        }
+        let (blocks, at_once) = (self.config.layout.block_count, (GRID_PART / self.config.layout.block_size).max(1));
+        for first in (0..blocks).step_by(at_once as usize) {
+            self.boot_read(Kind::BootGrid, part_value(first, at_once.min(blocks - first)), actions);
+        }
+    }
+
+    /// The beginnings of some blocks were read: which chunks they claim to hold.
+    pub(super) fn on_boot_grid(&mut self, value: u64, result: ReadResult<'_>, actions: &mut Actions) {
+        let Ok(bytes) = self.boot_result(Kind::BootGrid, value, result, actions) else { return };
+        let (first, count) = part(value);
+        match &bytes {
+            Some(bytes) => {
+                let size = self.config.layout.block_size as usize;
+                for (block, bytes) in (first..first + count).zip(bytes.chunks(size)) {
+                    if let Some(address) = claimed_address(bytes) {
+                        self.checkpoints.grid.found(address, block);
+                    }
+                }
+            }
+            // One sector that cannot be read shall not take its neighbours with it.
+            None if count > 1 => {
+                for block in first..first + count {
+                    self.boot_read(Kind::BootGrid, part_value(block, 1), actions);
+                }
+            }
+            None => {}
+        }
+        self.end_of_rings(actions);
+    }
+
+    /// The rings and the grid are read as far as the prepares' bytes are not needed.
+    fn end_of_rings(&mut self, actions: &mut Actions) {
+        if self.booting().attempts.is_empty() {
+            self.booting().stage = Stage::Prepares;
+            self.read_on(actions);
         }
     }
 
     pub(super) fn on_boot_ring(&mut self, value: u64, result: ReadResult<'_>, actions: &mut Actions) {
         let Ok(bytes) = self.boot_result(Kind::BootRing, value, result, actions) else { return };
-        let (first, count) = ring_part(value);
+        let (first, count) = part(value);
         if bytes.is_none() && count > 1 {
             // One sector that cannot be read shall not take its neighbours with it.
             for sector in first..first + count {
-                self.boot_read(Kind::BootRing, ring_part_value(sector, 1), actions);
+                self.boot_read(Kind::BootRing, part_value(sector, 1), actions);
             }
             return;
         }
@@ -224,10 +269,7 @@ impl Vsr {
             }
             boot.ring[slot as usize] = read;
         }
-        if self.booting().attempts.is_empty() {
-            self.booting().stage = Stage::Prepares;
-            self.read_on(actions);
-        }
+        self.end_of_rings(actions);
     }
 
     /// Reads on. When everything is read, and what was written again is durable, decides.
@@ -249,15 +291,16 @@ impl Vsr {
         self.decide_slots(actions);
     }
 
-    /// Names every slot that can have been written: all up to the write window above whatever names an op. Whether there are
-    /// more than were known.
+    /// Names every slot that can have been written: all up to the write window above whatever names an op, and all there are once the
+    /// ring may have come round. Whether there are more than were known.
     fn look_further(&mut self) -> bool {
         let layout = self.config.layout;
-        let named = self.promised().head;
+        let (named, covered) = (self.promised().head, self.checkpoints.op());
         let boot = self.booting();
         let highest = boot.highest.max(named);
         let looked = boot.prepares.len() as u32;
-        let end = (highest.0 + WRITE_WINDOW + 1).min(u64::from(layout.slot_count)) as u32;
+        let slots = u64::from(layout.slot_count);
+        let end = if covered > Op::ROOT { slots } else { (highest.0 + WRITE_WINDOW + 1).min(slots) } as u32;
         boot.to_read = (looked..end).rev().collect();
         boot.prepares.resize(end.max(looked) as usize, None);
         !boot.to_read.is_empty()
@@ -293,8 +336,13 @@ impl Vsr {
         // Copied where it is the lesser part of what was read, all of which it would hold in memory.
         let frame = bytes.slice(0, header.size as usize);
         let frame = if 2 * frame.len() <= bytes.len() { Frame::new(frame.to_vec()) } else { frame };
+        let covered = self.checkpoints.op();
         let boot = self.booting();
         boot.highest = boot.highest.max(header.op);
+        if header.op <= covered && boot.ring[slot as usize] == HeaderRead::Valid(*header) {
+            // In the checkpoint: others may ask for it, and nothing is promised of it.
+            return;
+        }
         if boot.ring[slot as usize] == HeaderRead::Valid(*header) {
             boot.rewriting += 1;
             boot.is_barrier_due = true;
@@ -309,130 +357,6 @@ impl Vsr {
     pub(super) fn on_boot_write(&mut self, actions: &mut Actions) {
         self.booting().rewriting -= 1;
         self.read_on(actions);
-    }
-
-    /// Everything is read: what the slots hold, what the log is, and what must be written again.
-    pub(super) fn decide_slots(&mut self, actions: &mut Actions) {
-        let superblock = self.promised().clone();
-        let mut boot = self.boot.take().expect("recovery is in progress");
-        let mut states = Vec::with_capacity(boot.prepares.len());
-        for (prepare, header) in boot.prepares.iter().zip(&boot.ring) {
-            let prepare = prepare.as_ref().expect("every slot that was sent for was read");
-            let decision = decide(header, prepare, is_superseded(header, &superblock));
-            match decision.slot {
-                SlotState::Torn => actions.probe(Probe::TornTail.into()),
-                SlotState::Present(_) => actions.probe(Probe::HeaderMissing.into()),
-                SlotState::Unknown(_) => actions.probe(Probe::Corrupt.into()),
-                SlotState::Empty | SlotState::Clean(_) => {}
-            }
-            states.push(decision.slot);
-        }
-        self.recover_log(&superblock, &states, &boot.ring, actions);
-        let mut vouched = BTreeSet::new();
-        for (slot, state) in (0..).zip(&states) {
-            let op = self.op_of(state, slot);
-            let wanted = self.log.get(op).map(|header| header.checksum);
-            let entry = &boot.ring[slot as usize];
-            let held = match state {
-                SlotState::Empty | SlotState::Torn => Held::Nothing,
-                SlotState::Clean(header) => Held::Prepare(header.checksum),
-                // Its header was never written, so that it was acknowledged no more than a torn one.
-                SlotState::Present(header) if *entry == HeaderRead::Empty && wanted != Some(header.checksum) => {
-                    Held::Nothing
-                }
-                // Vouched for only once its header is written too.
-                SlotState::Present(_) | SlotState::Unknown(_) => Held::Unknown,
-            };
-            match state {
-                _ if op == Op::ROOT => {}
-                // Whether or not the log wants it: from now on it counts as held, and may be wanted later.
-                SlotState::Clean(header) => {
-                    vouched.insert(header.checksum);
-                    boot.sectors.push(slot / HEADERS_PER_SECTOR);
-                }
-                SlotState::Present(header) if wanted == Some(header.checksum) => boot.to_rewrite.push(*header),
-                // Above a certain head nothing was acknowledged. An entry that a power cut tore there is written whole, or else
-                // the next recovery, with a head that has come to lie right below it, could not know that.
-                SlotState::Present(header) if is_unreadable(entry) && self.head_certain && op > self.log.head() => {
-                    boot.to_rewrite.push(*header);
-                }
-                SlotState::Present(_) | SlotState::Unknown(_) | SlotState::Empty | SlotState::Torn => {}
-            }
-            // As it was read: an entry changes only when a prepare is durable under it.
-            self.journal.restore(slot, held, RingEntry::from(*entry));
-        }
-        vouched.extend(boot.to_rewrite.iter().map(|header| header.checksum));
-        if let Some(op) = self.lost_for_good(superblock.commit.op(), &vouched) {
-            return Self::halt_for_damage(op, actions);
-        }
-        boot.to_rewrite.sort_unstable_by_key(|header| core::cmp::Reverse(header.op));
-        boot.sectors.dedup();
-        boot.sectors.reverse();
-        boot.stage = Stage::Rewrite;
-        self.journal.gather(true);
-        self.boot = Some(boot);
-        self.boot_step(actions);
-    }
-
-    fn op_of(&self, state: &SlotState, slot: u32) -> Op {
-        match state {
-            SlotState::Clean(header) | SlotState::Present(header) | SlotState::Unknown(Some(header)) => header.op,
-            SlotState::Empty | SlotState::Torn | SlotState::Unknown(None) => Op(u64::from(slot)),
-        }
-    }
-
-    /// The log of the superblock's log view: its suffix, then what the journal adds to it in that view, in an unbroken chain.
-    fn recover_log(
-        &mut self,
-        superblock: &Superblock,
-        states: &[SlotState],
-        ring: &[HeaderRead],
-        actions: &mut Actions,
-    ) {
-        let layout = self.config.layout;
-        let header_in = |op: Op| match states.get(layout.slot(op) as usize) {
-            Some(SlotState::Clean(header) | SlotState::Present(header) | SlotState::Unknown(Some(header))) => {
-                Some(*header).filter(|header| header.op == op)
-            }
-            _ => None,
-        };
-        for header in (0..superblock.suffix[0].op.0).filter_map(|op| header_in(Op(op))) {
-            self.log.leave(header);
-        }
-        self.log.install(&superblock.suffix);
-        if superblock.view == superblock.log_view {
-            while let Some(header) = header_in(self.log.head().next()) {
-                if header.view != superblock.log_view || header.parent() != self.log.head_header().checksum {
-                    break;
-                }
-                self.commit_max = self.commit_max.max(header.commit);
-                self.log.append(header);
-            }
-        }
-        self.head_certain = superblock.view > superblock.log_view || !self.may_go_further(superblock, states, ring);
-        let leftover = |state: &SlotState| matches!(state, SlotState::Clean(header) if header.op > self.log.head());
-        if states.iter().any(leftover) {
-            actions.probe(Probe::Leftover.into());
-        }
-    }
-
-    /// Whether a slot that cannot be read may have held an acknowledged op above the head (design rule 4). The next slot alone
-    /// answers that: `prepare_ok` is sent in the order of ops, so where one was certainly never acknowledged none above was.
-    fn may_go_further(&self, superblock: &Superblock, states: &[SlotState], ring: &[HeaderRead]) -> bool {
-        let next = self.log.head().next();
-        let slot = self.config.layout.slot(next) as usize;
-        // Whatever prepare is here: an entry that cannot be read may have named another, whose write never arrived.
-        if ring.get(slot).is_some_and(is_unreadable) {
-            return true;
-        }
-        match states.get(slot) {
-            None | Some(SlotState::Empty | SlotState::Torn) => false,
-            Some(SlotState::Unknown(None)) => true,
-            // Of an earlier view: a leftover, over which nothing of this log was made durable.
-            Some(SlotState::Unknown(Some(header)) | SlotState::Clean(header) | SlotState::Present(header)) => {
-                header.view >= superblock.log_view && header.op == next
-            }
-        }
     }
 
     /// Writes what the ring does not name yet, and the ring, a window at a time; when all is durable, the replica speaks.
@@ -461,6 +385,12 @@ impl Vsr {
     fn finish_boot(&mut self, actions: &mut Actions) {
         self.journal.gather(false);
         self.durable_op = self.promised().head;
+        self.held_through = self.checkpoints.op();
+        self.start_loading();
+        if !self.checkpoints.is_restoring {
+            self.finish_survey();
+        }
+        self.count_own_root(actions);
         self.timers.set(Timer::Ping, self.now.monotonic);
         for heard in &mut self.heard {
             *heard = self.now.monotonic;
@@ -488,40 +418,12 @@ impl Vsr {
     }
 }
 
-impl Vsr {
-    /// What a single replica cannot make good: the first op of its log that is committed, or that it may have acknowledged, and
-    /// that it does not have; or the one after a head that it cannot be certain of. What it never held is another matter: that
-    /// is dropped when its view starts. Judged before anything is changed: the next start may read what this one could not.
-    fn lost_for_good(&self, committed: Op, vouched: &BTreeSet<Checksum>) -> Option<Op> {
-        if self.config.replica_count > 1 {
-            return None;
-        }
-        let here = |op: Op| self.log.get_tied(op).is_some_and(|header| vouched.contains(&header.checksum));
-        let head = self.log.head();
-        let lost = |op: &Op| !here(*op) && (*op <= committed || self.journal.held(*op) == Held::Unknown);
-        let lost = (1..=head.0).map(Op).find(lost);
-        lost.or_else(|| (!self.head_certain).then(|| head.next()))
-    }
-
-    /// A single replica's damage: what was acknowledged cannot be known, and nobody else has it.
-    pub(super) fn halt_for_damage(op: Op, actions: &mut Actions) {
-        actions.halt(format!(
-            "the journal is damaged at {op}, and a single replica has nobody to repair it from: start again if the disk \
-             could not be read, or else restore the data file"
-        ));
-    }
-}
-
-/// Names sectors of the header ring in a token.
-fn ring_part_value(first: u32, count: u32) -> u64 {
+/// Names sectors of the header ring, or blocks of the grid, in a token.
+fn part_value(first: u32, count: u32) -> u64 {
     u64::from(count) << 32 | u64::from(first)
 }
 
-/// The first sector and how many, of a token's value.
-fn ring_part(value: u64) -> (u32, u32) {
+/// The first and how many, of a token's value.
+fn part(value: u64) -> (u32, u32) {
     (value as u32, (value >> 32) as u32)
-}
-
-const fn is_unreadable(entry: &HeaderRead) -> bool {
-    matches!(entry, HeaderRead::Corrupt | HeaderRead::Misdirected)
 }

@@ -3,6 +3,7 @@
 use crate::{
     frame::Frame,
     process::Actions,
+    storage::snapshot::{RestoreError, SnapshotWriter},
     types::Op,
     vsr::{
         Vsr,
@@ -24,6 +25,27 @@ pub trait StateMachine {
 
     /// Asks what was executed so far something, and returns the body of the answer. Changes nothing.
     fn query(&mut self, payload: &[u8]) -> &[u8];
+
+    /// Keeps the state as it is now for [`StateMachine::snapshot`], whatever is executed from here on.
+    fn freeze(&mut self);
+
+    /// Writes the next part of the state that was frozen.
+    fn snapshot(&mut self, writer: &mut SnapshotWriter);
+
+    /// Lets the frozen state go.
+    fn thaw(&mut self);
+
+    /// Takes the next record of a snapshot, into a state that nothing asks yet.
+    ///
+    /// # Errors
+    /// If no snapshot of this machine has such a record.
+    fn restore(&mut self, record: &[u8]) -> Result<(), RestoreError>;
+
+    /// Forgets the records taken so far.
+    fn abandon(&mut self);
+
+    /// All records were taken: from here on the state is what they say.
+    fn restored(&mut self);
 }
 
 impl Vsr {
@@ -35,7 +57,11 @@ impl Vsr {
             self.primary.progress_at = self.now.monotonic;
             actions.probe(Probe::Applied.into());
             self.executed.push((header, frame));
+            self.freeze(&header, machine, actions);
         }
+        self.take_checkpoint(machine, actions);
+        self.walk(machine, actions);
+        self.promise_checkpoint(actions);
         self.answer_queries(machine, actions);
         self.take_early_requests(actions);
         self.pump(actions);
@@ -45,6 +71,12 @@ impl Vsr {
     fn next_committed(&mut self, actions: &mut Actions) -> Option<(Header, Frame)> {
         let op = self.applied.next();
         if self.status != super::Status::Normal || !self.commit_max.covers(op) {
+            return None;
+        }
+        if !self.may_execute() {
+            if !self.checkpoints.is_restoring {
+                actions.probe(Probe::ExecutionHeldUp.into());
+            }
             return None;
         }
         let header = *self.log.get_tied(op)?;

@@ -9,8 +9,9 @@ use crate::{
     frame::{Frame, SECTOR_SIZE},
     process::Actions,
     storage::{
+        checkpoint::Checkpoint,
         layout::Layout,
-        superblock::{self, Restoration, SUPERBLOCK_COPY_SIZE, Superblock, UPDATE_PHASES},
+        superblock::{self, Restoration, SUPERBLOCK_COPY_SIZE, Superblock, UPDATE_PHASES, Vouched},
     },
     types::{CommitIndex, Op, View},
     vsr::token::Kind,
@@ -25,6 +26,8 @@ pub(super) struct Promise {
     pub(super) commit: CommitIndex,
     pub(super) head: Op,
     pub(super) suffix: Vec<Header>,
+    pub(super) checkpoint: Checkpoint,
+    pub(super) vouched: Vouched,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -82,15 +85,25 @@ impl Durable {
         let last = self.writing.as_ref().unwrap_or(&self.durable);
         assert!(promise.view >= last.view && promise.log_view >= last.log_view, "views never go back");
         assert!(promise.log_view <= promise.view, "a log is of a view that was entered");
+        assert!(promise.checkpoint.header.op >= last.checkpoint.header.op, "checkpoints never go back");
         self.next = Some(promise);
         if self.is_idle() {
             self.start(actions);
         }
     }
 
+    /// Whether a superblock that names a checkpoint at `op` or above is durable, or on its way.
+    pub(super) fn is_to_name(&self, op: Op) -> bool {
+        let writing = self.writing.as_ref().unwrap_or(&self.durable).checkpoint.header.op;
+        writing >= op || self.next.as_ref().is_some_and(|next| next.checkpoint.header.op >= op)
+    }
+
     fn start(&mut self, actions: &mut Actions) {
-        let Some(Promise { view, log_view, commit, head, suffix }) = self.next.take() else { return };
-        let writing = Superblock { view, log_view, commit, head, suffix, ..self.durable.successor() };
+        let Some(Promise { view, log_view, commit, head, suffix, checkpoint, vouched }) = self.next.take() else {
+            return;
+        };
+        let successor = self.durable.successor();
+        let writing = Superblock { view, log_view, commit, head, suffix, checkpoint, vouched, ..successor };
         self.encoded = writing.encode(0);
         self.writing = Some(writing);
         self.phases = UPDATE_PHASES;

@@ -1,7 +1,8 @@
 //! The log as a chain of headers: what it *says*, apart from what the disk *holds* (see `journal.rs`).
 //!
 //! Invariant: from `tied` up to `head`, headers are present, contiguous, and each names the checksum of the one below; that
-//! part is the current view's log. Headers below `tied` are leftovers of earlier views until the chain reaches them.
+//! part is the current view's log. Headers below `tied` are leftovers of earlier views until the chain reaches them. The ring keeps
+//! the headers of as many ops as it has slots; the *floor* is the durable checkpoint's, below which nothing is wanted.
 
 use alloc::vec::Vec;
 
@@ -18,13 +19,15 @@ pub struct Log {
     headers: Vec<Option<Header>>,
     head: Op,
     tied: Op,
+    floor: Header,
 }
 
 impl Log {
     /// A log of the root alone.
     pub(super) fn new(cluster: ClusterId, layout: Layout) -> Self {
-        let mut log = Self { layout, headers: Vec::new(), head: Op::ROOT, tied: Op::ROOT };
-        log.set(Header::root(cluster));
+        let floor = Header::root(cluster);
+        let mut log = Self { layout, headers: Vec::new(), head: Op::ROOT, tied: Op::ROOT, floor };
+        log.set(floor);
         log
     }
 
@@ -48,7 +51,33 @@ impl Log {
         if op > self.head {
             return None;
         }
+        if op == self.floor.op {
+            return Some(&self.floor);
+        }
         self.headers.get(self.layout.slot(op) as usize)?.as_ref().filter(|header| header.op == op)
+    }
+
+    /// Whether the log goes so far that the slot of `op` is another's.
+    pub fn is_beyond(&self, op: Op) -> bool {
+        self.head.0 >= op.0 + u64::from(self.layout.slot_count)
+    }
+
+    /// A checkpoint at this header is durable: nothing below it is wanted any more.
+    ///
+    /// # Panics
+    /// If the log has another prepare there: what is committed never changes.
+    pub(super) fn set_floor(&mut self, floor: Header) {
+        let known = self.get_tied(floor.op);
+        assert!(known.is_none_or(|known| known.checksum == floor.checksum), "a checkpoint is of this log");
+        self.floor = floor;
+        if self.head < floor.op {
+            (self.head, self.tied) = (floor.op, floor.op);
+        }
+        if !self.is_beyond(floor.op) {
+            // It stays when a later one takes its place.
+            self.set(floor);
+        }
+        self.tie();
     }
 
     /// The header at `op`, if the chain from the head reaches it.
@@ -73,6 +102,13 @@ impl Log {
         assert_eq!(header.parent(), self.head_header().checksum, "one view has one log");
         self.set(header);
         self.head = header.op;
+        self.forget_overwritten();
+    }
+
+    /// What is tied ends where the ring does.
+    fn forget_overwritten(&mut self) {
+        let lowest = (self.head.0 + 1).saturating_sub(u64::from(self.layout.slot_count));
+        self.tied = self.tied.max(Op(lowest));
     }
 
     /// Remembers a header from the disk, without any claim that it belongs to the log.
@@ -98,9 +134,9 @@ impl Log {
         self.tie();
     }
 
-    /// Walks down the chain as far as local headers match it.
+    /// Walks down the chain as far as local headers match it: below the floor too, for others may want what lies there.
     fn tie(&mut self) {
-        while let Some((op, parent)) = self.wanted() {
+        while let Some((op, parent)) = self.below() {
             if self.get(op).is_none_or(|header| header.checksum != parent) {
                 return;
             }
@@ -108,13 +144,20 @@ impl Log {
         }
     }
 
-    /// The op and checksum of the header that would extend the chain downward; none when it reaches the root.
-    pub fn wanted(&self) -> Option<(Op, Checksum)> {
-        if self.tied == Op::ROOT {
+    /// The op and checksum of the header that would extend the chain downward; none when it reaches the root, or as far as the ring
+    /// does.
+    fn below(&self) -> Option<(Op, Checksum)> {
+        if self.tied == Op::ROOT || self.is_beyond(self.tied.previous()) {
             return None;
         }
         let lowest = self.get(self.tied).expect("the tied part has headers");
         Some((self.tied.previous(), lowest.parent()))
+    }
+
+    /// The op and checksum of the header that would extend the chain downward; none when it reaches the floor, or as far as the
+    /// ring does.
+    pub fn wanted(&self) -> Option<(Op, Checksum)> {
+        self.below().filter(|_| self.tied > self.floor.op)
     }
 
     /// Takes a header that extends the chain downward. Whether it did.

@@ -6,6 +6,7 @@
 //! (`storage::recovery`).
 
 mod boot;
+pub mod checkpoint;
 pub mod clock_sync;
 mod commit;
 pub mod config;
@@ -20,10 +21,12 @@ mod repair;
 mod requests;
 pub mod sessions;
 mod state;
+mod sync;
 pub mod timer;
 mod token;
 mod turned_away;
 mod view_change;
+mod vouching;
 mod writes;
 
 use alloc::format;
@@ -52,6 +55,7 @@ impl Vsr {
     pub fn step(&mut self, now: Now, event: Event<'_>, actions: &mut Actions) {
         self.now = now;
         self.executed.clear();
+        self.restored = None;
         match event {
             Event::Start { nonce } => {
                 // Zero is what answers nobody.
@@ -112,6 +116,8 @@ impl Vsr {
             Command::Pong => self.on_pong(peer, &header, actions),
             Command::ReadRound => self.on_read_round(peer, &header, actions),
             Command::ReadRoundOk => self.on_read_round_ok(peer, &header, actions),
+            Command::RequestChunk => self.on_request_chunk(peer, &header, actions),
+            Command::Chunk => self.on_chunk(frame, body, actions),
             Command::Request | Command::Reply | Command::Reject | Command::Query | Command::QueryReply => {
                 actions.probe(Probe::BadFrame.into());
             }
@@ -121,7 +127,15 @@ impl Vsr {
     fn on_completion(&mut self, completion: &Completion, actions: &mut Actions) {
         let (kind, value) = Kind::parse(completion.token);
         let result = match (&completion.result, kind) {
-            (Err(error), Kind::PrepareRead | Kind::BootSuperblock | Kind::BootRing | Kind::BootPrepare) => Err(*error),
+            (
+                Err(error),
+                Kind::PrepareRead
+                | Kind::BootSuperblock
+                | Kind::BootRing
+                | Kind::BootPrepare
+                | Kind::BootGrid
+                | Kind::ChunkRead,
+            ) => Err(*error),
             // A failed write or barrier leaves the disk indeterminate for ever: the only truth left is what a restart reads.
             (Err(error), _) => return actions.halt(format!("the disk failed ({error:?}); recover by restarting")),
             (Ok(frame), _) => Ok(frame),
@@ -153,10 +167,17 @@ impl Vsr {
             Kind::BootPrepare => self.on_boot_prepare(value as u32, result, actions),
             Kind::BootWrite => self.on_boot_write(actions),
             Kind::BootBarrier => self.decide_slots(actions),
+            Kind::BootGrid => self.on_boot_grid(value, result, actions),
+            Kind::ChunkWrite => {
+                self.checkpoints.writing.remove(&(value as u32));
+            }
+            Kind::GridBarrier => self.on_grid_barrier(value),
+            Kind::ChunkRead => self.on_chunk_read(value as u32, result, actions),
         }
     }
 
     fn on_superblock_durable(&mut self, actions: &mut Actions) {
+        self.on_checkpoint_durable(actions);
         match self.status {
             Status::Booting => self.boot_step(actions),
             Status::ViewChange => self.on_view_durable(actions),
@@ -173,6 +194,9 @@ impl Vsr {
             Timer::Ping => self.on_ping_timer(actions),
             Timer::Repair => self.repair(actions),
             Timer::ReadRound => self.on_read_round_timer(actions),
+            // What there is to do is done at the end of every step.
+            Timer::Checkpoint => {}
+            Timer::Chunk => self.on_chunk_timer(actions),
         }
     }
 
@@ -230,11 +254,16 @@ impl Vsr {
         self.broadcast(header, &[], actions);
     }
 
-    /// A ping or pong names the view that is durable here, and whether we are in it: nothing else may be spoken of.
+    /// A ping or pong names the view and the checkpoint that are durable here: nothing else may be spoken of. And the checkpoint that is
+    /// vouched for, which is the others' word.
     fn greeting(&self, command: Command) -> Header {
         let mut header = self.header(command);
         header.view = self.promised().view;
-        header.request.0 = u64::from(self.status == Status::Normal && header.view == self.view);
+        let vouched = self.checkpoints.vouched();
+        (header.request.0, header.client.0) = (vouched.op.0, vouched.root.0);
+        let checkpoint = self.promised().checkpoint;
+        header.commit.0 = checkpoint.header.op.0;
+        header.context = checkpoint.root.0;
         header
     }
 
@@ -243,16 +272,17 @@ impl Vsr {
         pong.timestamp = ping.timestamp;
         pong.op.0 = self.now.realtime.0;
         self.send(peer, pong, &[], actions);
-        self.on_greeting(ping, actions);
+        self.on_greeting(peer, ping, actions);
     }
 
     fn on_pong(&mut self, peer: ReplicaId, pong: &Header, actions: &mut Actions) {
         let theirs = crate::types::Timestamp(pong.op.0);
         self.clock.on_pong(peer, Instant(pong.timestamp.0), theirs, self.now);
-        self.on_greeting(pong, actions);
+        self.on_greeting(peer, pong, actions);
     }
 
-    fn on_greeting(&mut self, greeting: &Header, actions: &mut Actions) {
+    fn on_greeting(&mut self, peer: ReplicaId, greeting: &Header, actions: &mut Actions) {
+        self.hear_checkpoint(peer, greeting, actions);
         if greeting.view > self.view {
             self.on_later_view(greeting.view, actions);
         }

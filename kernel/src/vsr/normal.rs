@@ -12,6 +12,7 @@ use crate::{
         probe::Probe,
         quorum::{ReplicaSet, majority},
         timer::Timer,
+        vouching::vouched_in,
     },
     wire::header::{Command, Header},
 };
@@ -24,6 +25,7 @@ impl Vsr {
         if self.primary.acks.is_empty() {
             self.primary.progress_at = self.now.monotonic;
         }
+        assert!(self.may_propose(header.op), "a slot that others may still need is not used again");
         self.log.append(*header);
         self.primary.acks.push_back(ReplicaSet::default());
         for peer in self.peers() {
@@ -54,9 +56,15 @@ impl Vsr {
         }
     }
 
+    /// Whether the prepare of `header` is durable here, by itself or in a checkpoint (design rule 12).
+    fn is_present(&self, header: &Header) -> bool {
+        header.op <= self.checkpoints.op() || self.journal.holds(header)
+    }
+
     /// A prepare whose header is in the log already: kept if it is missing here, acknowledged again if it is not.
     fn on_known_prepare(&mut self, header: &Header, frame: &Frame, actions: &mut Actions) {
-        if self.journal.holds(header) {
+        // Its slot may be the next lap's by now, and whatever it holds stays known.
+        if self.is_present(header) {
             actions.probe(Probe::PrepareRepeated.into());
             if self.status == Status::Normal && header.op <= self.durable_op {
                 self.acknowledge(header, actions);
@@ -69,6 +77,7 @@ impl Vsr {
         if durable.log_view < self.log_view
             || self.journal.is_writing(header)
             || !self.journal.window_allows(header.op, durable.head)
+            || !self.slot_is_free(header.op)
         {
             return;
         }
@@ -92,28 +101,37 @@ impl Vsr {
             return self.repair(actions);
         }
         self.append_as_backup(header, frame, actions);
-        while let Some(frame) = self.repair.early.remove(&self.log.head().next()) {
+        self.append_early(actions);
+        if !self.repair.asked.is_empty() || self.repair.primary_head > self.log.head() {
+            self.repair(actions);
+        }
+    }
+
+    /// Appends what came ahead of its predecessors, and is the next now.
+    pub(super) fn append_early(&mut self, actions: &mut Actions) {
+        let head = self.log.head();
+        while let Some(early) = self.repair.early.first_entry().filter(|early| *early.key() <= head) {
+            early.remove();
+        }
+        while let Some(frame) = self.repair.early.get(&self.log.head().next()).cloned() {
             let header = Header::decode(&frame).expect("the frame was opened when it arrived");
             if header.view != self.view || !self.append_as_backup(&header, &frame, actions) {
                 break;
             }
-        }
-        if !self.repair.asked.is_empty() || self.repair.primary_head > self.log.head() {
-            self.repair(actions);
+            self.repair.early.remove(&header.op);
         }
     }
 
     /// Appends the next prepare of this view. Not if recovery would not look far enough to find it.
     fn append_as_backup(&mut self, header: &Header, frame: &Frame, actions: &mut Actions) -> bool {
         let durable_head = self.promised().head;
-        if !self.journal.window_allows(header.op, durable_head)
-            || header.op.0 >= u64::from(self.config.layout.slot_count)
-        {
+        if !self.journal.window_allows(header.op, durable_head) || !self.slot_is_free(header.op) {
             return false;
         }
         assert_eq!(header.parent(), self.log.head_header().checksum, "one view has one log");
         self.repair.asked.remove(&header.op);
         self.log.append(*header);
+        self.hear_vouched(vouched_in(header), actions);
         self.hear_commit(header.commit);
         self.journal.write(header, frame, actions);
         true
@@ -138,13 +156,17 @@ impl Vsr {
         if header.op > self.durable_op {
             actions.probe(Probe::PrepareDurableEarly.into());
         }
+        if self.is_backup() {
+            // The window has moved on.
+            self.append_early(actions);
+        }
         if self.repair.primary_head > self.log.head() || !self.repair.asked.is_empty() {
             self.repair(actions);
         }
     }
 
     /// Acknowledges every op that has become durable together with all those before it.
-    fn advance_durable(&mut self, actions: &mut Actions) {
+    pub(super) fn advance_durable(&mut self, actions: &mut Actions) {
         while let Some(header) = self.log.get_tied(self.durable_op.next()).copied() {
             if !self.journal.holds(&header) {
                 return;
@@ -156,7 +178,7 @@ impl Vsr {
 
     /// Says that the prepare of `header` is durable here: to the primary, or to itself. Only of ops that may still need it.
     fn acknowledge(&mut self, header: &Header, actions: &mut Actions) {
-        assert!(self.status == Status::Normal && self.journal.holds(header), "only what is durable is acknowledged");
+        assert!(self.status == Status::Normal && self.is_present(header), "only what is durable is acknowledged");
         if self.is_primary() {
             return self.count_ack(self.config.replica, header.op, actions);
         }
@@ -177,7 +199,7 @@ impl Vsr {
         // No primary has more than a pipeline uncommitted.
         let low = self.repair.primary_commit.0.max(self.durable_op.0.saturating_sub(u64::from(PIPELINE_MAX))) + 1;
         for op in (low..=self.durable_op.0).map(Op) {
-            let header = self.log.get_tied(op).copied().filter(|header| self.journal.holds(header));
+            let header = self.log.get_tied(op).copied().filter(|header| self.is_present(header));
             if let Some(header) = header {
                 self.acknowledge(&header, actions);
             }
@@ -299,8 +321,9 @@ impl Vsr {
         let own_missing = self.log.get_tied(next).is_some_and(|header| !self.journal.holds(header));
         let serving_late = self.applied < self.primary.start_head;
         // The others have committed all there is, and nothing more can be proposed before the own disk has caught up.
-        let behind = !self.primary.waiting.is_empty()
-            && !self.journal.window_allows(self.log.head().next(), self.promised().head);
+        let next = self.log.head().next();
+        let may_write = self.journal.window_allows(next, self.promised().head) && self.slot_is_free(next);
+        let behind = !self.primary.waiting.is_empty() && !may_write;
         (own_missing || serving_late || behind)
             && self.now.monotonic.since(self.primary.progress_at) > self.config.timeouts.disk_stall_ns
     }

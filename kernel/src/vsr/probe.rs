@@ -112,6 +112,28 @@ probes! {
     QueryAnswered = "query_answered",
     /// A replica answered a query from whatever it had executed.
     QueryStale = "query_answered_stale",
+    /// A replica froze its state and began to write a checkpoint.
+    CheckpointBegun = "checkpoint_begun",
+    /// A chunk of a checkpoint was in the grid already.
+    ChunkKept = "checkpoint_chunk_kept",
+    /// A checkpoint is durable, and the superblock names it.
+    CheckpointDurable = "checkpoint_durable",
+    /// An op waited to be proposed until a majority has the checkpoint that its slot needs.
+    SlotNotFree = "slot_not_free",
+    /// An op waited to be executed until the checkpoint before is durable.
+    ExecutionHeldUp = "execution_waited_for_a_checkpoint",
+    /// A replica restored its state from a checkpoint.
+    StateRestored = "state_restored",
+    /// A replica installed a checkpoint of the others in place of ops that it lacks.
+    SyncInstalled = "state_sync_installed",
+    /// A checkpoint of the others was given up for a later one.
+    SyncRetargeted = "state_sync_retargeted",
+    /// A chunk came from another replica.
+    ChunkFetched = "chunk_fetched",
+    /// A chunk was asked for again.
+    ChunkAskedAgain = "chunk_asked_for_again",
+    /// A block of the durable checkpoint did not hold its chunk.
+    ChunkLost = "chunk_lost",
 }
 
 impl From<Probe> for ProbeId {

@@ -106,7 +106,8 @@ impl Vsr {
         match header.context {
             QUERY_STALE => {
                 // A replica that was just made has nothing to say yet.
-                if self.status == Status::Normal || self.applied > Op::ROOT {
+                let has_state = self.status == Status::Normal || self.applied > Op::ROOT;
+                if has_state && !self.checkpoints.is_restoring {
                     self.reads.stale = Some(query);
                 }
             }

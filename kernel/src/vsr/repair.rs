@@ -8,7 +8,7 @@ use crate::{
     process::Actions,
     storage::journal::{PrepareRead, parse_prepare},
     types::{Checksum, NodeId, Op, ReplicaId},
-    vsr::{ReadResult, Status, Vsr, probe::Probe, state::Wanted, timer::Timer},
+    vsr::{ReadResult, Status, Vsr, probe::Probe, state::Wanted, timer::Timer, vouching::vouched_in},
     wire::{
         header::{Command, Header},
         message::{self, HEADERS_MAX},
@@ -56,7 +56,8 @@ impl Vsr {
 
     /// Headers below the part of the log that the chain reaches.
     fn ask_for_headers(&mut self, actions: &mut Actions) {
-        let Some((op, _)) = self.log.wanted().filter(|(op, _)| *op > self.applied) else {
+        let known = self.applied.max(self.checkpoints.op());
+        let Some((op, _)) = self.log.wanted().filter(|(op, _)| *op > known) else {
             self.repair.headers_asked = None;
             return;
         };
@@ -67,7 +68,7 @@ impl Vsr {
         self.repair.headers_asked = Some(self.now.monotonic);
         let mut header = self.header(Command::RequestHeaders);
         header.op = op;
-        header.request.0 = (op.0 - self.applied.0).min(HEADERS_MAX as u64);
+        header.request.0 = (op.0 - known.0).min(HEADERS_MAX as u64);
         let peer = self.next_peer();
         self.send(peer, header, &[], actions);
     }
@@ -82,7 +83,8 @@ impl Vsr {
         let mut looked_at = 0;
         for op in (first.0..=self.log.head().0).map(Op) {
             looked_at += 1;
-            if self.repair.asked.len() >= BUDGET || looked_at > 1024 || !self.journal.window_allows(op, durable_head) {
+            let may_be_written = self.journal.window_allows(op, durable_head) && self.slot_is_free(op);
+            if self.repair.asked.len() >= BUDGET || looked_at > 1024 || !may_be_written {
                 return;
             }
             let header = *self.log.get_tied(op).expect("the tied part has headers");
@@ -109,6 +111,9 @@ impl Vsr {
             if self.repair.asked.len() >= BUDGET {
                 return;
             }
+            if !self.slot_is_free(op) {
+                return;
+            }
             if !self.repair.asked.contains_key(&op) && !self.repair.early.contains_key(&op) {
                 self.ask_for_prepare(op, Checksum(0), Some(self.primary_of_view()), actions);
             }
@@ -126,12 +131,15 @@ impl Vsr {
 
     /// The others, in turn.
     fn next_peer(&mut self) -> ReplicaId {
-        let count = self.config.replica_count;
-        self.repair.next_peer = (self.repair.next_peer + 1) % count;
-        if self.repair.next_peer == self.config.replica.0 {
-            self.repair.next_peer = (self.repair.next_peer + 1) % count;
-        }
+        self.repair.next_peer = self.peer_after(self.repair.next_peer);
         ReplicaId(self.repair.next_peer)
+    }
+
+    /// The next of the others, after this one.
+    pub(super) fn peer_after(&self, last: u8) -> u8 {
+        let count = self.config.replica_count;
+        let next = (last + 1) % count;
+        if next == self.config.replica.0 { (next + 1) % count } else { next }
     }
 
     /// Another replica misses headers, from `op` downward.
@@ -168,6 +176,7 @@ impl Vsr {
         for header in &headers {
             if self.log.learn(header) {
                 learned = true;
+                self.hear_vouched(vouched_in(header), actions);
                 actions.probe(Probe::HeaderRepaired.into());
             }
         }

@@ -83,9 +83,9 @@ impl Vsr {
         self.pump(actions);
     }
 
-    /// Whether every slot has an op that no checkpoint covers.
+    /// Whether every slot has an op that no checkpoint covers, and none will: the state does not fit the grid.
     fn journal_is_full(&self) -> bool {
-        self.log.head().0 + 1 >= u64::from(self.config.layout.slot_count)
+        self.checkpoints.is_full() && !self.may_propose(self.log.head().next())
     }
 
     /// Turns waiting requests into prepares while the pipeline has room; those that waited together go together.
@@ -103,6 +103,9 @@ impl Vsr {
             }
             if in_flight >= u64::from(self.config.pipeline) || !self.journal.window_allows(next, durable_head) {
                 return;
+            }
+            if !self.may_propose(next) {
+                return actions.probe(Probe::SlotNotFree.into());
             }
             let waiting = self.primary.waiting.len();
             let few = waiting < self.config.company as usize * (self.primary.in_flight.len() - waiting);
@@ -137,6 +140,8 @@ impl Vsr {
         header.commit = self.commit_max;
         header.timestamp = timestamp;
         header.context = self.log.head_header().checksum.0;
+        let vouched = self.checkpoints.vouched();
+        (header.request.0, header.client.0) = (vouched.op.0, vouched.root.0);
         let room = self.config.layout.message_size_max as usize;
         let (waiting, waiting_size) = (&mut self.primary.waiting, &mut self.primary.waiting_size);
         let mut count = 0;
@@ -159,6 +164,22 @@ impl Vsr {
             actions.probe(Probe::Batched.into());
         }
         self.append_as_primary(&header, &frame, actions);
+    }
+
+    /// A checkpoint took the place of ops that this primary proposed, and that the others committed: what their requests came to is in
+    /// the sessions now. What neither the log nor the queue has any more is forgotten, and the client asks again.
+    pub(super) fn answer_restored(&mut self, actions: &mut Actions) {
+        let reply_header = self.header(Command::Reply);
+        let Self { primary, sessions, .. } = self;
+        let waiting = &primary.waiting;
+        primary.in_flight.retain(|client, (request, node)| {
+            let last = sessions.lookup(*client);
+            if let Some(reply) = last.filter(|reply| reply.request == *request) {
+                send_reply(&reply_header, *node, *client, &reply, actions);
+            }
+            let is_ahead = last.is_some_and(|reply| reply.request < *request);
+            is_ahead || waiting.iter().any(|request| request.header.client == *client)
+        });
     }
 
     /// Judges the requests that came before the view served.

@@ -12,9 +12,11 @@
 //! for the primary to find in its log; [`Sessions::check`] decides again when it is applied.
 
 use alloc::{collections::BTreeMap, vec::Vec};
+use core::ops::Bound;
 
 use crate::{
     digest::{EntryHash, EntryHasher, SetDigest},
+    storage::snapshot::{RestoreError, SnapshotWriter},
     types::{Checksum, ClientId, Op, RequestNumber, Session, Timestamp},
 };
 
@@ -189,13 +191,61 @@ impl Sessions {
         self.digest.digest()
     }
 
-    /// Removes the session used least recently. Looks at all of them: an eviction is rare, and an order kept up to date
-    /// would be paid for by every request.
     /// What [`Sessions::digest`] is of: as good for a comparison, and costs nothing.
     pub const fn set_digest(&self) -> SetDigest {
         self.digest
     }
 
+    /// Writes the sessions as records, from where the writer paused.
+    pub(super) fn snapshot(&self, writer: &mut SnapshotWriter) {
+        let first = match writer.resumed().and_then(<[u8]>::first_chunk) {
+            Some(last) => Bound::Excluded(ClientId(u128::from_le_bytes(*last))),
+            None => Bound::Unbounded,
+        };
+        let mut record = Vec::new();
+        for (client, entry) in self.entries.range((first, Bound::Unbounded)) {
+            record.clear();
+            record.extend_from_slice(&client.0.to_le_bytes());
+            for number in [entry.session.0, entry.registered_at.0, entry.request.0, entry.op.0, entry.timestamp.0]
+                .map(u64::to_le_bytes)
+            {
+                record.extend_from_slice(&number);
+            }
+            record.extend_from_slice(&entry.body);
+            writer.record(&record);
+            if writer.is_full() {
+                return writer.pause(&client.0.to_le_bytes());
+            }
+        }
+    }
+
+    /// Takes a record that [`Sessions::snapshot`] wrote, in the order of writing.
+    pub(super) fn restore(&mut self, record: &[u8]) -> Result<(), RestoreError> {
+        let (client, rest) = record.split_first_chunk::<16>().ok_or(RestoreError)?;
+        let (numbers, body) = rest.split_first_chunk::<40>().ok_or(RestoreError)?;
+        let client = ClientId(u128::from_le_bytes(*client));
+        let number = |index: usize| u64::from_le_bytes(numbers.as_chunks().0[index]);
+        let full = self.entries.len() as u64 >= u64::from(self.clients_max);
+        if full || self.entries.last_key_value().is_some_and(|(last, _)| *last >= client) {
+            return Err(RestoreError);
+        }
+        let mut entry = Entry {
+            session: Session(number(0)),
+            registered_at: Timestamp(number(1)),
+            request: RequestNumber(number(2)),
+            op: Op(number(3)),
+            timestamp: Timestamp(number(4)),
+            body: body.to_vec(),
+            hash: EntryHasher::new().finish(),
+        };
+        entry.hash = entry.hashed(client);
+        self.digest.insert(entry.hash);
+        self.entries.insert(client, entry);
+        Ok(())
+    }
+
+    /// Removes the session used least recently. Looks at all of them: an eviction is rare, and an order kept up to date
+    /// would be paid for by every request.
     fn evict(&mut self) -> (ClientId, Session) {
         let victim = self.entries.iter().min_by_key(|(client, entry)| (entry.op, **client));
         let client = *victim.expect("a full table has a session to evict").0;
@@ -236,6 +286,7 @@ mod tests {
     use std::vec::Vec;
 
     use super::*;
+    use crate::storage::{chunk::CHUNK_HEADER_SIZE, snapshot::SnapshotReader};
 
     const A: ClientId = ClientId(0xa);
     const B: ClientId = ClientId(0xb);
@@ -347,6 +398,45 @@ mod tests {
         register(&mut sessions, A, 1);
         record(&mut sessions, A, 1, 2, b"");
         record(&mut sessions, A, 1, 3, b"");
+    }
+
+    #[test]
+    fn a_restored_table_is_the_same_in_everything_that_follows_from_it() {
+        let mut sessions = Sessions::new(40);
+        for client in 1..=30 {
+            register(&mut sessions, ClientId(client), client as u64);
+        }
+        record(&mut sessions, ClientId(7), 1, 40, b"an answer");
+        record(&mut sessions, ClientId(9), 1, 41, &[1; 300]);
+        let mut writer = SnapshotWriter::new(512, 1);
+        let mut parts = 1;
+        while !writer.write(1, |writer| sessions.snapshot(writer)) {
+            parts += 1;
+        }
+        writer.finish();
+        let (mut restored, mut reader) = (Sessions::new(40), SnapshotReader::default());
+        while let Some(leaf) = writer.take() {
+            reader.leaf(&leaf[CHUNK_HEADER_SIZE..], |_, record| restored.restore(record)).unwrap();
+        }
+        assert!(parts > 1 && reader.is_whole());
+        assert_eq!(restored.digest(), sessions.digest());
+        assert!(restored.iter().eq(sessions.iter()));
+        assert_eq!(check(&restored, ClientId(7), 7, 0), check(&sessions, ClientId(7), 7, 0));
+        for _ in 0..12 {
+            let client = ClientId(1000 + restored.len() as u128);
+            assert_eq!(register(&mut restored, client, 50), register(&mut sessions, client, 50));
+        }
+    }
+
+    #[test]
+    fn records_that_no_table_wrote_are_errors() {
+        let mut sessions = Sessions::new(1);
+        assert_eq!(sessions.restore(&[0; 55]), Err(RestoreError));
+        assert_eq!(sessions.restore(&[1; 56]), Ok(()));
+        assert_eq!(sessions.restore(&[2; 56]), Err(RestoreError), "more sessions than there may be");
+        let mut sessions = Sessions::new(2);
+        sessions.restore(&[1; 56]).unwrap();
+        assert_eq!(sessions.restore(&[1; 56]), Err(RestoreError), "the same client again");
     }
 
     #[test]

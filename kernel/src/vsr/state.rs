@@ -11,6 +11,7 @@ use crate::{
     types::{Checksum, ClientId, CommitIndex, Instant, NodeId, Op, ReplicaId, RequestNumber, Timestamp, View},
     vsr::{
         boot::Boot,
+        checkpoint::Checkpoints,
         clock_sync::ClockSync,
         config::Config,
         durable::Durable,
@@ -70,11 +71,14 @@ pub struct Vsr {
     pub(super) primary_heard: Instant,
     pub(super) primary: Primary,
     pub(super) reads: Reads,
+    pub(super) checkpoints: Checkpoints,
     pub(super) change: ViewChange,
     pub(super) repair: Repair,
     pub(super) boot: Option<Boot>,
     /// What the current step executed.
     pub(super) executed: Vec<(Header, Frame)>,
+    /// The op whose state the current step restored, before it executed anything.
+    pub(super) restored: Option<Op>,
     /// Room for what one write of the header ring makes durable; empty between steps.
     pub(super) written: Vec<Header>,
 }
@@ -188,10 +192,12 @@ impl Vsr {
             primary_heard: Instant(0),
             primary: Primary::default(),
             reads: Reads::default(),
+            checkpoints: Checkpoints::new(config.cluster, &config.layout),
             change: ViewChange::default(),
             repair: Repair::default(),
             boot: None,
             executed: Vec::new(),
+            restored: None,
             written: Vec::new(),
             config,
         }
@@ -252,6 +258,11 @@ impl Vsr {
         &self.executed
     }
 
+    /// The op whose state the last step restored from a checkpoint, if it did; what it executed came after.
+    pub const fn restored(&self) -> Option<Op> {
+        self.restored
+    }
+
     /// Whether nothing that was acknowledged can lie above the head.
     pub const fn head_is_certain(&self) -> bool {
         self.head_certain
@@ -263,8 +274,8 @@ impl Vsr {
     }
 
     /// The lengths of everything that grows with traffic, each with its limit. Nothing may exceed its limit.
-    pub fn queues(&self) -> [(&'static str, u64, u64); 12] {
-        use super::{config::PIPELINE_MAX, journal, repair};
+    pub fn queues(&self) -> [(&'static str, u64, u64); 15] {
+        use super::{checkpoint, config::PIPELINE_MAX, journal, repair, sync};
         let requests_max = u64::from(self.config.requests_max);
         let length = |length: usize| length as u64;
         [
@@ -281,6 +292,9 @@ impl Vsr {
             ("clients turned away", length(self.primary.turned_away.len()), length(TURNED_AWAY_MAX)),
             ("prepares asked for", length(self.repair.asked.len()), length(repair::BUDGET)),
             ("queries", length(self.reads.len()), u64::from(self.config.queries_max)),
+            ("chunks being read", length(self.checkpoints.fetching.reads()), length(sync::CHUNK_READS_MAX)),
+            ("chunks of a walk", length(self.checkpoints.fetching.in_window()), length(sync::WALK_WINDOW)),
+            ("chunks being written", length(self.checkpoints.writing.len()), length(checkpoint::CHUNK_WRITES_BOUND)),
         ]
     }
 

@@ -21,14 +21,27 @@ pub enum Timer {
     Repair,
     /// A primary: time to ask again whether this is still its view.
     ReadRound,
+    /// Time for the next slice of a checkpoint that is being written or restored.
+    Checkpoint,
+    /// Time to ask again for chunks.
+    Chunk,
 }
 
 /// How many timers there are.
-const COUNT: usize = 7;
+const COUNT: usize = 9;
 
 impl Timer {
-    const ALL: [Self; COUNT] =
-        [Self::Heartbeat, Self::Resend, Self::Election, Self::ViewMessage, Self::Ping, Self::Repair, Self::ReadRound];
+    const ALL: [Self; COUNT] = [
+        Self::Heartbeat,
+        Self::Resend,
+        Self::Election,
+        Self::ViewMessage,
+        Self::Ping,
+        Self::Repair,
+        Self::ReadRound,
+        Self::Checkpoint,
+        Self::Chunk,
+    ];
 }
 
 /// When each timer fires, if it is set.

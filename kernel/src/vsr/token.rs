@@ -26,9 +26,17 @@ pub(super) enum Kind {
     BootWrite = 9,
     /// A barrier over what recovery wrote again.
     BootBarrier = 10,
+    /// Recovery read the beginnings of blocks. Value: the first block, and above bit 32 how many.
+    BootGrid = 11,
+    /// A chunk was written. Value: its block.
+    ChunkWrite = 12,
+    /// A barrier over chunks. Value: its number.
+    GridBarrier = 13,
+    /// A chunk was read. Value: its block.
+    ChunkRead = 14,
 }
 
-const KINDS: [Kind; 10] = [
+const KINDS: [Kind; 14] = [
     Kind::SuperblockWrite,
     Kind::SuperblockBarrier,
     Kind::PrepareWrite,
@@ -39,6 +47,10 @@ const KINDS: [Kind; 10] = [
     Kind::BootPrepare,
     Kind::BootWrite,
     Kind::BootBarrier,
+    Kind::BootGrid,
+    Kind::ChunkWrite,
+    Kind::GridBarrier,
+    Kind::ChunkRead,
 ];
 
 const VALUE_BITS: u32 = 56;

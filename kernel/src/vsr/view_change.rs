@@ -18,6 +18,7 @@ use crate::{
         quorum::{REPLICAS_MAX, drop_quorum, majority},
         state::Ballot,
         timer::Timer,
+        vouching::vouched_in,
     },
     wire::{
         header::{Command, Header},
@@ -161,12 +162,20 @@ impl Vsr {
         self.arm_election();
     }
 
-    /// The present view, log view and uncommitted suffix, to be made durable together.
-    fn promise(&self) -> Promise {
+    /// The present view, log view and uncommitted suffix, and the checkpoint below them, to be made durable together.
+    pub(super) fn promise(&self) -> Promise {
         let suffix = self.log.window(self.commit_max.op(), SUFFIX_MAX as u64);
         let anchored = suffix[0].op <= self.commit_max.op() || suffix[0].op == Op::ROOT;
         assert!(anchored || self.log.head() < self.commit_max.op(), "the suffix reaches down to what is committed");
-        Promise { view: self.view, log_view: self.log_view, commit: self.commit_max, head: self.log.head(), suffix }
+        Promise {
+            view: self.view,
+            log_view: self.log_view,
+            commit: self.commit_max,
+            head: self.log.head(),
+            suffix,
+            checkpoint: self.checkpoints.promised(),
+            vouched: self.checkpoints.vouched,
+        }
     }
 
     /// The superblock is durable while this replica is between views.
@@ -237,7 +246,8 @@ impl Vsr {
     /// Damage is never "never had": what cannot be read may have been acknowledged.
     fn claim(&self, header: &Header) -> Claim {
         match self.journal.held(header.op) {
-            _ if header.op == Op::ROOT => Claim::Present,
+            // Executed, and in the checkpoint (design rule 12).
+            _ if header.op <= self.checkpoints.op() => Claim::Present,
             Held::Prepare(checksum) if checksum == header.checksum => Claim::Present,
             Held::Prepare(_) | Held::Nothing => Claim::NeverHad,
             Held::Unknown => Claim::Unknown,
@@ -322,11 +332,14 @@ impl Vsr {
             actions.probe(Probe::LogTruncated.into());
         }
         self.log.install(window);
+        for header in window {
+            self.hear_vouched(vouched_in(header), actions);
+        }
         self.commit_max = self.commit_max.max(commit);
         self.log_view = self.view;
         self.head_certain = true;
         // What was held of the former log need not be in this one, above what was executed.
-        self.held_through = self.held_through.min(self.applied);
+        self.held_through = self.held_through.min(self.applied).max(self.checkpoints.op());
         self.change.installing = true;
         let promise = self.promise();
         self.durable_mut().request(promise, actions);

@@ -26,7 +26,7 @@
 //! |-------------------|----------------------|-------------|------------|--------------|---------------------|-----------------|
 //! | Request           | number, 0 registers  |             |            |              | session             | payload         |
 //! | Reply             | number               | op          |            | of the op    | session             | response        |
-//! | Prepare           | 0                    | op          | primary's  | of the op    | parent's checksum   | a batch         |
+//! | Prepare           | vouched op           | op          | primary's  | of the op    | parent's checksum   | a batch         |
 //! | PrepareOk         |                      | op          | sender's   |              | prepare's checksum  |                 |
 //! | Commit            |                      | head        | primary's  |              |                     |                 |
 //! | StartViewChange   | 1: left durably      |             |            |              |                     |                 |
@@ -36,15 +36,18 @@
 //! | RequestHeaders    | how many down        | highest     |            |              |                     |                 |
 //! | Headers           |                      |             |            |              |                     | `Headers`       |
 //! | RequestPrepare    |                      | op          |            |              | checksum, 0: any    |                 |
-//! | Ping              | 1: status normal     |             |            | monotonic    |                     |                 |
-//! | Pong              | 1: status normal     | realtime ns |            | the ping's   |                     |                 |
+//! | Ping              | vouched op           |             | checkpoint | monotonic    | checkpoint's root   |                 |
+//! | Pong              | vouched op           | realtime ns | checkpoint | the ping's   | checkpoint's root   |                 |
 //! | Reject            | number               |             |            |              | `RejectReason`      |                 |
 //! | Query             | number               |             |            |              | 0, or 1: stale      | payload         |
 //! | QueryReply        | number               | true at     |            |              | the query's         | response        |
 //! | ReadRound         |                      |             |            |              | nonce               |                 |
 //! | ReadRoundOk       |                      |             |            |              | nonce               |                 |
+//! | RequestChunk      |                      |             |            |              | address             |                 |
+//! | Chunk             |                      |             |            |              | address             | the chunk       |
 //!
-//! `client` is set in what a client says and is told; a Reject may refuse a Query. A Request's or a Query's `view` is the latest that the client knows of; a Prepare's
+//! `client` is set in what a client says and is told, and in a Prepare, Ping or Pong to the root of the checkpoint that it names as vouched for;
+//! a Reject may refuse a Query. A Request's or a Query's `view` is the latest that the client knows of; a Prepare's
 //! is the view that prepared it, and its `sender` that view's primary, whoever passes it on: a prepare is the same 128
 //! bytes for as long as it lives, and its checksum is its identity. `StartViewChange` and `DoViewChange` name the view
 //! that is to start.
@@ -128,16 +131,21 @@ pub enum Command {
     ReadRound,
     /// A replica of that view says so.
     ReadRoundOk,
+    /// A replica asks for a chunk of a checkpoint.
+    RequestChunk,
+    /// The answer.
+    Chunk,
 }
 
 stored! { enum Command {
     Request, Reply, Prepare, PrepareOk, Commit, StartViewChange, DoViewChange, StartView, RequestStartView,
-    RequestHeaders, Headers, RequestPrepare, Ping, Pong, Reject, Query, QueryReply, ReadRound, ReadRoundOk
+    RequestHeaders, Headers, RequestPrepare, Ping, Pong, Reject, Query, QueryReply, ReadRound, ReadRoundOk,
+    RequestChunk, Chunk
 } }
 
 impl Command {
     /// Every command, in the order of their numbers.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::Request,
         Self::Reply,
         Self::Prepare,
@@ -157,6 +165,8 @@ impl Command {
         Self::QueryReply,
         Self::ReadRound,
         Self::ReadRoundOk,
+        Self::RequestChunk,
+        Self::Chunk,
     ];
 }
 
@@ -197,6 +207,8 @@ impl fmt::Display for Command {
             Self::QueryReply => "query_reply",
             Self::ReadRound => "read_round",
             Self::ReadRoundOk => "read_round_ok",
+            Self::RequestChunk => "request_chunk",
+            Self::Chunk => "chunk",
         })
     }
 }

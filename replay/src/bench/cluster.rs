@@ -33,8 +33,9 @@ const VALUE_SIZE: u32 = 256;
 /// Keys of each client.
 const KEYS: u64 = 1_000;
 
-/// A journal for every put as an op of its own, were nothing batched.
-const LAYOUT: Layout = Layout { slot_count: 20_480, message_size_max: 24 * 1024 };
+/// A journal that comes round a few times, and room for a few checkpoints of all that is put.
+const LAYOUT: Layout =
+    Layout { slot_count: 2048, message_size_max: 24 * 1024, block_count: 1024, block_size: 16 * 1024 };
 
 /// No run takes so long.
 const LIMIT_NS: u64 = 1_000_000_000_000;

@@ -40,7 +40,7 @@ pub fn fits<W: Workload>(workload: &W) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use chronon::{
-        app::application::{ApplyContext, Event, Outcome, Rejection},
+        app::application::{ApplyContext, Event, Outcome, Rejection, RestoreError, SnapshotWriter},
         digest::SetDigest,
     };
 
@@ -61,10 +61,6 @@ mod tests {
     impl Application for Verbose {
         type State = u64;
 
-        fn genesis(&self) -> u64 {
-            0
-        }
-
         fn apply(
             &self,
             state: &mut u64,
@@ -78,6 +74,15 @@ mod tests {
         }
 
         fn query(&self, _: &u64, _: &[u8], _: &mut Vec<u8>) -> Result<(), Rejection> {
+            Ok(())
+        }
+
+        fn snapshot(&self, state: &u64, writer: &mut SnapshotWriter) {
+            writer.record(&state.to_le_bytes());
+        }
+
+        fn restore(&self, state: &mut u64, record: &[u8]) -> Result<(), RestoreError> {
+            *state = u64::from_le_bytes(record.try_into().map_err(|_| RestoreError)?);
             Ok(())
         }
 

@@ -15,6 +15,8 @@ fn harm(fault: &Fault) -> Option<(u8, Option<Ring>)> {
         Fault::Damage { replica, .. }
         | Fault::LatentError { replica, .. }
         | Fault::DamageSuperblock { replica, .. } => Some((*replica, None)),
+        // A chunk that is lost is found by its name, whatever else is.
+        Fault::LoseWrite { replica, ring: Ring::Chunks } => Some((*replica, None)),
         Fault::LoseWrite { replica, ring } | Fault::MisdirectWrite { replica, ring, .. } => {
             Some((*replica, Some(*ring)))
         }

@@ -1,7 +1,7 @@
 //! Promise: committed prefixes and hash chains agree, and no view begins without what is committed.
 //!
 //! The first replica to execute an op makes it canonical. Every other execution of that op, by any replica in any of its
-//! lives, must be of the same prepare; a life executes from the first op on, in order, without a gap; each op names its
+//! lives, must be of the same prepare; a life executes in order, without a gap, from the first op on or from a checkpoint's; each op names its
 //! predecessor's checksum. The log with which a view begins, and every prepare in it, must have each canonical op that was
 //! executed in that view or an earlier one: what is lost is found here before anybody executes something else.
 
@@ -67,6 +67,18 @@ impl Agreement {
         }
         let sentence = format!("{replica} says that it has executed {applied}, and has executed {executed}");
         Err(broken(PROMISE, "execution out of order", sentence))
+    }
+
+    /// A replica took the state of `op` from a checkpoint: it goes on from there.
+    pub(super) fn restored(&mut self, model: &Model, replica: ReplicaId, op: Op) -> Result<(), Violation> {
+        let last = &mut self.executed[replica.0 as usize];
+        if op > *last && op <= model.head() {
+            *last = op;
+            return Ok(());
+        }
+        let (last, head) = (*last, model.head());
+        let sentence = format!("{replica} restored the state of {op}; it stood at {last}, and {head} is committed");
+        Err(broken(PROMISE, "a checkpoint of what is not committed, or of the past", sentence))
     }
 
     /// A replica's life is over. The next one begins with nothing executed.

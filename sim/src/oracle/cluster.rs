@@ -27,6 +27,7 @@ use super::{
     EventView, Oracle, StepView, Violation, WorldView,
     agreement::{self, Agreement},
     bounds,
+    checkpoints::Checkpoints,
     durability::{Durability, Holding},
     model::Model,
     monotonic::Monotonic,
@@ -58,6 +59,7 @@ pub struct ClusterOracle<W: Workload = KvWorkload> {
     agreement: Agreement,
     replies: Replies,
     durability: Durability,
+    checkpoints: Checkpoints,
     quorum: Quorum,
     monotonic: Monotonic,
     callers: Vec<Caller>,
@@ -102,6 +104,7 @@ impl<W: Workload> ClusterOracle<W> {
             agreement: Agreement::new(count),
             replies: Replies::default(),
             durability: Durability::new(count, config.layout),
+            checkpoints: Checkpoints::new(count, config.layout),
             quorum: Quorum::new(count, Header::root(config.cluster).checksum),
             monotonic: Monotonic::new(count),
             callers: Vec::new(),
@@ -159,6 +162,12 @@ impl<W: Workload> ClusterOracle<W> {
             bounds::hold(speaker.replica, &speaker.vsr.queues())?;
         }
         self.relies_on_superblock(speaker)?;
+        if let Some(op) = speaker.vsr.restored() {
+            self.agreement.restored(&self.model, speaker.replica, op)?;
+            if speaker.vsr.executed().is_empty() {
+                self.stands(speaker.replica, process)?;
+            }
+        }
         if !speaker.vsr.executed().is_empty() {
             self.begins_views(speaker.replica, step)?;
             self.executes(world, speaker.replica, process)?;
@@ -166,7 +175,7 @@ impl<W: Workload> ClusterOracle<W> {
         for action in step.actions {
             match action {
                 Action::Send { frame, .. } => self.sends(speaker, frame)?,
-                Action::Write { offset, data, .. } => self.writes(speaker.replica, *offset, data),
+                Action::Write { offset, data, .. } => self.writes(speaker, *offset, data)?,
                 _ => {}
             }
         }
@@ -181,7 +190,8 @@ impl<W: Workload> ClusterOracle<W> {
             return Ok(());
         }
         self.monotonic.superblock(replica, durable.superblock())?;
-        self.durability.superblock(replica, durable.superblock(), disk)
+        self.durability.superblock(replica, durable.superblock(), disk)?;
+        self.checkpoints.named(&self.model, replica, vsr, &durable.superblock().checkpoint, disk)
     }
 
     fn executes(
@@ -208,8 +218,14 @@ impl<W: Workload> ClusterOracle<W> {
             (_, 0) => {}
             _ => state::same_sessions(&self.model, replica, sessions)?,
         }
+        self.stands(replica, process)
+    }
+
+    /// A replica's state and sessions are those of the op where it stands.
+    fn stands(&mut self, replica: ReplicaId, process: &Replica<W::Application>) -> Result<(), Violation> {
+        let vsr = process.vsr();
         let digest = self.sequence.digest_of(process.state());
-        state::agrees(&mut self.model, replica, vsr.applied(), digest, sessions)?;
+        state::agrees(&mut self.model, replica, vsr.applied(), digest, vsr.sessions())?;
         self.sequence.holds(replica, vsr.applied(), process.state())
     }
 
@@ -264,7 +280,8 @@ impl<W: Workload> ClusterOracle<W> {
             }
             Command::PrepareOk => {
                 self.speaks_in(speaker, command, view)?;
-                self.durability.acknowledges(&mut self.prepares, replica, speech, speaker.disk)?;
+                let superblock = recovered(vsr);
+                self.durability.acknowledges(&mut self.prepares, replica, speech, superblock, speaker.disk)?;
             }
             Command::Commit | Command::StartView | Command::Reply => {
                 self.speaks_in(speaker, command, view)?;
@@ -320,13 +337,13 @@ impl<W: Workload> ClusterOracle<W> {
     }
 
     /// A write to the prepare ring takes what was there.
-    fn writes(&mut self, replica: ReplicaId, offset: u64, data: &Frame) {
-        if offset < self.layout.prepare_offset(0) {
-            return;
+    fn writes(&mut self, speaker: Speaker<'_>, offset: u64, data: &Frame) -> Result<(), Violation> {
+        if offset < self.layout.prepare_offset(0) || offset >= self.layout.grid_offset() {
+            return Ok(());
         }
-        if let Some(speech) = Speech::of(data) {
-            self.prepares.overwrite(replica, speech.op(), speech.checksum());
-        }
+        let Some(speech) = Speech::of(data) else { return Ok(()) };
+        self.prepares.overwrite(speaker.replica, speech.op(), speech.checksum());
+        self.checkpoints.writes(speaker.replica, speaker.vsr, speech.op())
     }
 
     fn client_step(&mut self, world: &WorldView<'_>, node: NodeId, step: &StepView<'_>) -> Result<(), Violation> {
@@ -396,6 +413,7 @@ impl<W: Workload> Oracle for ClusterOracle<W> {
             let replica = ReplicaId(node.0 as u8);
             self.agreement.crashed(replica);
             self.durability.crashed(replica);
+            self.checkpoints.crashed(replica);
             self.quorum.crashed(replica);
         } else if let Some(caller) = self.callers.get_mut(node.0 as usize - self.replica_count as usize) {
             self.model.accounts.life_ends(caller.id);

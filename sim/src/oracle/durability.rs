@@ -127,6 +127,7 @@ impl Durability {
         prepares: &mut Prepares,
         replica: ReplicaId,
         speech: Speech<'_>,
+        superblock: Option<&Superblock>,
         disk: &SimDisk,
     ) -> Result<(), Violation> {
         let (op, view, checksum) = (speech.op(), speech.view(), Checksum(speech.context()));
@@ -134,7 +135,9 @@ impl Durability {
             let sentence = format!("{replica} acknowledged {checksum:?} for {op}, which nobody proposed");
             return Err(broken(PROMISE, "acknowledged what nobody proposed", sentence));
         };
-        if self.holding(disk, op, &prepare.frame) == Holding::Missing {
+        // What the checkpoint covers counts as present, whatever its slot holds by now.
+        let is_covered = superblock.is_some_and(|superblock| superblock.checkpoint.header.op >= op);
+        if !is_covered && self.holding(disk, op, &prepare.frame) == Holding::Missing {
             let sentence = format!("{replica} acknowledged {op} in {view} before it was durable on its disk");
             return Err(broken(PROMISE, "acknowledged before it was durable", sentence));
         }
@@ -207,7 +210,9 @@ impl Durability {
             );
             return Err(broken(PROMISE, "an acknowledged op above the stated head", sentence));
         }
-        for (header, claim) in body.headers.iter().zip(&body.claims) {
+        // What the checkpoint covers counts as present, whatever its slot holds by now.
+        let covered = superblock.checkpoint.header.op;
+        for (header, claim) in body.headers.iter().zip(&body.claims).filter(|(header, _)| header.op > covered) {
             let Some(prepare) = prepares.get(header.op, header.checksum) else { continue };
             match claim {
                 Claim::Present if self.holding(disk, header.op, &prepare.frame) == Holding::Missing => {

@@ -9,6 +9,7 @@
 mod accounts;
 mod agreement;
 mod bounds;
+mod checkpoints;
 pub mod cluster;
 pub mod convergence;
 mod durability;

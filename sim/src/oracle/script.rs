@@ -17,7 +17,7 @@ pub(super) const CLUSTER: ClusterId = ClusterId(77);
 pub(super) const R0: ReplicaId = ReplicaId(0);
 pub(super) const R1: ReplicaId = ReplicaId(1);
 pub(super) const R2: ReplicaId = ReplicaId(2);
-pub(super) const LAYOUT: Layout = Layout { slot_count: 32, message_size_max: 4096 };
+pub(super) const LAYOUT: Layout = Layout { slot_count: 32, message_size_max: 4096, block_count: 64, block_size: 4096 };
 
 /// An empty prepare of `view`, from its primary among three.
 pub(super) fn prepare(view: u64, op: u64, parent: Checksum) -> Header {

@@ -84,7 +84,7 @@ impl<W: Workload> Sequence<W> {
 #[cfg(test)]
 mod tests {
     use chronon::{
-        app::application::{Application, Event, Outcome, Rejection},
+        app::application::{Application, Event, Outcome, Rejection, RestoreError, SnapshotWriter},
         digest::EntryHasher,
         types::{Checksum, Timestamp},
     };
@@ -103,10 +103,6 @@ mod tests {
     impl Application for Evens {
         type State = u64;
 
-        fn genesis(&self) -> u64 {
-            0
-        }
-
         fn apply(&self, state: &mut u64, event: Event<'_>, _: &ApplyContext, _: &mut Outcome) -> Result<(), Rejection> {
             let Event::Request { payload } = event;
             let number = u64::from(payload[0]);
@@ -118,6 +114,15 @@ mod tests {
 
         fn query(&self, _: &u64, _: &[u8], _: &mut Vec<u8>) -> Result<(), Rejection> {
             Err(Rejection::new(2))
+        }
+
+        fn snapshot(&self, state: &u64, writer: &mut SnapshotWriter) {
+            writer.record(&state.to_le_bytes());
+        }
+
+        fn restore(&self, state: &mut u64, record: &[u8]) -> Result<(), RestoreError> {
+            *state = u64::from_le_bytes(record.try_into().map_err(|_| RestoreError)?);
+            Ok(())
         }
 
         fn response_size_max(&self) -> u32 {

@@ -109,6 +109,7 @@ impl fmt::Display for Ring {
         f.write_str(match self {
             Self::Prepares => "the prepares",
             Self::Headers => "the headers",
+            Self::Chunks => "the chunks",
         })
     }
 }
@@ -119,6 +120,7 @@ impl fmt::Display for DamagePlace {
             Self::Prepare => "the prepare",
             Self::Headers => "the header sector",
             Self::Both => "the prepare and its header,",
+            Self::Chunk => "the block of the checkpoint",
         })
     }
 }

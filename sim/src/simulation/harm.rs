@@ -3,6 +3,7 @@
 use chronon::{
     frame::SECTOR_SIZE,
     storage::{
+        chunk::CHUNK_HEADER_SIZE,
         layout::{Layout, SUPERBLOCK_COPIES, SUPERBLOCK_COPY_SIZE},
         superblock::Superblock,
     },
@@ -45,8 +46,7 @@ impl<W: Workload> Simulation<W> {
     }
 
     fn layout(&self) -> Layout {
-        let plan = self.schedule.cluster;
-        Layout { slot_count: plan.slot_count, message_size_max: plan.message_size_max }
+        self.schedule.cluster.layout()
     }
 
     fn disk_of(&mut self, replica: u8) -> &mut SimDisk {
@@ -57,6 +57,9 @@ impl<W: Workload> Simulation<W> {
     fn damage(&mut self, replica: u8, place: DamagePlace, nth: u32, unreadable: bool) {
         let layout = self.layout();
         let disk = self.disk_of(replica);
+        if place == DamagePlace::Chunk {
+            return damage_chunk(disk, &layout, nth, unreadable);
+        }
         let slots = written_slots(disk, &layout);
         // The root is no op of anybody's, and in no other replica's gift.
         let slots = &slots[slots.iter().take_while(|slot| **slot == 0).count()..];
@@ -88,6 +91,17 @@ impl<W: Workload> Simulation<W> {
     }
 }
 
+/// Damages a block of the grid, at the `nth` written one from the last. Behind the chunk's name, so that it still claims to hold it.
+fn damage_chunk(disk: &mut SimDisk, layout: &Layout, nth: u32, unreadable: bool) {
+    let sector = SECTOR_SIZE as u64;
+    let (first, end) = (layout.grid_offset() / sector, layout.size() / sector);
+    let per_block = u64::from(layout.block_size) / sector;
+    let blocks: Vec<u64> = disk.written_sectors(first, end).filter(|found| (found - first) % per_block == 0).collect();
+    let Some(block) = blocks.len().checked_sub(1 + nth as usize).map(|index| blocks[index] * sector) else { return };
+    let within = if unreadable { 0 } else { CHUNK_HEADER_SIZE as u64 };
+    spoil(disk, block + within, sector, unreadable);
+}
+
 /// Makes `length` bytes at `offset` unreadable, or some of the first of them read as something else.
 fn spoil(disk: &mut SimDisk, offset: u64, length: u64, unreadable: bool) {
     if unreadable {
@@ -101,8 +115,9 @@ fn spoil(disk: &mut SimDisk, offset: u64, length: u64, unreadable: bool) {
 fn extent(layout: &Layout, ring: Ring) -> (u64, u64) {
     let prepares = layout.prepare_offset(0);
     match ring {
-        Ring::Prepares => (prepares, layout.size() - prepares),
+        Ring::Prepares => (prepares, layout.grid_offset() - prepares),
         Ring::Headers => (layout.header_ring_offset(), layout.header_ring_size()),
+        Ring::Chunks => (layout.grid_offset(), layout.size() - layout.grid_offset()),
     }
 }
 
@@ -110,7 +125,7 @@ fn extent(layout: &Layout, ring: Ring) -> (u64, u64) {
 fn written_slots(disk: &SimDisk, layout: &Layout) -> Vec<u32> {
     let sector = SECTOR_SIZE as u64;
     let per_slot = u64::from(layout.message_size_max) / sector;
-    let (first, end) = (layout.prepare_offset(0) / sector, layout.size() / sector);
+    let (first, end) = (layout.prepare_offset(0) / sector, layout.grid_offset() / sector);
     let written = disk.written_sectors(first, end).filter(|found| (found - first) % per_slot == 0);
     written.map(|found| ((found - first) / per_slot) as u32).collect()
 }

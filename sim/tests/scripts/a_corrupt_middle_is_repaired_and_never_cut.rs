@@ -115,7 +115,7 @@ fn a_prepare_that_rots_while_the_replica_runs_is_repaired_when_it_is_read() {
 
 #[test]
 fn a_corrupt_prepare_of_more_than_a_megabyte_is_repaired() {
-    let layout = Layout { slot_count: 64, message_size_max: 4 * 1024 * 1024 };
+    let layout = Layout { slot_count: 64, message_size_max: 4 * 1024 * 1024, block_count: 64, block_size: 4096 };
     let mut script = Script::new(Setup { layout, pipeline: 1, clients_max: 256, ..Setup::default() });
     let primary = script.primary();
     let clients = script.clients(200, &puts(1, 16 * 1024));

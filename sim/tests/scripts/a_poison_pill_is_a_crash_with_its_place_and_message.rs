@@ -2,7 +2,7 @@
 //! themselves yet: so the verdict is a crash, which says which replica it was, where, and in the application's own words.
 
 use chronon::{
-    app::application::{Application, ApplyContext, Event, Outcome as Applied, Rejection},
+    app::application::{Application, ApplyContext, Event, Outcome as Applied, Rejection, RestoreError, SnapshotWriter},
     client::{ClientConfig, ClientProcess, Driver, Next, Outcome},
     process::Now,
     replica::Replica,
@@ -19,7 +19,7 @@ use chronon_sim::{
 
 use crate::script::{CLUSTER, MS};
 
-const LAYOUT: Layout = Layout { slot_count: 64, message_size_max: 8192 };
+const LAYOUT: Layout = Layout { slot_count: 64, message_size_max: 8192, block_count: 64, block_size: 4096 };
 
 /// Adds up numbers of one byte, and has no idea what to do with a zero.
 #[derive(Clone)]
@@ -27,10 +27,6 @@ struct Sum;
 
 impl Application for Sum {
     type State = u64;
-
-    fn genesis(&self) -> u64 {
-        0
-    }
 
     fn apply(
         &self,
@@ -45,6 +41,15 @@ impl Application for Sum {
     }
 
     fn query(&self, _: &u64, _: &[u8], _: &mut Vec<u8>) -> Result<(), Rejection> {
+        Ok(())
+    }
+
+    fn snapshot(&self, state: &u64, writer: &mut SnapshotWriter) {
+        writer.record(&state.to_le_bytes());
+    }
+
+    fn restore(&self, state: &mut u64, record: &[u8]) -> Result<(), RestoreError> {
+        *state = u64::from_le_bytes(record.try_into().map_err(|_| RestoreError)?);
         Ok(())
     }
 

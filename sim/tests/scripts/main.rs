@@ -3,11 +3,13 @@
 //! One file a behaviour. Each script pins the rare path that it is for by its probe, so that it cannot pass by missing it.
 
 mod a_backup_with_a_stalled_disk_elects_nobody;
+mod a_checkpoint_survives_a_crash_at_any_moment;
 mod a_client_is_told_of_an_eviction_only_if_there_was_one;
 mod a_client_that_lives_again_is_another_client;
 mod a_cluster_of_any_size_commits;
 mod a_corrupt_middle_is_repaired_and_never_cut;
 mod a_corrupt_prepare_is_never_counted_as_never_had;
+mod a_damaged_chunk_is_repaired_from_others;
 mod a_deaf_replica_disturbs_nobody;
 mod a_deposed_primary_answers_no_query;
 mod a_failed_write_or_barrier_stops_the_process;
@@ -21,6 +23,7 @@ mod a_power_cut_of_all_loses_nothing;
 mod a_primary_that_cannot_go_on_stands_down;
 mod a_read_sees_every_write_acknowledged_before_it_began;
 mod a_rejected_request_changes_nothing;
+mod a_replica_beyond_the_journals_takes_a_checkpoint;
 mod a_replica_that_was_cut_off_catches_up;
 mod a_restarted_primary_goes_to_a_later_view;
 mod a_retry_after_a_fail_over_gets_the_stored_reply;
@@ -30,6 +33,7 @@ mod a_view_survives_a_reopen;
 mod a_write_that_went_astray_is_no_torn_tail;
 mod a_wrong_parent_is_a_broken_chain;
 mod an_answer_to_an_earlier_round_does_not_count;
+mod an_application_that_diverges_is_stopped;
 mod an_op_is_dropped_only_if_a_quorum_never_had_it;
 mod an_overloaded_primary_refuses_and_forgets_nobody;
 mod an_uncertain_head_does_not_vote;

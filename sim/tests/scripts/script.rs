@@ -53,7 +53,7 @@ impl Default for Setup {
         Self {
             replicas: 3,
             seed: 1,
-            layout: Layout { slot_count: 1024, message_size_max: 32 * 1024 },
+            layout: Layout { slot_count: 1024, message_size_max: 32 * 1024, block_count: 64, block_size: 4096 },
             pipeline: 4,
             company: 3,
             requests_max: 1024,

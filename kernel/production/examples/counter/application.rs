@@ -2,17 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use chronon::app::application::{Application, ApplyContext, Event, Outcome, Rejection};
+use chronon::app::application::{Application, ApplyContext, Event, Outcome, Rejection, RestoreError, SnapshotWriter};
 
 #[derive(Clone)]
 pub(crate) struct Counters;
 
 impl Application for Counters {
     type State = BTreeMap<Vec<u8>, u64>;
-
-    fn genesis(&self) -> Self::State {
-        BTreeMap::new()
-    }
 
     fn apply(
         &self,
@@ -24,8 +20,7 @@ impl Application for Counters {
         if name.is_empty() || name.len() > 64 {
             return Err(Rejection::new(1));
         }
-        let count = state.entry(name.to_vec()).or_default();
-        *count = count.saturating_add(1);
+        let count = state.entry(name.to_vec()).and_modify(|count| *count += 1).or_insert(1);
         outcome.response.extend_from_slice(count.to_string().as_bytes());
         Ok(())
     }
@@ -35,7 +30,12 @@ impl Application for Counters {
         Ok(())
     }
 
-    fn response_size_max(&self) -> u32 {
-        20
+    fn snapshot(&self, state: &Self::State, writer: &mut SnapshotWriter) {
+        state.iter().for_each(|(name, count)| writer.record(&[&count.to_le_bytes(), &name[..]].concat()));
+    }
+
+    fn restore(&self, state: &mut Self::State, record: &[u8]) -> Result<(), RestoreError> {
+        let (count, name) = record.split_first_chunk().ok_or(RestoreError)?;
+        state.insert(name.to_vec(), u64::from_le_bytes(*count)).map_or(Ok(()), |_| Err(RestoreError))
     }
 }

@@ -5,7 +5,8 @@
 use std::{collections::BTreeMap, fmt, ops::RangeInclusive};
 
 use chronon::{
-    storage::{HeaderRead, Layout, LayoutError, PrepareRead, SlotState, Superblock},
+    frame::SECTOR_SIZE,
+    storage::{HeaderRead, Layout, LayoutError, PrepareRead, SlotState, Superblock, layout::BLOCKS_MIN},
     types::{ClusterId, Op},
     vsr::config::PIPELINE_MAX,
     wire::Header,
@@ -233,7 +234,7 @@ pub fn shape(file: &DataFile, given: Given) -> Result<Shape, InspectError> {
         }
     };
     let Some((source, known, superblock)) = known else { return shape_of(file, given) };
-    let Layout { slot_count, message_size_max } = known.layout;
+    let Layout { slot_count, message_size_max, .. } = known.layout;
     if given.slot_count.is_some_and(|given| given != slot_count) {
         return Err(InspectError::Contradiction("--slots"));
     }
@@ -251,7 +252,10 @@ fn shape_of(file: &DataFile, given: Given) -> Result<Shape, InspectError> {
     let Given { slot_count: Some(slot_count), message_size_max: Some(message_size_max), cluster } = given else {
         return Err(InspectError::NoLayout);
     };
-    let layout = Layout { slot_count, message_size_max }.validated().map_err(InspectError::Layout)?;
+    // How the grid is laid out only the superblock knows; the journal lies before it.
+    let (block_count, block_size) = (BLOCKS_MIN, SECTOR_SIZE as u32);
+    let layout = Layout { slot_count, message_size_max, block_count, block_size };
+    let layout = layout.validated().map_err(InspectError::Layout)?;
     let root = || {
         let bytes = read(file, layout.prepare_offset(0), chronon::frame::SECTOR_SIZE).ok()?;
         Header::decode(&bytes).ok().filter(|header| header.op == Op::ROOT && header.is_log_entry())
@@ -269,7 +273,7 @@ pub fn examine(file: &DataFile, shape: &Shape) -> JournalReport {
     let mut counts = BTreeMap::from(Class::ALL.map(|class| (class, 0)));
     let mut irregular = Vec::new();
     let mut highest = highest_named(&mut slots);
-    for number in 0..layout.slot_count {
+    for number in in_order_of_ops(&mut slots) {
         let slot = slots.slot(number);
         let reached = slot.op().0 <= highest.0.saturating_add(u64::from(PIPELINE_MAX));
         if reached && let PrepareRead::Valid(header) = &slot.prepare {
@@ -283,7 +287,10 @@ pub fn examine(file: &DataFile, shape: &Shape) -> JournalReport {
         }
     }
     let broken_links: Vec<String> = log.broken.iter().map(|(op, why)| format!("op {} {why}", op.0)).collect();
-    let is_whole = file.size() == layout.size();
+    let is_whole = match superblock {
+        Some(_) => file.size() == layout.size(),
+        None => file.size() >= layout.grid_offset(),
+    };
     JournalReport {
         file: file.path().display().to_string(),
         size_bytes: file.size(),
@@ -302,6 +309,25 @@ pub fn examine(file: &DataFile, shape: &Shape) -> JournalReport {
         slots: counts,
         irregular,
     }
+}
+
+/// The slots in the order of the ops that their rings name: where the ring has come round, the older lap is above the newer.
+fn in_order_of_ops(slots: &mut Slots<'_>) -> Vec<u32> {
+    let covered = slots.shape.superblock.as_ref().map_or(Op::ROOT, |superblock| superblock.checkpoint.header.op);
+    let slot_count = u64::from(slots.layout().slot_count);
+    // What is not named counts as of the lap that the checkpoint leaves room for.
+    let unnamed = |slot: u32| match u64::from(slot) {
+        slot if covered == Op::ROOT => slot,
+        slot => covered.0 + 1 + (slot + slot_count - (covered.0 + 1) % slot_count) % slot_count,
+    };
+    let mut numbers: Vec<(u64, u32)> = (0..slots.layout().slot_count)
+        .map(|slot| match slots.entry(slot).0 {
+            HeaderRead::Valid(header) => (header.op.0, slot),
+            _ => (unnamed(slot), slot),
+        })
+        .collect();
+    numbers.sort_unstable();
+    numbers.into_iter().map(|(_, slot)| slot).collect()
 }
 
 /// Reads the slots of some ops, in order, as far as anything can have been written.

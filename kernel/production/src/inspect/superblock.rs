@@ -128,6 +128,8 @@ pub struct Facts {
     pub commit: u64,
     /// The last op of the log when this was written.
     pub head: u64,
+    /// The op whose state the checkpoint has: recovery begins there.
+    pub checkpoint: u64,
     /// How many prepares the journal holds.
     pub slot_count: u32,
     /// The largest message, header included.
@@ -153,6 +155,7 @@ impl From<&Superblock> for Facts {
             log_view: superblock.log_view.0,
             commit: superblock.commit.0,
             head: superblock.head.0,
+            checkpoint: superblock.checkpoint.header.op.0,
             slot_count: superblock.layout.slot_count,
             message_size_max: superblock.layout.message_size_max,
             clients_max: superblock.clients_max,

@@ -124,16 +124,12 @@ pub(crate) fn main(arguments: &Arguments) -> Result<Status, Trouble> {
         return Err(Trouble::usage(format!("a value has at most {} bytes: choose fewer", kv::VALUE_SIZE_MAX)));
     }
     let limits = if arguments.limits { Some(limits::measure(&arguments.folder)?) } else { None };
-    warn_of_full_journal(arguments);
     let options = Options { sessions: arguments.clients, ..Options::default() };
     let mut load = Load::new(Sessions::connect(&arguments.addresses, &options).map_err(Trouble::machine)?, arguments);
-    let run = |load: &mut Load, requests| {
-        load.run(requests).map_err(|trouble| if journal_is_full(arguments) { full_journal() } else { trouble })
-    };
-    run(&mut load, arguments.requests / WARM_UP + u64::from(arguments.clients))?;
+    load.run(arguments.requests / WARM_UP + u64::from(arguments.clients))?;
     let (before, began) = (Usage::ask(&arguments.addresses), Instant::now());
     load.latencies_ns.iter_mut().for_each(Vec::clear);
-    run(&mut load, arguments.requests)?;
+    load.run(arguments.requests)?;
     let took = began.elapsed();
     let after = Usage::ask(&arguments.addresses);
     let measured = load.measured(arguments, took, before.zip(after), limits);
@@ -142,36 +138,6 @@ pub(crate) fn main(arguments: &Arguments) -> Result<Status, Trouble> {
     }
     say_json(&measured)?;
     Ok(Status::Done)
-}
-
-/// How many ops the journal still has room for, if some replica says.
-fn journal_room(arguments: &Arguments) -> Option<u64> {
-    let said = arguments.addresses.iter().filter_map(|address| status::ask(*address, PATIENCE).ok());
-    said.map(|said| u64::from(said.journal_slots).saturating_sub(said.op + 1)).min()
-}
-
-fn journal_is_full(arguments: &Arguments) -> bool {
-    journal_room(arguments) == Some(0)
-}
-
-fn full_journal() -> Trouble {
-    Trouble::usage(
-        "the journal is full, and a cluster whose journal is full refuses everything: format with more --slots",
-    )
-}
-
-/// A journal that is full refuses everything.
-fn warn_of_full_journal(arguments: &Arguments) {
-    let Some(room) = journal_room(arguments) else { return };
-    // Queries take no room.
-    let writes = arguments.requests - arguments.requests * arguments.reads / 100;
-    if room < writes {
-        let writes = grouped(writes);
-        remark(&format!(
-            "the journal has room for {} more: {writes} requests fit only if they are batched; format with more --slots",
-            counted(room, "op")
-        ));
-    }
 }
 
 /// Clients that ask without a pause.

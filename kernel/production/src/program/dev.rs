@@ -21,8 +21,9 @@ use super::{
     start::Demo,
 };
 
-/// How many ops there can be: a journal of 256 MiB for each replica.
-const LAYOUT: Layout = Layout { slot_count: 4096, message_size_max: 64 * 1024 };
+/// A journal of 64 MiB and as much for checkpoints, for each replica: a first try is quick to make.
+const LAYOUT: Layout =
+    Layout { slot_count: 1024, message_size_max: 64 * 1024, block_count: 1024, block_size: 64 * 1024 };
 
 /// How often it is looked at whether to end.
 const LOOK: Duration = Duration::from_millis(100);

@@ -13,8 +13,10 @@ use std::{
 
 use chronon::{
     app::{application::Application, executor::ANSWER_OVERHEAD, kv::Kv},
+    frame::SECTOR_SIZE,
     storage::{
-        Layout,
+        Layout, LayoutError,
+        layout::BLOCKS_MIN,
         superblock::{self, Identity, REPLICAS_MAX},
     },
     types::{ClusterId, ReplicaId},
@@ -28,11 +30,17 @@ use super::{
     output::{Status, Trouble, remark, say},
 };
 
-/// What `format` gives a journal unless it is told otherwise: with [`MESSAGE_SIZE`], a file of 1 GiB.
+/// What `format` gives a journal unless it is told otherwise: with [`MESSAGE_SIZE`], 256 MiB.
 ///
-/// A journal is not used again as long as there are no checkpoints, so that this is how many prepares a replica can ever take; the
-/// busier it is, the more requests each of them carries. More would make a first try of three replicas slow and large.
-const SLOTS: u32 = 16_384;
+/// A replica that was away for longer than a journal goes takes a checkpoint of the others instead, and each checkpoint costs the
+/// writing of what changed. More would make a first try of three replicas slow and large.
+const SLOTS: u32 = 4096;
+
+/// What it gives the checkpoints.
+const GRID_SIZE: &str = "256MiB";
+
+/// The size of a block: what changes is written again by so much at the least, and a state has one address for so much.
+const BLOCK_SIZE: u32 = 64 << 10;
 
 /// The largest message: room for whatever the key-value store can be asked (two values of 16 KiB), and for a batch of two hundred
 /// small requests.
@@ -69,13 +77,18 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     data: PathBuf,
 
-    /// How many prepares the journal holds: a multiple of 32. Until there are checkpoints, all that the replica can ever take
+    /// How many prepares the journal holds: a multiple of 32. There is a checkpoint at about every half of so many
     #[arg(long, value_name = "N", default_value_t = SLOTS)]
     slots: u32,
 
     /// The largest message, and the size of a slot: a multiple of 4KiB
     #[arg(long, value_name = "BYTES", default_value = MESSAGE_SIZE, value_parser = parse_size)]
     message_size_max: u32,
+
+    /// Room for checkpoints. The state, its sessions with it, may take up a third of it: one checkpoint is written while the others are
+    /// there, and may have nothing in common with them. The same for all of the cluster's replicas
+    #[arg(long, value_name = "BYTES", default_value = GRID_SIZE, value_parser = size::parse)]
+    grid_size: u64,
 
     /// How many sessions there may be before the least recently used one is evicted: the same for all of the cluster's replicas
     #[arg(long, value_name = "N", default_value_t = CLIENTS_MAX, value_parser = clap::value_parser!(u32).range(1..=65_536))]
@@ -113,7 +126,7 @@ pub(crate) fn main(arguments: &Arguments) -> Result<Status, Trouble> {
 
 /// The layout, if all the numbers make sense.
 fn checked(arguments: &Arguments) -> Result<Layout, Trouble> {
-    let Arguments { replica, replicas, slots, message_size_max, .. } = *arguments;
+    let Arguments { replica, replicas, slots, message_size_max, grid_size, .. } = *arguments;
     if !(1..=REPLICAS_MAX).contains(&replicas) {
         return Err(Trouble::usage(format!("--replicas {replicas}: a cluster has 1 to {REPLICAS_MAX} replicas")));
     }
@@ -123,27 +136,35 @@ fn checked(arguments: &Arguments) -> Result<Layout, Trouble> {
             replicas - 1
         )));
     }
-    if let Err(error) = (Layout { slot_count: slots, message_size_max }).validated() {
-        return Err(Trouble::usage(error));
-    }
-    if slots > SLOTS_MAX {
-        return Err(Trouble::usage(format!("--slots {slots}: choose {SLOTS_MAX} at most")));
-    }
-    if !(MESSAGE_SIZE_MIN..=MESSAGE_SIZE_MAX).contains(&message_size_max) {
+    let is_a_size = message_size_max > 0 && message_size_max.is_multiple_of(SECTOR_SIZE as u32);
+    if is_a_size && !(MESSAGE_SIZE_MIN..=MESSAGE_SIZE_MAX).contains(&message_size_max) {
         let (least, most) = (size::words(MESSAGE_SIZE_MIN.into()), size::words(MESSAGE_SIZE_MAX.into()));
         return Err(Trouble::usage(format!(
             "--message-size-max {message_size_max}: choose one from {least} to {most}"
         )));
     }
-    Ok(Layout { slot_count: slots, message_size_max })
+    let block_size = BLOCK_SIZE.min(message_size_max);
+    let block_count = u32::try_from(grid_size / u64::from(block_size)).unwrap_or(u32::MAX);
+    let layout = Layout { slot_count: slots, message_size_max, block_count, block_size };
+    match layout.validated() {
+        Ok(_) => {}
+        Err(LayoutError::BlockCount(_)) => {
+            let least = u64::from(BLOCKS_MIN) * u64::from(block_size);
+            return Err(Trouble::usage(format!("--grid-size {grid_size}: choose {} or more", size::words(least))));
+        }
+        Err(error) => return Err(Trouble::usage(error)),
+    }
+    if slots > SLOTS_MAX {
+        return Err(Trouble::usage(format!("--slots {slots}: choose {SLOTS_MAX} at most")));
+    }
+    Ok(layout)
 }
 
 /// What was made, and what comes next.
 fn made_words(arguments: &Arguments, layout: Layout, incarnation: u128) -> String {
     let Arguments { cluster, replica, replicas, data, .. } = arguments;
     let shown = data.display();
-    // The first of them is the root, which every log begins with.
-    let room = u64::from(layout.slot_count) - 1;
+    let grid = u64::from(layout.block_count) * u64::from(layout.block_size);
     let addresses: Vec<String> =
         (0..u16::from(*replicas)).map(|replica| format!("127.0.0.1:{}", 4000 + replica)).collect();
     let others = match replicas {
@@ -152,14 +173,15 @@ fn made_words(arguments: &Arguments, layout: Layout, incarnation: u128) -> Strin
     };
     format!(
         "{shown}: replica {replica} of {replicas} in cluster {}, incarnation {incarnation:032x}\n\
-         {} ({}): room for {} of up to {}, which is all that it can take until there are checkpoints\n\
+         {} ({}): room for {} of up to {}, and for checkpoints of {}\n\
          next, {others}with their addresses:\n  \
          chronon start --data {} --addresses {}",
         cluster.0,
         counted(layout.size(), "byte"),
         size::words(layout.size()),
-        counted(room, "prepare"),
+        counted(layout.slot_count.into(), "prepare"),
         size::words(layout.message_size_max.into()),
+        size::words(grid),
         quoted(data),
         addresses.join(",")
     )

@@ -35,10 +35,13 @@ enum What {
     },
     /// What each slot holds, whether the hash chain is whole, and what of it is damaged
     Journal(Journal),
-    /// Nothing yet: data files have no checkpoints
+    /// Of which op it is, its root, and whether every chunk of it is here and whole
     Checkpoint {
         /// The data file
         file: PathBuf,
+        /// As one JSON object
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -76,10 +79,12 @@ pub(crate) fn main(arguments: &Arguments) -> Result<Status, Trouble> {
             Ok(status(report.is_damaged))
         }
         What::Journal(journal) => main_of_journal(journal),
-        What::Checkpoint { file } => Err(Trouble::usage(format!(
-            "{} has no checkpoints, like every data file so far: its journal is all there is, see `chronon inspect journal`",
-            file.display()
-        ))),
+        What::Checkpoint { file, json } => {
+            let report = inspect::checkpoint(&DataFile::open_to_read(file)?)
+                .map_err(|error| Trouble::usage(format!("{}: {error}", file.display())))?;
+            if *json { say_json(&report) } else { say(&text::checkpoint(&report)) }?;
+            Ok(status(report.is_damaged))
+        }
     }
 }
 

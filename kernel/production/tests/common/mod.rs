@@ -28,7 +28,8 @@ use chronon_production::{
 pub(crate) const CLUSTER: ClusterId = ClusterId(0xC1);
 
 /// Room for what one test asks; small, for the file is written whole.
-pub(crate) const LAYOUT: Layout = Layout { slot_count: 1024, message_size_max: 20 * 1024 };
+pub(crate) const LAYOUT: Layout =
+    Layout { slot_count: 1024, message_size_max: 20 * 1024, block_count: 1024, block_size: 16 * 1024 };
 
 /// No test waits so long for anything unless it fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);

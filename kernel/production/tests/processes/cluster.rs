@@ -22,7 +22,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::{load::Load, log, wire::Wires};
 
 pub(crate) const CLUSTER: ClusterId = ClusterId(0xFA17);
-pub(crate) const LAYOUT: Layout = Layout { slot_count: 8192, message_size_max: 16 * 1024 + 4096 };
+pub(crate) const LAYOUT: Layout =
+    Layout { slot_count: 8192, message_size_max: 16 * 1024 + 4096, block_count: 1024, block_size: 16 * 1024 };
 
 /// Nothing takes so long unless it fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);

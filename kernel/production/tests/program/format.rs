@@ -13,7 +13,11 @@ fn a_file_is_made_and_the_next_command_is_said() {
     assert_eq!(made.status, 0, "{made:?}");
     let addresses = "127.0.0.1:4000,127.0.0.1:4001,127.0.0.1:4002";
     let next = format!("chronon start --data {} --addresses {addresses}", folder.file().display());
-    made.assert_says(&["replica 1 of 3 in cluster 42", "room for 63 prepares of up to 32 KiB", &next]);
+    made.assert_says(&[
+        "replica 1 of 3 in cluster 42",
+        "room for 64 prepares of up to 32 KiB, and for checkpoints of 256 KiB",
+        &next,
+    ]);
     assert!(made.err.is_empty(), "{made:?}");
     assert_eq!(fs::metadata(folder.file()).unwrap().len(), LAYOUT.size());
 
@@ -83,7 +87,8 @@ fn messages_too_small_for_the_key_value_store_are_remarked_upon() {
 #[test]
 fn a_file_that_no_disk_has_room_for_is_refused_at_once() {
     let folder = Folder::new("room");
-    let refused = format(&folder.file(), &["--slots", "16777216", "--message-size-max", "16MiB"]);
+    let refused =
+        format(&folder.file(), &["--slots", "16777216", "--message-size-max", "16MiB", "--grid-size", "1MiB"]);
     assert_eq!(refused.status, 3, "{refused:?}");
     refused.assert_says(&["there is no room for", "a smaller file"]);
     assert!(folder.names().is_empty());

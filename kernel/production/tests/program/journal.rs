@@ -323,8 +323,14 @@ fn a_file_of_something_else_is_looked_into_and_nothing_panics() {
 }
 
 #[test]
-fn there_are_no_checkpoints_yet_and_that_is_said() {
-    let ran = chronon(&["inspect", "checkpoint", "r0.chronon"]);
+fn a_file_without_a_checkpoint_yet_says_so() {
+    let folder = Folder::new("no-checkpoint");
+    let file = folder.formatted(1);
+    let (text, report) = inspect("checkpoint", &file, &[]);
+    assert_eq!((text.status, &report["root"], &report["block_count"]), (0, &Value::Null, &LAYOUT.block_count.into()));
+    text.assert_says(&["none yet", "8 blocks of 32 KiB", "no damage"]);
+    fs::write(&file, b"no data file at all, ".repeat(10_000)).unwrap();
+    let ran = chronon(&["inspect", "checkpoint", file.to_str().unwrap()]);
     assert_eq!(ran.status, 2);
-    ran.assert_says(&["has no checkpoints", "chronon inspect journal"]);
+    ran.assert_says(&["no two copies of the superblock agree"]);
 }

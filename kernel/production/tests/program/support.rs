@@ -14,7 +14,8 @@ use chronon_production::DataFile;
 use serde_json::Value;
 
 /// What the data files of these tests are laid out as: two megabytes.
-pub(crate) const LAYOUT: Layout = Layout { slot_count: 64, message_size_max: 32 << 10 };
+pub(crate) const LAYOUT: Layout =
+    Layout { slot_count: 64, message_size_max: 32 << 10, block_count: 8, block_size: 32 << 10 };
 
 /// An empty folder in the build's own, which is on a real file system; gone when the test is over.
 pub(crate) struct Folder(PathBuf);
@@ -127,6 +128,7 @@ pub(crate) fn chronon(arguments: &[&str]) -> Ran {
 pub(crate) fn format(file: &Path, flags: &[&str]) -> Ran {
     let mut given = vec![("--cluster", "7"), ("--replica", "0"), ("--replicas", "3"), ("--slots", "64")];
     given.push(("--message-size-max", "32KiB"));
+    given.push(("--grid-size", "256KiB"));
     given.push(("--data", file.to_str().unwrap()));
     given.retain(|(flag, _)| !flags.contains(flag));
     let usual = given.iter().flat_map(|(flag, value)| [*flag, *value]);

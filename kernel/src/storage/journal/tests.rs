@@ -7,7 +7,7 @@ use crate::{
 };
 
 const CLUSTER: ClusterId = ClusterId(7);
-const LAYOUT: Layout = Layout { slot_count: 64, message_size_max: 8192 };
+const LAYOUT: Layout = Layout { slot_count: 64, message_size_max: 8192, block_count: 64, block_size: 4096 };
 
 fn prepare(op: u64, body: &[u8]) -> Header {
     Header { op: Op(op), ..Header::new(CLUSTER, Command::Prepare, 0, View(1)) }.sealed(body)

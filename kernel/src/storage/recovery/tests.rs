@@ -14,7 +14,7 @@ use crate::{
 };
 
 const CLUSTER: ClusterId = ClusterId(7);
-const LAYOUT: Layout = Layout { slot_count: 32, message_size_max: 8192 };
+const LAYOUT: Layout = Layout { slot_count: 32, message_size_max: 8192, block_count: 64, block_size: 4096 };
 
 /// The slot that everything here happens in.
 const SLOT: u32 = 10;

@@ -2,10 +2,11 @@
 
 use alloc::{vec, vec::Vec};
 
-use super::{Identity, Superblock};
+use super::{Identity, Superblock, Vouched};
 use crate::{
     frame::SECTOR_SIZE,
     storage::{
+        checkpoint::Checkpoint,
         journal::ring_entry,
         layout::{Layout, SUPERBLOCK_COPIES},
     },
@@ -34,6 +35,8 @@ pub fn format(identity: Identity, incarnation: u128, layout: Layout, clients_max
         commit: CommitIndex::ROOT,
         head: Op::ROOT,
         suffix: vec![root],
+        checkpoint: Checkpoint { header: root, root: Checksum(0) },
+        vouched: Vouched::default(),
         layout,
         clients_max,
     };

@@ -6,7 +6,7 @@ use super::*;
 use crate::wire::Command;
 
 pub(super) const CLUSTER: ClusterId = ClusterId(0x1112_1314_1516_1718);
-pub(super) const LAYOUT: Layout = Layout { slot_count: 64, message_size_max: 8192 };
+pub(super) const LAYOUT: Layout = Layout { slot_count: 64, message_size_max: 8192, block_count: 9, block_size: 4096 };
 
 /// A chain of prepares, ending at `head`.
 fn chain(length: u64, head: u64) -> Vec<Header> {
@@ -36,6 +36,8 @@ pub(super) fn superblock(suffix_length: u64) -> Superblock {
         commit: CommitIndex(0x7172_7374_7576_7778),
         head: Op(0x8182_8384_8586_8788),
         suffix: chain(suffix_length, 0x8182_8384_8586_8788),
+        checkpoint: Checkpoint { header: chain(1, 0x77)[0], root: Checksum(0x1718_191a) },
+        vouched: Vouched { op: Op(0x76), root: Checksum(0x1415_1617) },
         layout: LAYOUT,
         clients_max: 0x9192_9394,
     }
@@ -81,12 +83,12 @@ fn the_bytes_of_a_copy_never_change() {
     let bytes = superblock.encode(3);
     assert_eq!(bytes[..16], Checksum::of(&bytes[16..64]).0.to_le_bytes());
     assert_eq!(bytes[16..32], superblock.checksum().0.to_le_bytes());
-    assert_eq!(bytes[16..32], Checksum::of(&bytes[64..320]).0.to_le_bytes());
+    assert_eq!(bytes[16..32], Checksum::of(&bytes[64..512]).0.to_le_bytes());
     assert_eq!(bytes[32..36], [1, 0, 0, 0]);
     assert_eq!(bytes[36], 3);
     assert_eq!(bytes[37..64], [0; 27]);
     let mut content = b"CHRONON\0".to_vec();
-    content.extend(2_u32.to_le_bytes());
+    content.extend(3_u32.to_le_bytes());
     content.extend(superblock.epoch.0.to_le_bytes());
     content.extend(superblock.sequence.to_le_bytes());
     content.extend(superblock.cluster.0.to_le_bytes());
@@ -99,10 +101,15 @@ fn the_bytes_of_a_copy_never_change() {
     content.extend([64, 0, 0, 0, 0, 32, 0, 0]);
     content.extend(superblock.clients_max.to_le_bytes());
     content.extend([2, 5]);
-    content.extend([0; 18]);
-    assert_eq!(bytes[64..192], content);
-    assert_eq!(bytes[192..320], superblock.suffix[0].encode());
-    assert_eq!(bytes[320..], [0; 8192 - 320]);
+    content.extend([0, 0, 9, 0, 0, 0, 0, 16, 0, 0]);
+    content.extend(superblock.vouched.op.0.to_le_bytes());
+    content.extend(superblock.vouched.root.0.to_le_bytes());
+    content.extend(superblock.checkpoint.root.0.to_le_bytes());
+    content.extend([0; 32]);
+    content.extend(superblock.checkpoint.header.encode());
+    assert_eq!(bytes[64..384], content);
+    assert_eq!(bytes[384..512], superblock.suffix[0].encode());
+    assert_eq!(bytes[512..], [0; 8192 - 512]);
 }
 
 #[test]
@@ -197,7 +204,7 @@ fn what_makes_no_sense_is_an_error_though_its_checksums_are_right() {
     assert_eq!(decode_with(172, &[5]), Err(SuperblockError::Replica));
     assert_eq!(decode_with(173, &[7]), Err(SuperblockError::Replica));
     assert_eq!(decode_with(173, &[0]), Err(SuperblockError::Replica));
-    for reserved in [37, 63, 174, 191, SUFFIX_START + 3 * HEADER_SIZE, 8191] {
+    for reserved in [37, 63, 174, 175, 224, 255, SUFFIX_START + 3 * HEADER_SIZE, 8191] {
         assert_eq!(decode_with(reserved, &[1]), Err(SuperblockError::Reserved), "byte {reserved}");
     }
 }
@@ -223,6 +230,25 @@ fn a_suffix_that_is_no_log_up_to_the_head_is_an_error_though_its_checksums_are_r
     bytes[32] = 0;
     bytes[SUFFIX_START..SUFFIX_START + HEADER_SIZE].fill(0);
     assert_eq!(Superblock::decode(&resealed(bytes), 0), Err(SuperblockError::Suffix), "no head at all");
+}
+
+#[test]
+fn a_checkpoint_that_is_of_no_committed_op_is_an_error_though_its_checksums_are_right() {
+    let reseal = |change: fn(&mut Superblock)| {
+        let mut changed = superblock(3);
+        change(&mut changed);
+        changed.verify()
+    };
+    assert_eq!(reseal(|superblock| superblock.commit = CommitIndex(0x76)), Err(SuperblockError::Checkpoint));
+    assert_eq!(reseal(|superblock| superblock.commit = CommitIndex(0x77)), Ok(()));
+    assert_eq!(reseal(|superblock| superblock.checkpoint.root = Checksum(0)), Err(SuperblockError::Checkpoint));
+    assert_eq!(reseal(|superblock| superblock.vouched.root = Checksum(0)), Err(SuperblockError::Checkpoint));
+    assert_eq!(reseal(|superblock| superblock.vouched = Vouched::default()), Ok(()));
+    assert_eq!(
+        reseal(|superblock| superblock.checkpoint.header.command = Command::PrepareOk),
+        Err(SuperblockError::Checkpoint)
+    );
+    assert_eq!(decode_with(256, &[0xff]), Err(SuperblockError::Header(WireError::HeaderChecksum)));
 }
 
 #[test]

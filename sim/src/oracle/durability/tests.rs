@@ -42,7 +42,7 @@ impl Scene {
     fn acknowledge(&mut self, header: &Header, view: u64) -> Result<(), String> {
         let ok = say(Command::PrepareOk, R1, view, |ok| (ok.op, ok.context) = (header.op, header.checksum.0));
         let speech = Speech::of(&ok).unwrap();
-        self.durability.acknowledges(&mut self.prepares, R1, speech, &self.disk).map_err(|broken| broken.place)
+        self.durability.acknowledges(&mut self.prepares, R1, speech, None, &self.disk).map_err(|broken| broken.place)
     }
 
     /// Gives `log`, of `log_view`, with these claims, in view 9; so says the superblock.

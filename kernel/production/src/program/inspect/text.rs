@@ -1,7 +1,7 @@
 //! What was found, as people read it.
 
 use chronon_production::{
-    inspect::{Class, Facts, HeaderFacts, Irregular, JournalReport, PrepareReport, SuperblockReport},
+    inspect::{CheckpointReport, Class, Facts, HeaderFacts, Irregular, JournalReport, PrepareReport, SuperblockReport},
     size,
 };
 
@@ -34,13 +34,46 @@ pub(super) fn superblock(report: &SuperblockReport) -> String {
     text
 }
 
+/// A checkpoint.
+pub(super) fn checkpoint(report: &CheckpointReport) -> String {
+    let mut text = match &report.root {
+        Some(root) => format!("checkpoint   at op {}, root {root}\n", grouped(report.header.op)),
+        None => "checkpoint   none yet: recovery begins with the empty state\n".to_owned(),
+    };
+    if report.vouched_op > 0 {
+        let (op, root) = (grouped(report.vouched_op), &report.vouched_root);
+        text.push_str(&format!("vouched for  by a majority: op {op}, root {root}\n"));
+    }
+    text.push_str(&format!(
+        "chunks       {} of {} ({} leaves of sessions, {} of the state)\n\
+         grid         {} of {}, {} in use by this checkpoint or another\n",
+        counted(report.chunks, "chunk"),
+        size::words(report.bytes),
+        grouped(report.session_leaves),
+        grouped(report.state_leaves),
+        counted(report.block_count.into(), "block"),
+        size::words(report.block_size.into()),
+        grouped(report.blocks_claimed),
+    ));
+    for missing in report.missing.iter().take(IRREGULAR_MAX) {
+        let block = missing.block.map_or(String::new(), |block| format!(" (block {block})"));
+        text.push_str(&format!("  {}{block}: {}\n", missing.address, missing.words));
+    }
+    if report.missing.len() > IRREGULAR_MAX {
+        text.push_str(&format!("  and {} more\n", grouped((report.missing.len() - IRREGULAR_MAX) as u64)));
+    }
+    text.push_str(if report.is_damaged { "DAMAGED" } else { "no damage" });
+    text
+}
+
 fn facts_lines(facts: &Facts) -> String {
     let mut text = format!(
         "in force     sequence {}, replica {} of {} in cluster {}\n\
          incarnation  {}\n\
          layout       {} of {}\n\
          view         {}, with the log of view {}\n\
-         log          up to op {}, committed to op {} at least, epoch {}\n",
+         log          up to op {}, committed to op {} at least, epoch {}\n\
+         checkpoint   at op {}\n",
         grouped(facts.sequence),
         facts.replica,
         facts.replica_count,
@@ -53,6 +86,7 @@ fn facts_lines(facts: &Facts) -> String {
         grouped(facts.head),
         grouped(facts.commit),
         facts.epoch,
+        grouped(facts.checkpoint),
     );
     for header in &facts.suffix {
         text.push_str(&format!("  {}\n", header_words(header)));

@@ -1,0 +1,447 @@
+//! State sync and the restoration of a state: a checkpoint's chunks, from this replica's grid or from others.
+//!
+//! Both are a *walk* from the root through the tables to the leaves. A walk that *gathers* brings the chunks of a checkpoint into the
+//! grid that a majority vouches for and this replica lacks: those that it has are not fetched, whatever checkpoint they
+//! came with, nor those that a gathering before a crash has left. When all are durable, one superblock update makes the checkpoint this
+//! replica's, with view, log view and suffix (design rule 12); until then nothing shows of it. A walk that *loads* takes the
+//! durable checkpoint's records, in order, into a new state, which takes the old one's place when it is whole.
+//!
+//! A chunk is believed by its content alone, whoever sent it: its address is the hash of it, and the root's address is vouched for.
+//! How a chunk comes, from the disk or from others, is in sync/chunks.rs.
+
+mod chunks;
+
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    format,
+    vec::Vec,
+};
+
+use crate::{
+    frame::Frame,
+    process::Actions,
+    storage::{
+        checkpoint::{Checkpoint, Root, SECTION_APPLICATION, SECTION_SESSIONS, addresses},
+        chunk::Chunk,
+        snapshot::{RestoreError, SnapshotReader},
+        superblock::Vouched,
+    },
+    types::{Checksum, CommitIndex, Instant, NodeId, Op},
+    vsr::{Status, Vsr, checkpoint::Checkpoints, commit::StateMachine, probe::Probe, sessions::Sessions, timer::Timer},
+    wire::header::Header,
+};
+
+/// Chunks that a walk has sent for, or holds in memory, at once.
+pub(super) const WALK_WINDOW: usize = 16;
+
+/// Leaves that are taken into a state in one step.
+const SLICE_MAX: usize = 4;
+
+/// Blocks that are read at once.
+pub(super) const CHUNK_READS_MAX: usize = 32;
+
+/// How often each of the others is asked for a chunk, before a later checkpoint is tried if there is one.
+const ROUNDS_MAX: u32 = 2;
+
+/// How many repair rounds an op that is committed may be missing before a checkpoint that covers it is fetched instead.
+const STALL_ROUNDS: u64 = 8;
+
+/// What is being read and fetched.
+#[derive(Clone, Default)]
+pub(super) struct Fetching {
+    walk: Option<Walk>,
+    /// Blocks that are being read.
+    reads: BTreeMap<u32, Readers>,
+    /// Whom to ask next: apart from whom other repair asks, or one in step with it would always ask the same.
+    next_peer: u8,
+    /// The op that was missing, and since when.
+    stalled: (Op, Instant),
+}
+
+/// Who wants a block that is being read.
+#[derive(Clone)]
+struct Readers {
+    address: Checksum,
+    walk: bool,
+    send_to: Vec<NodeId>,
+    attempts: u32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Purpose {
+    /// To have all chunks of a checkpoint of the others.
+    Gather,
+    /// To restore the durable checkpoint's state.
+    Load,
+    /// After a start, to know which chunks the vouched checkpoint reaches, if it lies below the durable one: others may need it.
+    Survey,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    Root,
+    Tables,
+    Leaves,
+    /// A gathering: all chunks are here, some being written.
+    Gathered,
+    /// The barrier of this number over them.
+    Barrier(u64),
+    /// They are durable: to be installed as soon as the log allows.
+    Durable,
+}
+
+/// A way through a checkpoint.
+#[derive(Clone)]
+struct Walk {
+    purpose: Purpose,
+    target: Vouched,
+    stage: Stage,
+    /// The chunks of the stage, in order.
+    list: Vec<Checksum>,
+    /// How many of them were sent for, and how many were taken.
+    sent: usize,
+    taken: usize,
+    /// Sent for and not here: who was asked last, and how often; never, while it is read.
+    missing: BTreeMap<usize, Option<Asked>>,
+    /// Here, and not taken yet. Without its bytes where these do not matter.
+    here: BTreeMap<usize, Option<Frame>>,
+    /// All chunks that the walk came by.
+    reached: BTreeSet<Checksum>,
+    /// What the chunks of the stage name: the next stage's list.
+    named: Vec<Checksum>,
+    header: Option<Header>,
+    reader: SnapshotReader,
+    sessions: Sessions,
+}
+
+#[derive(Clone, Copy)]
+struct Asked {
+    at: Instant,
+    times: u32,
+}
+
+impl Walk {
+    fn new(purpose: Purpose, target: Vouched, clients_max: u32) -> Self {
+        Self {
+            purpose,
+            target,
+            stage: Stage::Root,
+            list: alloc::vec![target.root],
+            sent: 0,
+            taken: 0,
+            missing: BTreeMap::new(),
+            here: BTreeMap::new(),
+            reached: BTreeSet::from([target.root]),
+            named: Vec::new(),
+            header: None,
+            reader: SnapshotReader::default(),
+            sessions: Sessions::new(clients_max),
+        }
+    }
+
+    fn begin(&mut self, stage: Stage, list: Vec<Checksum>) {
+        self.reached.extend(&list);
+        self.stage = stage;
+        self.list = list;
+        (self.sent, self.taken) = (0, 0);
+    }
+
+    /// Whether this chunk need only be here: what a gathering does not look into.
+    fn only_keeps(&self) -> bool {
+        self.purpose != Purpose::Load && self.stage == Stage::Leaves
+    }
+
+    /// Whether a chunk that it wants is not here.
+    fn is_lacking(&self) -> bool {
+        self.missing.values().any(Option::is_some)
+    }
+
+    /// A chunk is here. Whether the walk wanted it.
+    fn arrive(&mut self, address: Checksum, chunk: &Frame) -> bool {
+        let wanted: Vec<usize> = self.missing.keys().copied().filter(|index| self.list[*index] == address).collect();
+        let keep = !self.only_keeps();
+        for index in &wanted {
+            self.missing.remove(index);
+            self.here.insert(*index, keep.then(|| chunk.clone()));
+        }
+        !wanted.is_empty()
+    }
+}
+
+impl Fetching {
+    /// Whether a walk came by this chunk.
+    pub(super) fn wants(&self, address: Checksum) -> bool {
+        self.walk.as_ref().is_some_and(|walk| walk.reached.contains(&address))
+    }
+
+    /// How many blocks are being read.
+    pub(super) fn reads(&self) -> usize {
+        self.reads.len()
+    }
+
+    /// How many chunks the walk waits for, or holds.
+    pub(super) fn in_window(&self) -> usize {
+        self.walk.as_ref().map_or(0, |walk| walk.missing.len() + walk.here.len())
+    }
+
+    /// Whether a checkpoint of others is being fetched.
+    pub(super) fn is_syncing(&self) -> bool {
+        self.walk.as_ref().is_some_and(|walk| walk.purpose == Purpose::Gather)
+    }
+}
+
+impl Vsr {
+    /// The state is that of the durable checkpoint, once it is loaded.
+    pub(super) fn start_loading(&mut self) {
+        let Checkpoint { header, root } = self.checkpoints.durable;
+        if root == Checksum(0) {
+            return;
+        }
+        let target = Vouched { op: header.op, root };
+        self.checkpoints.is_restoring = true;
+        self.checkpoints.fetching.walk = Some(Walk::new(Purpose::Load, target, self.config.clients_max));
+    }
+
+    /// Fetches the checkpoint that is vouched for, if it takes the place of what cannot be had otherwise.
+    fn consider_sync(&mut self) {
+        let vouched = self.checkpoints.vouched;
+        let next = self.applied.max(self.checkpoints.op()).next();
+        let useful = vouched.op >= next && vouched.op > self.checkpoints.promised().header.op;
+        let here = self.log.get_tied(next).is_some_and(|header| self.journal.holds(header));
+        if self.status != Status::Normal || !useful || here || self.checkpoints.is_restoring {
+            self.checkpoints.fetching.stalled = (next, self.now.monotonic);
+            return;
+        }
+        if self.checkpoints.fetching.walk.is_some() {
+            return;
+        }
+        let (op, since) = self.checkpoints.fetching.stalled;
+        if op != next {
+            self.checkpoints.fetching.stalled = (next, self.now.monotonic);
+        }
+        let stalled = op == next && self.now.monotonic.since(since) > STALL_ROUNDS * self.config.timeouts.repair_ns;
+        if stalled || self.log.is_beyond(next) {
+            self.start_gathering(vouched);
+        }
+    }
+
+    fn start_gathering(&mut self, target: Vouched) {
+        self.checkpoints.fetching.walk = Some(Walk::new(Purpose::Gather, target, self.config.clients_max));
+    }
+
+    /// Goes on with the walk, by one slice.
+    pub(super) fn walk<M: StateMachine>(&mut self, machine: &mut M, actions: &mut Actions) {
+        self.consider_sync();
+        let Some(mut walk) = self.checkpoints.fetching.walk.take() else { return };
+        if walk.purpose == Purpose::Gather && walk.target.op <= self.applied {
+            // What was missing was found elsewhere.
+            return self.free_unreached();
+        }
+        if walk.purpose == Purpose::Survey && walk.is_lacking() {
+            // It is not whole here any more, and serves nobody.
+            return self.finish_survey();
+        }
+        let mut slice = SLICE_MAX;
+        loop {
+            self.send_for(&mut walk, actions);
+            if slice == 0 || !self.take(&mut walk, machine, actions) {
+                break;
+            }
+            slice -= 1;
+        }
+        if slice == 0 && walk.missing.is_empty() {
+            self.timers.set(Timer::Checkpoint, self.now.monotonic);
+        }
+        self.checkpoints.fetching.walk = Some(walk);
+        self.end_walk(machine, actions);
+    }
+
+    /// Sends for the next chunks, from the grid or from others.
+    fn send_for(&mut self, walk: &mut Walk, actions: &mut Actions) {
+        // What was fetched and is still being written counts as well: a slow disk slows the fetching.
+        let room = |walk: &Walk, writing: usize| walk.missing.len() + walk.here.len() + writing < WALK_WINDOW;
+        while walk.sent < walk.list.len() && room(walk, self.checkpoints.writing.len()) {
+            let (index, address) = (walk.sent, walk.list[walk.sent]);
+            match self.checkpoints.grid.find(address) {
+                Some(_) if walk.only_keeps() => {
+                    walk.here.insert(index, None);
+                }
+                // Its bytes are wanted: as soon as they are there.
+                Some(block) if self.checkpoints.writing.contains(&block) => return,
+                Some(block) => {
+                    if !self.read_block(block, address, None, actions) {
+                        return;
+                    }
+                    walk.missing.insert(index, None);
+                }
+                None => {
+                    let stray = self.checkpoints.grid.find_stray(address);
+                    match stray.filter(|block| !self.checkpoints.writing.contains(block)) {
+                        Some(block) => {
+                            if !self.read_block(block, address, None, actions) {
+                                return;
+                            }
+                            walk.missing.insert(index, None);
+                        }
+                        None => {
+                            let asked = self.ask_for_chunk(address, 0, actions);
+                            walk.missing.insert(index, Some(asked));
+                        }
+                    }
+                }
+            }
+            walk.sent += 1;
+        }
+    }
+
+    /// Takes the next chunk that is here. Whether there was one, and the walk goes on.
+    fn take<M: StateMachine>(&mut self, walk: &mut Walk, machine: &mut M, actions: &mut Actions) -> bool {
+        if matches!(walk.stage, Stage::Gathered | Stage::Barrier(_) | Stage::Durable) {
+            return false;
+        }
+        if let Some(chunk) = walk.here.remove(&walk.taken) {
+            if !take_chunk(walk, chunk, machine) {
+                actions.halt(foreign(walk.target.op));
+                return false;
+            }
+            walk.taken += 1;
+        } else if walk.taken < walk.list.len() {
+            return false;
+        }
+        if walk.taken == walk.list.len() {
+            let named = core::mem::take(&mut walk.named);
+            match walk.stage {
+                Stage::Root => walk.begin(Stage::Tables, named),
+                Stage::Tables => walk.begin(Stage::Leaves, named),
+                _ => walk.stage = Stage::Gathered,
+            }
+        }
+        true
+    }
+
+    /// All chunks were taken: a load is done, a gathering is made durable and then installed.
+    fn end_walk<M: StateMachine>(&mut self, machine: &mut M, actions: &mut Actions) {
+        let Some(walk) = &mut self.checkpoints.fetching.walk else { return };
+        match (walk.purpose, walk.stage) {
+            (Purpose::Load, Stage::Gathered) => self.finish_loading(machine, actions),
+            (Purpose::Survey, Stage::Gathered) => {
+                let known = (walk.target.op, core::mem::take(&mut walk.reached));
+                self.checkpoints.fetching.walk = None;
+                self.checkpoints.kept.insert(0, known);
+                self.finish_survey();
+            }
+            (Purpose::Gather, Stage::Gathered) if self.checkpoints.writing.is_empty() => {
+                let number = self.grid_barrier(actions);
+                if let Some(walk) = &mut self.checkpoints.fetching.walk {
+                    walk.stage = Stage::Barrier(number);
+                }
+            }
+            (Purpose::Gather, Stage::Durable) => self.install_checkpoint(machine),
+            _ => {}
+        }
+    }
+
+    fn finish_loading<M: StateMachine>(&mut self, machine: &mut M, actions: &mut Actions) {
+        let walk = self.checkpoints.fetching.walk.take().expect("a state is being loaded");
+        if !walk.reader.is_whole() {
+            return actions.halt(foreign(walk.target.op));
+        }
+        actions.probe(Probe::StateRestored.into());
+        machine.restored();
+        self.sessions = walk.sessions;
+        self.applied = walk.target.op;
+        self.restored = Some(self.applied);
+        self.held_through = self.held_through.max(self.applied);
+        self.primary.progress_at = self.now.monotonic;
+        self.checkpoints.reached = walk.reached;
+        self.checkpoints.is_restoring = false;
+        self.repair.ready.clear();
+        if !self.checkpoints.is_surveyed {
+            self.start_survey();
+        }
+        self.free_unreached();
+        if self.is_primary() {
+            self.answer_restored(actions);
+        }
+        self.repair(actions);
+    }
+
+    fn start_survey(&mut self) {
+        let vouched = self.checkpoints.vouched;
+        if vouched.op == Op::ROOT || vouched.op >= self.checkpoints.op() {
+            return self.finish_survey();
+        }
+        self.checkpoints.fetching.walk = Some(Walk::new(Purpose::Survey, vouched, self.config.clients_max));
+    }
+
+    /// Which chunks are needed is known, and all others may be overwritten.
+    pub(super) fn finish_survey(&mut self) {
+        self.checkpoints.is_surveyed = true;
+        let Checkpoints { grid, reached, kept, .. } = &mut self.checkpoints;
+        let kept = |address| kept.iter().any(|(_, reached)| reached.contains(&address));
+        grid.demote(|address| reached.contains(&address) || kept(address));
+    }
+
+    pub(super) fn on_gathered(&mut self, number: u64) {
+        if let Some(walk) = &mut self.checkpoints.fetching.walk
+            && walk.stage == Stage::Barrier(number)
+        {
+            walk.stage = Stage::Durable;
+        }
+    }
+
+    /// The checkpoint that was fetched becomes this replica's. It is committed, so that the log of this view has its op; a backup whose
+    /// own part of that log ends below goes on from there, and has acknowledged nothing above.
+    fn install_checkpoint<M: StateMachine>(&mut self, machine: &mut M) {
+        let Some(walk) = &self.checkpoints.fetching.walk else { return };
+        let Vouched { op, root } = walk.target;
+        let reaches = self.log.head() >= op && self.commit_max.covers(op);
+        let log_allows = self.status == Status::Normal && (reaches || self.is_backup());
+        if !log_allows || self.checkpoints.next.is_some() {
+            return;
+        }
+        let header = walk.header.expect("the root was taken");
+        let walk = self.checkpoints.fetching.walk.take().expect("a checkpoint was gathered");
+        self.abandon_taking(machine);
+        if self.log.head() < op {
+            self.log.install(&[header]);
+        }
+        self.commit_max = self.commit_max.max(CommitIndex(op.0));
+        self.checkpoints.next = Some((Checkpoint { header, root }, walk.reached));
+    }
+}
+
+/// A checkpoint that this program cannot read.
+fn foreign(op: Op) -> alloc::string::String {
+    format!("the checkpoint at {op} holds what this program did not write: use the program that wrote it")
+}
+
+/// Takes a chunk into the walk. Whether it is what its place says.
+fn take_chunk<M: StateMachine>(walk: &mut Walk, chunk: Option<Frame>, machine: &mut M) -> bool {
+    // A leaf of a gathering is here, and that is all.
+    let Some(chunk) = chunk else { return true };
+    let Some(Chunk { payload, .. }) = Chunk::parse(&chunk) else { return false };
+    match walk.stage {
+        Stage::Root => {
+            let Some(root) = Root::decode(payload).filter(|root| root.header.op == walk.target.op) else {
+                return false;
+            };
+            walk.header = Some(root.header);
+            walk.named = root.tables;
+            if walk.purpose == Purpose::Load {
+                machine.abandon();
+            }
+            true
+        }
+        Stage::Tables => addresses(payload).map(|leaves| walk.named.extend(leaves)).is_some(),
+        _ => {
+            let Walk { reader, sessions, .. } = walk;
+            let taken = reader.leaf(payload, |section, record| match section {
+                SECTION_SESSIONS => sessions.restore(record),
+                SECTION_APPLICATION => machine.restore(record),
+                _ => Err(RestoreError),
+            });
+            taken.is_ok()
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Chunks on their way: read from the grid, asked of others, given to others.
+
+use alloc::{format, vec::Vec};
+
+use super::{Asked, CHUNK_READS_MAX, Purpose, ROUNDS_MAX, Readers, Walk};
+use crate::{
+    frame::{Frame, SECTOR_SIZE},
+    process::Actions,
+    storage::chunk::Chunk,
+    types::{Checksum, NodeId, ReplicaId},
+    vsr::{ReadResult, Vsr, probe::Probe, timer::Timer, token::Kind},
+    wire::{
+        header::{Command, Header},
+        seal::seal,
+    },
+};
+
+impl Vsr {
+    /// Asks another replica for a chunk.
+    pub(super) fn ask_for_chunk(&mut self, address: Checksum, times: u32, actions: &mut Actions) -> Asked {
+        let at = self.now.monotonic;
+        if self.config.replica_count == 1 {
+            actions.halt(
+                "the checkpoint is damaged, and a single replica has nobody to repair it from: start again if the disk could \
+                 not be read, or else restore the data file"
+                    .into(),
+            );
+        } else {
+            let mut header = self.header(Command::RequestChunk);
+            header.view = self.promised().view;
+            header.context = address.0;
+            let peer = self.peer_after(self.checkpoints.fetching.next_peer);
+            self.checkpoints.fetching.next_peer = peer;
+            self.send(ReplicaId(peer), header, &[], actions);
+            let due = self.after(self.config.timeouts.repair_ns);
+            self.timers.ensure(Timer::Chunk, due);
+        }
+        Asked { at, times }
+    }
+
+    /// Asks again for what did not come, of the next one. Where nobody seems to have it, a later checkpoint is tried.
+    pub(in crate::vsr) fn on_chunk_timer(&mut self, actions: &mut Actions) {
+        let Some(mut walk) = self.checkpoints.fetching.walk.take() else { return };
+        let overdue = self.config.timeouts.repair_ns;
+        let others = u32::from(self.config.replica_count) - 1;
+        let mut is_hopeless = false;
+        for index in walk.missing.keys().copied().collect::<Vec<_>>() {
+            let Some(asked) = walk.missing[&index] else { continue };
+            if self.now.monotonic.since(asked.at) >= overdue {
+                actions.probe(Probe::ChunkAskedAgain.into());
+                let again = self.ask_for_chunk(walk.list[index], asked.times + 1, actions);
+                is_hopeless |= again.times > others * ROUNDS_MAX;
+                walk.missing.insert(index, Some(again));
+            }
+        }
+        if walk.is_lacking() {
+            let due = self.after(overdue);
+            self.timers.ensure(Timer::Chunk, due);
+        }
+        let vouched = self.checkpoints.vouched;
+        if is_hopeless && vouched.op > walk.target.op {
+            actions.probe(Probe::SyncRetargeted.into());
+            if walk.purpose == Purpose::Load {
+                // This replica's own cannot be had whole any more: what of it is known serves the next.
+                self.checkpoints.reached = core::mem::take(&mut walk.reached);
+                self.finish_survey();
+            }
+            walk = Walk::new(Purpose::Gather, vouched, self.config.clients_max);
+        }
+        self.checkpoints.fetching.walk = Some(walk);
+    }
+
+    /// Another replica lacks a chunk.
+    pub(in crate::vsr) fn on_request_chunk(&mut self, peer: ReplicaId, request: &Header, actions: &mut Actions) {
+        let address = Checksum(request.context);
+        let Some(block) = self.checkpoints.grid.find(address) else { return };
+        if !self.checkpoints.writing.contains(&block) {
+            self.checkpoints.pinned.asked = self.now.monotonic;
+            self.read_block(block, address, Some(peer.node()), actions);
+        }
+    }
+
+    /// A chunk from another replica: whatever it is, it is what its address says.
+    pub(in crate::vsr) fn on_chunk(&mut self, frame: &Frame, body: &[u8], actions: &mut Actions) {
+        let Some(chunk) = Chunk::parse(body).filter(|chunk| chunk.size == body.len()) else {
+            return actions.probe(Probe::BadFrame.into());
+        };
+        if self.checkpoints.fetching.wants(chunk.address) {
+            actions.probe(Probe::ChunkFetched.into());
+            let bytes = frame.slice(frame.len() - body.len(), frame.len());
+            self.arrive(chunk.address, &bytes, actions);
+        }
+    }
+
+    /// A chunk that the walk may want is in memory: it goes to the grid, unless it lies there, and to the walk.
+    fn arrive(&mut self, address: Checksum, chunk: &Frame, actions: &mut Actions) {
+        let Some(walk) = &mut self.checkpoints.fetching.walk else { return };
+        if !walk.arrive(address, chunk) || self.checkpoints.grid.find(address).is_some() {
+            return;
+        }
+        if !self.write_chunk(address, chunk.clone(), actions) {
+            actions.halt(format!(
+                "a checkpoint of the others does not fit this replica's {} blocks: format it with as many as they have",
+                self.config.layout.block_count
+            ));
+        }
+    }
+
+    /// Reads a block, for the walk or for `to`. Whether it is being read.
+    pub(super) fn read_block(
+        &mut self,
+        block: u32,
+        address: Checksum,
+        to: Option<NodeId>,
+        actions: &mut Actions,
+    ) -> bool {
+        let reads = &mut self.checkpoints.fetching.reads;
+        let in_flight = reads.contains_key(&block);
+        if !in_flight && reads.len() >= CHUNK_READS_MAX {
+            return false;
+        }
+        let readers = reads.entry(block).or_insert(Readers { address, walk: false, send_to: Vec::new(), attempts: 0 });
+        if readers.address != address {
+            // The block came to hold another chunk while it was being read: later.
+            return false;
+        }
+        match to {
+            Some(node) if !readers.send_to.contains(&node) => readers.send_to.push(node),
+            Some(_) => {}
+            None => readers.walk = true,
+        }
+        if !in_flight {
+            self.submit_read(block, actions);
+        }
+        true
+    }
+
+    fn submit_read(&self, block: u32, actions: &mut Actions) {
+        let length = (self.config.layout.chunk_size_max() as usize).next_multiple_of(SECTOR_SIZE) as u32;
+        actions.read(Kind::ChunkRead.token(block.into()), self.config.layout.block_offset(block), length);
+    }
+
+    pub(in crate::vsr) fn on_chunk_read(&mut self, block: u32, result: ReadResult<'_>, actions: &mut Actions) {
+        let Some(mut readers) = self.checkpoints.fetching.reads.remove(&block) else { return };
+        let address = readers.address;
+        let chunk = result.ok().and_then(|bytes| {
+            let chunk = Chunk::parse(bytes).filter(|chunk| chunk.address == address)?;
+            Some(bytes.slice(0, chunk.size))
+        });
+        let Some(chunk) = chunk else {
+            let grid = &self.checkpoints.grid;
+            let still = grid.find(address).or_else(|| grid.find_stray(address)) == Some(block);
+            if still && readers.attempts < Self::READ_ATTEMPTS_MAX && result.is_err() {
+                actions.probe(Probe::ReadRetried.into());
+                readers.attempts += 1;
+                self.checkpoints.fetching.reads.insert(block, readers);
+                return self.submit_read(block, actions);
+            }
+            if still {
+                self.lose_chunk(address, block, actions);
+            }
+            return self.ask_for_lost(address, actions);
+        };
+        for node in readers.send_to {
+            let mut header = self.header(Command::Chunk);
+            header.view = self.promised().view;
+            header.context = address.0;
+            let (_, frame) = seal(header, &chunk, actions);
+            actions.send(node, frame);
+        }
+        if readers.walk {
+            self.arrive(address, &chunk, actions);
+        }
+    }
+
+    /// A block does not hold what it should.
+    fn lose_chunk(&mut self, address: Checksum, block: u32, actions: &mut Actions) {
+        if self.checkpoints.grid.find(address) == Some(block) {
+            actions.probe(Probe::ChunkLost.into());
+        }
+        self.checkpoints.grid.lose(address);
+    }
+
+    /// The walk waited for a block that did not hold its chunk: others may.
+    fn ask_for_lost(&mut self, address: Checksum, actions: &mut Actions) {
+        let Some(mut walk) = self.checkpoints.fetching.walk.take() else { return };
+        for index in walk.missing.keys().copied().collect::<Vec<_>>() {
+            if walk.list[index] != address || walk.missing[&index].is_some() {
+                continue;
+            }
+            // Another block may hold it.
+            let block = self.checkpoints.grid.find(address);
+            if block.is_none_or(|block| !self.read_block(block, address, None, actions)) {
+                let asked = self.ask_for_chunk(address, 0, actions);
+                walk.missing.insert(index, Some(asked));
+            }
+        }
+        self.checkpoints.fetching.walk = Some(walk);
+    }
+}

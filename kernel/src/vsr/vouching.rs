@@ -1,0 +1,117 @@
+//! Vouching: which checkpoint a majority has, and whether it is this replica's.
+//!
+//! Replicas tell each other the roots of their checkpoints. One that a majority has with the same root is *vouched for*; a primary
+//! proposes no op whose slot reuse is not covered by such a one, and names it in every prepare. So whoever finds an op gone
+//! everywhere finds in the log itself which checkpoint takes its place (design rules 10 and 12). A replica whose root is not
+//! the majority's has an application that is not deterministic, or is damaged: it stops and says so; where no majority agrees, all do
+//! (design rule 20).
+
+use alloc::{format, string::String};
+
+use crate::{
+    process::Actions,
+    storage::{checkpoint::Checkpoint, superblock::Vouched},
+    types::{Checksum, Op, ReplicaId, Timestamp},
+    vsr::{
+        Status, Vsr,
+        checkpoint::{Checkpoints, ROOTS_KEPT, interval},
+        quorum::majority,
+    },
+    wire::header::{Command, Header},
+};
+
+/// What a prepare, a ping or a pong says is vouched for.
+pub(super) fn vouched_in(header: &Header) -> Vouched {
+    Vouched { op: Op(header.request.0), root: Checksum(header.client.0) }
+}
+
+impl Checkpoints {
+    /// A later checkpoint is vouched for.
+    pub(super) fn hear_vouched(&mut self, vouched: Vouched) {
+        if vouched.op > self.vouched.op && vouched.root != Checksum(0) {
+            self.vouched = vouched;
+        }
+    }
+}
+
+impl Vsr {
+    /// Tells the others at once which checkpoint is durable here: they may wait for it.
+    pub(super) fn tell_checkpoint(&mut self, actions: &mut Actions) {
+        if self.status != Status::Booting && self.config.replica_count > 1 {
+            let mut header = self.greeting(Command::Ping);
+            header.timestamp = Timestamp(self.now.monotonic.0);
+            self.broadcast(header, &[], actions);
+        }
+    }
+
+    /// A replica says which checkpoint it has.
+    pub(super) fn hear_checkpoint(&mut self, peer: ReplicaId, greeting: &Header, actions: &mut Actions) {
+        self.hear_vouched(vouched_in(greeting), actions);
+        let told = Vouched { op: greeting.commit.op(), root: Checksum(greeting.context) };
+        if told.op > Op::ROOT && !self.checkpoints.roots[peer.0 as usize].contains(&told) {
+            self.count(peer, told, actions);
+        }
+    }
+
+    /// Counts the checkpoint that is durable here.
+    pub(super) fn count_own_root(&mut self, actions: &mut Actions) {
+        let Checkpoint { header, root } = *self.checkpoints.durable();
+        if root != Checksum(0) {
+            self.count(self.config.replica, Vouched { op: header.op, root }, actions);
+        }
+    }
+
+    /// A replica has this checkpoint: whether a majority has, and whether it is the one that this replica has.
+    fn count(&mut self, replica: ReplicaId, told: Vouched, actions: &mut Actions) {
+        let known = &mut self.checkpoints.roots[replica.0 as usize];
+        if told.op <= known[0].op {
+            return;
+        }
+        known.rotate_right(1);
+        known[0] = told;
+        let quorum = majority(self.config.replica_count) as usize;
+        let roots = self.checkpoints.roots;
+        let at = |op: Op| {
+            let of_one =
+                move |roots: &[Vouched; ROOTS_KEPT]| roots.iter().find(|root| root.op == op).map(|root| root.root);
+            roots.iter().filter_map(of_one)
+        };
+        let same = at(told.op).filter(|root| *root == told.root).count();
+        let all = at(told.op).count();
+        let most = at(told.op).map(|root| at(told.op).filter(|other| *other == root).count()).max().unwrap_or_default();
+        if same >= quorum {
+            self.checkpoints.hear_vouched(told);
+            self.let_go();
+        }
+        let own =
+            self.checkpoints.roots[self.config.replica.0 as usize].iter().find(|root| root.op == told.op).copied();
+        let Some(own) = own else { return };
+        // Those that are still to say could not make a majority of any: no replica can tell whose state is the right one.
+        let undecided = most + self.config.replica_count as usize - all < quorum;
+        if (same >= quorum && own.root != told.root) || undecided {
+            let other = at(told.op).find(|root| *root != own.root).unwrap_or(told.root);
+            actions.halt(self.divergence(own, Vouched { op: told.op, root: other }));
+        }
+    }
+
+    /// A prepare of this view's log, or a peer, says what is vouched for: if it is not what this replica has, it stops.
+    pub(super) fn hear_vouched(&mut self, vouched: Vouched, actions: &mut Actions) {
+        self.checkpoints.hear_vouched(vouched);
+        let own = self.checkpoints.roots[self.config.replica.0 as usize].iter().find(|root| root.op == vouched.op);
+        if let Some(own) = own.filter(|own| own.root != vouched.root && vouched.op > Op::ROOT) {
+            let reason = self.divergence(*own, vouched);
+            actions.halt(reason);
+        }
+    }
+
+    /// What there is to say of a replica whose state is not the others'. Its chunks stay on its disk for who comes to compare.
+    fn divergence(&self, own: Vouched, theirs: Vouched) -> String {
+        let first = own.op.0 - interval(&self.config.layout) + 1;
+        format!(
+            "the application's state is not the others': the checkpoint at {} has the root {:?} here and {:?} on others, so one \
+             of op{first} to {} was executed otherwise; compare the chunks of both data files, and recover this replica from \
+             the others",
+            own.op, own.root, theirs.root, own.op
+        )
+    }
+}

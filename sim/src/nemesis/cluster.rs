@@ -1,0 +1,27 @@
+//! How large a cluster is, and how narrow.
+
+use super::room::MESSAGE_SIZE_ORDINARY;
+use crate::{
+    rng::Stream,
+    schedule::{BLOCK_COUNT_ORDINARY, BLOCK_SIZE_ORDINARY, ClusterPlan},
+};
+
+pub(super) fn draw_cluster(random: &mut Stream, replicas: u8, clients: u8) -> ClusterPlan {
+    // Rarely too few sessions or too short a queue: then clients are evicted, or told to wait.
+    let clients_max = if random.chance(60_000) { u32::from(clients / 2).max(1) } else { 64 };
+    let requests_max = if random.chance(60_000) { random.range(1, 3) as u32 } else { 256 };
+    // So few that they come round many times, and that who is away for a while must take a checkpoint; in some seeds, for who is away
+    // for longer.
+    let slot_count = *random.pick(&[32, 32, 64, 64, 128]);
+    ClusterPlan {
+        replicas,
+        pipeline: random.range(1, 8) as u32,
+        company: *random.pick(&[0, 1, 3]),
+        requests_max,
+        clients_max,
+        slot_count,
+        message_size_max: MESSAGE_SIZE_ORDINARY,
+        block_count: BLOCK_COUNT_ORDINARY,
+        block_size: BLOCK_SIZE_ORDINARY,
+    }
+}

@@ -1,0 +1,139 @@
+//! Promise: the checkpoint that a superblock names is whole and durable, the same on every replica that has it, and covers whatever
+//! lay in a slot that is used again.
+//!
+//! Where a replica's chunks lie it says itself; what lies there is read from the disk. Damage that the medium took is no fault of the
+//! replica's. That the state in a checkpoint is that of its op is judged where one is restored (see `state`). Deliberately
+//! absent: blocks that no durable checkpoint reaches, which a replica may do with as it likes.
+
+use std::collections::BTreeMap;
+
+use chronon::{
+    frame::SECTOR_SIZE,
+    storage::{
+        checkpoint::{Checkpoint, Root, addresses},
+        chunk::{Chunk, ChunkKind},
+        layout::Layout,
+    },
+    types::{Checksum, Op, ReplicaId},
+    vsr::Vsr,
+};
+
+use super::{Violation, model::Model, promise::broken};
+use crate::disk::SimDisk;
+
+const PROMISE: &str = "checkpoints";
+
+/// What is known of checkpoints.
+#[derive(Clone)]
+pub(super) struct Checkpoints {
+    layout: Layout,
+    /// The root at each op, and who had it first.
+    roots: BTreeMap<Op, (ReplicaId, Checksum)>,
+    /// Of each replica, the op of the checkpoint that was found on its disk in this life.
+    verified: Vec<Op>,
+    /// Kept for its capacity.
+    bytes: Vec<u8>,
+}
+
+impl Checkpoints {
+    pub(super) fn new(replica_count: u8, layout: Layout) -> Self {
+        let verified = vec![Op::ROOT; replica_count as usize];
+        Self { layout, roots: BTreeMap::new(), verified, bytes: Vec::new() }
+    }
+
+    /// A replica's life is over.
+    pub(super) fn crashed(&mut self, replica: ReplicaId) {
+        self.verified[replica.0 as usize] = Op::ROOT;
+    }
+
+    /// A replica relies on a superblock that names this checkpoint.
+    pub(super) fn named(
+        &mut self,
+        model: &Model,
+        replica: ReplicaId,
+        vsr: &Vsr,
+        checkpoint: &Checkpoint,
+        disk: &SimDisk,
+    ) -> Result<(), Violation> {
+        let (op, root) = (checkpoint.header.op, checkpoint.root);
+        // After a start it is known where chunks lie only as far as blocks could be read; what is lost is repaired.
+        if op == self.verified[replica.0 as usize] || vsr.checkpoints().is_restoring() {
+            return Ok(());
+        }
+        if model.get(op).is_none_or(|known| known.checksum != checkpoint.header.checksum) {
+            let sentence = format!("{replica} has a checkpoint at {op}, which is not committed as it says");
+            return Err(broken(PROMISE, "a checkpoint of what is not committed", sentence));
+        }
+        let (first, known) = *self.roots.entry(op).or_insert((replica, root));
+        if known != root {
+            let sentence =
+                format!("the checkpoint at {op} has the root {known:?} on {first} and {root:?} on {replica}");
+            return Err(broken(PROMISE, "two checkpoints at one op", sentence));
+        }
+        let mut list = vec![(root, ChunkKind::Root)];
+        while let Some((address, kind)) = list.pop() {
+            match self.chunk(vsr, disk, address, kind) {
+                Found::Whole(below) => list.extend(below),
+                Found::Damaged => {}
+                Found::Missing => {
+                    let sentence = format!(
+                        "{replica}'s superblock names the checkpoint at {op}, of which {address:?} is not durable"
+                    );
+                    return Err(broken(PROMISE, "a checkpoint that is not whole", sentence));
+                }
+            }
+        }
+        self.verified[replica.0 as usize] = op;
+        Ok(())
+    }
+
+    /// What the disk holds of a chunk, in whichever block; of a root or a table, what it names.
+    fn chunk(&mut self, vsr: &Vsr, disk: &SimDisk, address: Checksum, kind: ChunkKind) -> Found {
+        let mut found = Found::Missing;
+        for block in vsr.checkpoints().blocks_of(address) {
+            match self.block(disk, block, address, kind) {
+                Found::Whole(below) => return Found::Whole(below),
+                Found::Damaged => found = Found::Damaged,
+                Found::Missing => {}
+            }
+        }
+        found
+    }
+
+    fn block(&mut self, disk: &SimDisk, block: u32, address: Checksum, kind: ChunkKind) -> Found {
+        let (offset, size) = (self.layout.block_offset(block), u64::from(self.layout.block_size));
+        let certain = disk.durable_read(offset, size, &mut self.bytes);
+        let chunk = Chunk::parse(&self.bytes).filter(|chunk| certain && chunk.address == address && chunk.kind == kind);
+        let Some(Chunk { payload, .. }) = chunk else {
+            let sector = SECTOR_SIZE as u64;
+            let sound = disk.damaged_sectors() == 0 || disk.is_stable(offset / sector, (offset + size) / sector);
+            return if sound { Found::Missing } else { Found::Damaged };
+        };
+        let named = match kind {
+            ChunkKind::Root => Root::decode(payload).map(|root| (root.tables, ChunkKind::Table)),
+            ChunkKind::Table => addresses(payload).map(|leaves| (leaves, ChunkKind::Leaf)),
+            ChunkKind::Leaf => Some((Vec::new(), ChunkKind::Leaf)),
+        };
+        let Some((named, kind)) = named else { return Found::Missing };
+        Found::Whole(named.into_iter().map(|address| (address, kind)).collect())
+    }
+
+    /// A replica writes the prepare of `op` into its slot.
+    pub(super) fn writes(&self, replica: ReplicaId, vsr: &Vsr, op: Op) -> Result<(), Violation> {
+        let covered = vsr.durable().map_or(Op::ROOT, |durable| durable.superblock().checkpoint.header.op);
+        let before = op.0.saturating_sub(u64::from(self.layout.slot_count));
+        if before <= covered.0 {
+            return Ok(());
+        }
+        let sentence = format!("{replica} writes {op} over op{before}, and its checkpoint covers {covered}");
+        Err(broken(PROMISE, "a slot used again too early", sentence))
+    }
+}
+
+/// What was found of a chunk.
+enum Found {
+    /// It, and what it names.
+    Whole(Vec<(Checksum, ChunkKind)>),
+    Damaged,
+    Missing,
+}
