@@ -149,6 +149,8 @@ pub mod verdict;
 
 pub mod trace;
 
+pub mod service;
+
 pub mod oracle;
 
 pub mod world;

@@ -299,7 +299,7 @@ impl Application for Bank {
         _context: &ApplyContext,
         outcome: &mut Outcome,
     ) -> Result<(), Rejection> {
-        let Event::Request { payload } = event;
+        let Event::Request { payload } = event else { return Ok(()) };
         let response = match Request::decode(payload)? {
             Request::Open { account, deposit } => state.open(account, deposit),
             Request::Transfer { from, to, amount } => state.transfer(from, to, amount),

@@ -20,6 +20,7 @@ mod repair;
 mod requests;
 pub mod sessions;
 mod state;
+mod system;
 pub mod timer;
 mod token;
 mod turned_away;
@@ -60,6 +61,8 @@ impl Vsr {
             }
             Event::Message { from, frame } => self.on_message(from, frame, actions),
             Event::DiskCompletion(completion) => self.on_completion(completion, actions),
+            // The state machine's concern.
+            Event::EffectOutcome(_) => {}
             Event::Deadline => {
                 while let Some(timer) = self.timers.take_due(now.monotonic) {
                     self.on_timer(timer, actions);
@@ -173,6 +176,7 @@ impl Vsr {
             Timer::Ping => self.on_ping_timer(actions),
             Timer::Repair => self.repair(actions),
             Timer::ReadRound => self.on_read_round_timer(actions),
+            Timer::Tick => self.on_tick_timer(actions),
         }
     }
 

@@ -112,6 +112,12 @@ probes! {
     QueryAnswered = "query_answered",
     /// A replica answered a query from whatever it had executed.
     QueryStale = "query_answered_stale",
+    /// A primary moved the log's time on because something was due.
+    Tick = "tick_proposed",
+    /// A prepare with entries of the system's own was executed.
+    SystemExecuted = "system_entry_executed",
+    /// A request was refused because the state machine is nearly full.
+    MachineFull = "request_refused_machine_full",
 }
 
 impl From<Probe> for ProbeId {

@@ -21,14 +21,24 @@ pub enum Timer {
     Repair,
     /// A primary: time to ask again whether this is still its view.
     ReadRound,
+    /// A primary: time to see whether the state machine's next deadline has passed.
+    Tick,
 }
 
 /// How many timers there are.
-const COUNT: usize = 7;
+const COUNT: usize = 8;
 
 impl Timer {
-    const ALL: [Self; COUNT] =
-        [Self::Heartbeat, Self::Resend, Self::Election, Self::ViewMessage, Self::Ping, Self::Repair, Self::ReadRound];
+    const ALL: [Self; COUNT] = [
+        Self::Heartbeat,
+        Self::Resend,
+        Self::Election,
+        Self::ViewMessage,
+        Self::Ping,
+        Self::Repair,
+        Self::ReadRound,
+        Self::Tick,
+    ];
 }
 
 /// When each timer fires, if it is set.
