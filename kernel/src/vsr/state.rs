@@ -309,7 +309,8 @@ impl Vsr {
 
     /// The clock that a majority agrees on at `now`, as offsets to this replica's realtime in nanoseconds.
     pub fn clock_interval(&self, now: Instant) -> Option<(i128, i128)> {
-        self.clock.interval(now)
+        let realtime = Timestamp(self.now.realtime.0.saturating_add(now.since(self.now.monotonic)));
+        self.clock.interval(Now { monotonic: now, realtime })
     }
 
     /// The primary of the view.
