@@ -159,6 +159,8 @@ pub mod bench;
 
 pub mod workload;
 
+pub mod outside;
+
 pub mod reader;
 
 pub mod schedule;

@@ -223,7 +223,7 @@ impl State {
         self.accounts.len() as u64
     }
 
-    /// What was deposited in all: the sum of all balances.
+    /// What was deposited in all, and paid as interest: the sum of all balances.
     pub const fn total(&self) -> u128 {
         self.total
     }
@@ -263,6 +263,16 @@ impl State {
         self.set(from, left);
         self.set(to, sum);
         Ok(Response::Transferred { left })
+    }
+
+    /// Puts so much into every account that has room for it. How much that was in all.
+    pub(super) fn credit_all(&mut self, amount: u64) -> u128 {
+        let sums = self.accounts.iter().filter_map(|(account, balance)| Some((*account, balance.checked_add(amount)?)));
+        let sums: Vec<(u64, u64)> = sums.collect();
+        let credited = u128::from(amount) * sums.len() as u128;
+        sums.into_iter().for_each(|(account, sum)| self.set(account, sum));
+        self.total += credited;
+        credited
     }
 
     fn set(&mut self, account: u64, balance: u64) {

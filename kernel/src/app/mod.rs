@@ -24,6 +24,8 @@ pub mod application;
 
 pub mod bank;
 
+pub mod branch;
+
 pub mod executor;
 
 pub mod kv;

@@ -12,6 +12,7 @@ mod bounds;
 pub mod cluster;
 pub mod convergence;
 mod durability;
+pub mod effects;
 mod model;
 mod monotonic;
 mod prepares;
