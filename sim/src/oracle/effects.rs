@@ -117,6 +117,10 @@ impl<W: Workload> EffectsOracle<W> {
             let sentence = format!("{name} orders effect {id} under {token}, and nobody has committed that claim");
             return Err(broken(PROMISE, "ordered without a committed claim", sentence));
         }
+        if token.fence.view.primary(self.replica_count).node() != node {
+            let sentence = format!("{name} orders effect {id} under {token}, which is another primary's claim");
+            return Err(broken(PROMISE, "ordered under another's claim", sentence));
+        }
         let guarded = outbox.get(id).is_some_and(|entry| entry.standing.policy.is_guarded());
         if guarded && order.errand == Errand::Run && !self.starts.contains(&(id, token)) {
             let sentence = format!("{name} orders effect {id} under {token}, whose start is not committed");
