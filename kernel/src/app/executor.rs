@@ -159,6 +159,12 @@ impl<A: Application> Executor<A> {
         &self.timers
     }
 
+    /// Puts the effects and timers of a checkpoint in the place of the present ones.
+    pub fn restore_effects(&mut self, mut outbox: Outbox, timers: Timers) {
+        outbox.follow(&self.outbox);
+        (self.outbox, self.timers) = (outbox, timers);
+    }
+
     /// When the log's time next does something.
     #[inline]
     pub fn due(&self) -> Option<Timestamp> {

@@ -238,6 +238,11 @@ impl Outbox {
         self.changes
     }
 
+    /// Takes the place of another one: whoever looked at that sees that something changed.
+    pub(super) fn follow(&mut self, other: &Self) {
+        self.changes = other.changes + 1;
+    }
+
     /// How much there is of how much there may be.
     pub const fn room(&self) -> Room {
         self.room

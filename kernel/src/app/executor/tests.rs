@@ -245,3 +245,20 @@ fn a_rejected_request_asks_for_nothing_and_a_full_outbox_takes_no_more() {
     assert_eq!((executor.outbox().len(), executor.is_high()), (8, true));
     assert_ne!(executor.effects_digest(), empty);
 }
+
+#[test]
+fn effects_and_timers_of_a_checkpoint_take_the_place_of_the_present_ones() {
+    let mut executor = Executor::new(Scribe, ClusterId(1));
+    request(&mut executor, 1, b"mail");
+    request(&mut executor, 2, b"a timer");
+    let (mut outbox, mut timers) = (Vec::new(), Vec::new());
+    executor.outbox().encode(&mut outbox);
+    executor.timers().encode(&mut timers);
+    let (digest, due) = (executor.effects_digest(), executor.due());
+    request(&mut executor, 3, b"mail");
+    request(&mut executor, 4, b"another timer");
+    let changes = executor.outbox().changes();
+    executor.restore_effects(Outbox::decode(&outbox).unwrap(), Timers::decode(&timers).unwrap());
+    assert_eq!((executor.effects_digest(), executor.due(), executor.outbox().len()), (digest, due, 1));
+    assert!(executor.outbox().changes() > changes, "whoever looked before looks again");
+}
