@@ -1,9 +1,11 @@
-//! What a checkpoint holds of effects and timers.
+//! What a checkpoint holds of effects and timers, and what the log says of them.
 
 use chronon::{
     app::{
-        effect::{EffectResult, Fence},
+        effect::{EffectReport, EffectResult, Fence},
         outbox::Outbox,
+        room::Limits,
+        system::SystemEntry,
         timers::Timers,
     },
     types::{Epoch, Op, Timestamp, View},
@@ -60,4 +62,20 @@ pub fn timers(bytes: &[u8]) {
     }
     assert!(fired.len() == count && fired.is_sorted() && fired.first().map(|(due, _)| *due) == first);
     assert!(timers.is_empty() && timers.room().bytes() == 0);
+}
+
+/// A system entry of the log: an error, or a value that encodes to the same bytes and that no outbox minds.
+pub fn system(bytes: &[u8]) {
+    let Ok(entry) = SystemEntry::decode(bytes) else { return };
+    let mut again = Vec::new();
+    entry.encode(&mut again);
+    assert_eq!(again, bytes, "a system entry encodes to the same bytes");
+    let mut outbox = Outbox::new(Limits { entries_max: 1, bytes_max: 1000 });
+    match entry {
+        SystemEntry::Claim(fence) => outbox.claim(fence, Op(1)).expect("the first claim"),
+        SystemEntry::Start { id, token } => assert!(outbox.start(id, token, Op(1)).is_err()),
+        SystemEntry::Outcome(EffectReport { id, token, result }) => {
+            assert!(outbox.outcome(id, token, result, Op(1), Timestamp(1)).is_err());
+        }
+    }
 }

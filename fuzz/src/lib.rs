@@ -34,13 +34,14 @@ pub mod wire;
 pub type Target = fn(&[u8]);
 
 /// Every target by its name: that of its program and of its corpus under `seeds/fuzz/`.
-pub const TARGETS: [(&str, Target); 12] = [
+pub const TARGETS: [(&str, Target); 13] = [
     ("frame", wire::frame),
     ("bodies", wire::bodies),
     ("journal_slot", storage::journal_slot),
     ("superblock", storage::superblock),
     ("outbox", effects::outbox),
     ("timers", effects::timers),
+    ("system", effects::system),
     ("trace", trace::trace),
     ("frame_generated", generated::frame),
     ("bodies_generated", generated::bodies),

@@ -6,9 +6,13 @@
 
 use chronon::{
     app::{
-        effect::{Channel, Destination, EffectId, EffectResult, Fence, OnUnknown, Policy},
+        effect::{
+            Channel, Destination, EffectId, EffectOrder, EffectReport, EffectResult, Errand, Fence, FencingToken,
+            OnUnknown, Policy,
+        },
         outbox::Outbox,
         room::Limits,
+        system::SystemEntry,
         timers::Timers,
     },
     frame::Frame,
@@ -22,6 +26,7 @@ use chronon::{
 };
 use chronon_sim::{
     network::LinkSettings,
+    outside::{Outside, ServicesPlan},
     trace::{TraceBodies, TraceMode},
     world::{World, WorldSettings},
 };
@@ -62,6 +67,9 @@ pub fn of_formats() -> Vec<Seed> {
     }
     for (name, bytes) in timers() {
         seeds.push(Seed { target: "timers", name, bytes });
+    }
+    for (name, bytes) in system() {
+        seeds.push(Seed { target: "system", name, bytes });
     }
     for target in GENERATED {
         for (name, length) in [("small", 64), ("medium", 300), ("large", 900)] {
@@ -236,6 +244,25 @@ fn timers() -> Vec<(&'static str, Vec<u8>)> {
     vec![("empty", encoded(0)), ("one", encoded(1)), ("several", encoded(5))]
 }
 
+fn system() -> Vec<(&'static str, Vec<u8>)> {
+    let fence = Fence { epoch: Epoch(1), view: View(2) };
+    let (id, token) = (effect(3), FencingToken { fence, attempt: Op(4) });
+    let outcome = |result| SystemEntry::Outcome(EffectReport { id, token, result });
+    let entries = [
+        ("claim", SystemEntry::Claim(fence)),
+        ("start", SystemEntry::Start { id, token }),
+        ("done", outcome(EffectResult::Done { response: b"response".to_vec() })),
+        ("failed", outcome(EffectResult::Failed { code: 503 })),
+        ("not_done", outcome(EffectResult::NotDone)),
+    ];
+    let encoded = |(name, entry): (&'static str, SystemEntry)| {
+        let mut bytes = Vec::new();
+        entry.encode(&mut bytes);
+        (name, bytes)
+    };
+    entries.into_iter().map(encoded).collect()
+}
+
 /// Bytes without a pattern, always the same.
 fn noise(purpose: &str, length: usize) -> Vec<u8> {
     let block = |number: usize| Checksum::of(format!("{purpose} {number}").as_bytes()).0.to_le_bytes();
@@ -255,6 +282,7 @@ fn trace(bodies: TraceBodies, eventful: bool) -> Vec<u8> {
         ..WorldSettings::default()
     };
     let mut world = World::with_settings(7, settings);
+    world.set_service(Outside::new(7, ServicesPlan::default()));
     let a = world.add_node("a", Scribe::talking_to(NodeId(1)));
     let b = world.add_node("b", Scribe::talking_to(NodeId(0)));
     world.run_for(5_000_000);
@@ -301,6 +329,14 @@ impl Process for Scribe {
                 frame.bytes().resize(4096, 7);
                 actions.write(Token(1), 4096, frame.finish(), false);
                 actions.read(Token(2), 0, 4096);
+                actions.run_effect(EffectOrder {
+                    id: effect(1),
+                    token: FencingToken { fence: Fence { epoch: Epoch(1), view: View(2) }, attempt: Op(3) },
+                    errand: Errand::Run,
+                    destination: Destination::Emit(Channel(4)),
+                    payload: Frame::new(vec![7; 3]),
+                    timeout_ns: 1_000_000,
+                });
                 self.deadline = Some(now.monotonic.after(1_000_000));
             }
             Event::DiskCompletion(completion) if completion.token == Token(1) => actions.barrier(Token(3)),
@@ -311,7 +347,7 @@ impl Process for Scribe {
                 actions.probe(chronon::process::ProbeId(0));
                 self.deadline = Some(now.monotonic.after(1_000_000));
             }
-            Event::DiskCompletion(_) | Event::Message { .. } => {}
+            Event::DiskCompletion(_) | Event::Message { .. } | Event::EffectOutcome(_) => {}
         }
     }
 

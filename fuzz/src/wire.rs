@@ -56,7 +56,7 @@ fn body_of(kind: u8, body: &[u8]) {
             let Ok(parsed) = Batch::parse(body) else { return };
             assert_eq!(parsed.iter().count(), parsed.len());
             for entry in parsed {
-                batch::push(&mut again, entry.client, entry.session, entry.request, entry.payload);
+                batch::push_entry(&mut again, &entry);
             }
         }
         1 => {

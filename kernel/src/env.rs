@@ -1,6 +1,9 @@
-//! What a process is bound to: a clock, a network and a disk. The contracts are those of ARCHITECTURE.md, "The boundary".
+//! What a process is bound to: a clock, a network, a disk, and what its effects are done by. The contracts are those of ARCHITECTURE.md, "The boundary".
+
+use alloc::collections::VecDeque;
 
 use crate::{
+    effect::{EffectOrder, EffectReport, EffectResult},
     frame::Frame,
     process::{Completion, Token},
     types::{Instant, NodeId, Timestamp},
@@ -58,4 +61,57 @@ pub trait VirtualDisk {
 
     /// The next operation that ended.
     fn poll(&mut self) -> Option<Completion>;
+}
+
+/// What a node's effects are done by, outside. Any number of orders may be open; they end in any order, or never.
+///
+/// What is done, is done under the order's id and token: see [`crate::effect`]. An order outlives the process that gave it.
+pub trait EffectSink {
+    /// Takes an order. Never blocks.
+    fn run(&mut self, order: EffectOrder);
+
+    /// The next order that came to something.
+    fn poll(&mut self) -> Option<EffectReport>;
+}
+
+/// A host without services: refuses every order, with the code 0.
+#[derive(Clone, Default, Debug)]
+pub struct NoSink {
+    refused: VecDeque<EffectReport>,
+}
+
+impl EffectSink for NoSink {
+    fn run(&mut self, order: EffectOrder) {
+        let result = EffectResult::Refused { code: 0 };
+        self.refused.push_back(EffectReport { id: order.id, token: order.token, result });
+    }
+
+    fn poll(&mut self) -> Option<EffectReport> {
+        self.refused.pop_front()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        effect::{Destination, EffectId, Errand, Fence, FencingToken},
+        types::{ClusterId, Epoch, Op, View},
+    };
+
+    #[test]
+    fn a_host_without_services_refuses_every_order_once() {
+        let mut sink = NoSink::default();
+        let token = FencingToken { fence: Fence { epoch: Epoch(1), view: View(2) }, attempt: Op(3) };
+        let id = |op| EffectId { cluster: ClusterId(1), op: Op(op), position: 0, index: 0 };
+        for op in [4, 5] {
+            let (destination, payload) = (Destination::Fetch, Frame::default());
+            sink.run(EffectOrder { id: id(op), token, errand: Errand::Run, destination, payload, timeout_ns: 1 });
+        }
+        for op in [4, 5] {
+            let result = EffectResult::Refused { code: 0 };
+            assert_eq!(sink.poll(), Some(EffectReport { id: id(op), token, result }));
+        }
+        assert_eq!(sink.poll(), None);
+    }
 }

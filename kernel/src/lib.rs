@@ -1,8 +1,8 @@
 //! Chronon's kernel: a replicated state machine over a durable, hash-chained log, as deterministic processes.
 //!
 //! Nothing here does I/O, reads a clock, starts a thread or draws randomness from outside: a [`process::Process`] is a
-//! function of the events that it is given, and a [`node::Node`] binds it to a [`env::Clock`], a [`env::Network`] and a
-//! [`env::VirtualDisk`]. The simulator and the production runner drive the same `Node`.
+//! function of the events that it is given, and a [`node::Node`] binds it to a [`env::Clock`], a [`env::Network`], a
+//! [`env::VirtualDisk`] and an [`env::EffectSink`]. The simulator and the production runner drive the same `Node`.
 //!
 //! Each module imports only those above it in the list below.
 
@@ -18,6 +18,8 @@ pub mod types;
 pub mod digest;
 
 pub mod frame;
+
+pub mod effect;
 
 pub mod process;
 

@@ -1,12 +1,12 @@
-//! The one generic driver: binds a process to a clock, a network and a disk.
+//! The one generic driver: binds a process to a clock, a network, a disk and a sink of effects.
 //!
 //! The simulator and the production runner both drive this and nothing else; it is the only code that is generic over the
-//! three traits. It decides nothing: events in, actions out, in order.
+//! four traits. It decides nothing: events in, actions out, in order.
 
 use alloc::{string::String, vec::Vec};
 
 use crate::{
-    env::{Clock, DiskOperation, Network, VirtualDisk},
+    env::{Clock, DiskOperation, EffectSink, Network, VirtualDisk},
     frame::FramePool,
     process::{Action, Actions, Event, Now, ProbeId, Process},
     types::Instant,
@@ -40,18 +40,20 @@ impl<P: Process> Node<P> {
         Self { process, actions: Actions::new(), probes: Vec::new(), nonce: Some(nonce), halted: None }
     }
 
-    /// Takes one event (the start, else a disk completion, else a frame, else a deadline that has passed), steps the
+    /// Takes one event (the start, else a disk completion, else a frame, else what an effect came to, else a deadline that has
+    /// passed), steps the
     /// process once, and performs its actions in order.
     ///
     /// A halted node takes no event.
-    pub fn poll<C: Clock, N: Network, D: VirtualDisk>(
+    pub fn poll<C: Clock, N: Network, D: VirtualDisk, S: EffectSink>(
         &mut self,
         clock: &mut C,
         network: &mut N,
         disk: &mut D,
+        sink: &mut S,
     ) -> Polled {
-        let Some(now) = self.take(clock, network, disk) else { return Polled::Idle };
-        self.perform(usize::MAX, network, disk);
+        let Some(now) = self.take(clock, network, disk, sink) else { return Polled::Idle };
+        self.perform(usize::MAX, network, disk, sink);
         if self.halted.is_some() { Polled::Halted(now) } else { Polled::Stepped(now) }
     }
 
@@ -61,11 +63,12 @@ impl<P: Process> Node<P> {
     /// # Panics
     /// If the actions of the event before still wait.
     #[inline(always)]
-    pub fn take<C: Clock, N: Network, D: VirtualDisk>(
+    pub fn take<C: Clock, N: Network, D: VirtualDisk, S: EffectSink>(
         &mut self,
         clock: &mut C,
         network: &mut N,
         disk: &mut D,
+        sink: &mut S,
     ) -> Option<Now> {
         if self.halted.is_some() {
             return None;
@@ -84,6 +87,8 @@ impl<P: Process> Node<P> {
         } else if let Some((from, frame)) = network.receive() {
             self.process.step(now, Event::Message { from, frame: &frame }, &mut self.actions);
             self.actions.recycle(frame);
+        } else if let Some(report) = sink.poll() {
+            self.process.step(now, Event::EffectOutcome(&report), &mut self.actions);
         } else if self.process.deadline().is_some_and(|deadline| deadline <= now.monotonic) {
             self.process.step(now, Event::Deadline, &mut self.actions);
         } else {
@@ -99,7 +104,13 @@ impl<P: Process> Node<P> {
 
     /// The second half of [`Node::poll`]: performs the first `count` of the actions that wait, in order, and drops the rest.
     #[inline(always)]
-    pub fn perform<N: Network, D: VirtualDisk>(&mut self, count: usize, network: &mut N, disk: &mut D) {
+    pub fn perform<N: Network, D: VirtualDisk, S: EffectSink>(
+        &mut self,
+        count: usize,
+        network: &mut N,
+        disk: &mut D,
+        sink: &mut S,
+    ) {
         let list = &mut self.actions.list;
         list.truncate(count);
         // Taken from the end, which leaves nothing to close up; most lists are short.
@@ -112,6 +123,7 @@ impl<P: Process> Node<P> {
                     disk.submit(token, DiskOperation::Write { offset, data, durable });
                 }
                 Action::Barrier { token } => disk.submit(token, DiskOperation::Barrier),
+                Action::RunEffect(order) => sink.run(*order),
                 Action::Probe(probe) => self.probes.push(probe),
                 Action::Halt { reason } => {
                     self.halted = Some(reason);

@@ -7,6 +7,7 @@ use alloc::{boxed::Box, string::String, vec::Vec};
 use core::any::Any;
 
 use crate::{
+    effect::{EffectOrder, EffectReport},
     frame::{Frame, FrameBuilder, FramePool},
     types::{Instant, NodeId, Timestamp},
 };
@@ -64,6 +65,8 @@ pub enum Event<'a> {
     },
     /// A disk operation ended.
     DiskCompletion(&'a Completion),
+    /// An attempt at an effect came to something. May come late, and again.
+    EffectOutcome(&'a EffectReport),
     /// The deadline that the process last stated has passed.
     Deadline,
 }
@@ -107,6 +110,8 @@ pub enum Action {
         /// Names the completion.
         token: Token,
     },
+    /// Have an effect done in the world outside. What it comes to is told by [`Event::EffectOutcome`], if it becomes known.
+    RunEffect(Box<EffectOrder>),
     /// A rare path was taken.
     Probe(ProbeId),
     /// Stop this process: it cannot go on truthfully. Nothing after this action is performed.
@@ -167,6 +172,11 @@ impl Actions {
     /// Asks for a barrier over the writes completed so far.
     pub fn barrier(&mut self, token: Token) {
         self.list.push(Action::Barrier { token });
+    }
+
+    /// Asks for an effect to be done. See [`Action::RunEffect`].
+    pub fn run_effect(&mut self, order: EffectOrder) {
+        self.list.push(Action::RunEffect(Box::new(order)));
     }
 
     /// Reports a rare path.

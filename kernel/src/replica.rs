@@ -1,12 +1,17 @@
 //! A replica: the protocol and an application, as one process.
 
+mod dispatch;
+
+use dispatch::{Dispatch, REPORTS_MAX, UNDER_WAY_MAX};
+
 use crate::{
     app::{
         application::{Application, ApplyContext, RestoreError, SnapshotWriter},
         executor::Executor,
+        system::SystemEntry,
     },
     process::{Actions, Event, Now, Process},
-    types::Instant,
+    types::{Instant, Timestamp},
     vsr::{Config, Probe, StateMachine, Vsr},
     wire::header::Header,
 };
@@ -22,40 +27,68 @@ pub struct Replica<A: Application> {
 
 /// The application behind the protocol's back: `vsr` knows it as a [`StateMachine`].
 #[derive(Clone)]
-struct Machine<A: Application>(Executor<A>);
+struct Machine<A: Application> {
+    executor: Executor<A>,
+    dispatch: Dispatch,
+}
+
+fn context_of(header: &Header, position: u32) -> ApplyContext {
+    ApplyContext::new(header.op, header.timestamp, header.checksum, position)
+}
 
 impl<A: Application> StateMachine for Machine<A> {
+    fn begin(&mut self, header: &Header) {
+        self.executor.begin(&context_of(header, 0));
+    }
+
     fn execute(&mut self, header: &Header, position: u32, payload: &[u8]) -> &[u8] {
-        let context = ApplyContext::new(header.op, header.timestamp, header.checksum, position);
-        self.0.apply(payload, &context)
+        self.executor.apply(payload, &context_of(header, position))
+    }
+
+    fn execute_system(&mut self, header: &Header, position: u32, payload: &[u8]) {
+        // What it refuses is of a primary that was succeeded, or known already.
+        let _ = self.executor.apply_system(payload, &context_of(header, position));
+        if self.dispatch.waits()
+            && let Ok(SystemEntry::Outcome(report)) = SystemEntry::decode(payload)
+        {
+            self.dispatch.executed(&report);
+        }
+    }
+
+    fn due(&self) -> Option<Timestamp> {
+        self.executor.due()
+    }
+
+    fn is_full(&self) -> bool {
+        self.executor.is_high()
     }
 
     fn query(&mut self, payload: &[u8]) -> &[u8] {
-        self.0.query(payload)
+        self.executor.query(payload)
     }
 
     fn freeze(&mut self) {
-        self.0.freeze();
+        self.executor.freeze();
     }
 
     fn snapshot(&mut self, writer: &mut SnapshotWriter) {
-        self.0.snapshot(writer);
+        self.executor.snapshot(writer);
     }
 
     fn thaw(&mut self) {
-        self.0.thaw();
+        self.executor.thaw();
     }
 
     fn restore(&mut self, record: &[u8]) -> Result<(), RestoreError> {
-        self.0.restore(record)
+        self.executor.restore(record)
     }
 
     fn abandon(&mut self) {
-        self.0.abandon();
+        self.executor.abandon();
     }
 
-    fn restored(&mut self) {
-        self.0.restored();
+    fn restored(&mut self) -> Result<(), RestoreError> {
+        self.executor.restored()
     }
 }
 
@@ -68,7 +101,8 @@ impl<A: Application> Replica<A> {
         let largest = application.response_size_max() + crate::app::executor::ANSWER_OVERHEAD;
         let room = config.layout.message_size_max - crate::wire::header::HEADER_SIZE as u32;
         assert!(largest <= room, "a response of {largest} bytes fits a message's {room}: raise message_size_max");
-        Self { vsr: Vsr::new(config), machine: Machine(Executor::new(application)) }
+        let executor = Executor::new(application, config.cluster);
+        Self { vsr: Vsr::new(config), machine: Machine { executor, dispatch: Dispatch::default() } }
     }
 
     /// The protocol's state, to be looked at.
@@ -78,18 +112,45 @@ impl<A: Application> Replica<A> {
 
     /// The application's state, to be looked at.
     pub fn state(&self) -> &A::State {
-        self.machine.0.state()
+        self.machine.executor.state()
+    }
+
+    /// What runs the application, with the effects and timers that it asked for, to be looked at.
+    pub const fn executor(&self) -> &Executor<A> {
+        &self.machine.executor
+    }
+
+    /// The lengths of everything that grows with traffic, each with its limit: the protocol's, see [`Vsr::queues`], and the effects'.
+    pub fn queues(&self) -> [(&'static str, u64, u64); 18] {
+        let (under_way, reports) = self.machine.dispatch.lengths();
+        let own = [
+            ("effects under way", under_way as u64, UNDER_WAY_MAX as u64),
+            ("reports of effects", reports as u64, (REPORTS_MAX + UNDER_WAY_MAX) as u64),
+        ];
+        let mut all = [("", 0, 0); 18];
+        let (first, rest) = all.split_at_mut(16);
+        first.copy_from_slice(&self.vsr.queues());
+        rest.copy_from_slice(&own);
+        all
     }
 }
 
 impl<A: Application> Process for Replica<A> {
     fn step(&mut self, now: Now, event: Event<'_>, actions: &mut Actions) {
         self.vsr.step(now, event, actions);
+        if let Event::EffectOutcome(report) = event {
+            self.machine.dispatch.report(report, self.machine.executor.outbox());
+        }
         self.vsr.commit(&mut self.machine, actions);
+        let Machine { executor, dispatch } = &mut self.machine;
+        dispatch.run(&mut self.vsr, executor.outbox(), now.monotonic, actions);
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.vsr.deadline()
+        match (self.vsr.deadline(), self.machine.dispatch.deadline()) {
+            (Some(protocol), Some(effect)) => Some(protocol.min(effect)),
+            (protocol, effect) => protocol.or(effect),
+        }
     }
 
     fn probes(&self) -> &'static [&'static str] {

@@ -84,7 +84,8 @@ impl Process for Store {
                 }
                 Some(_) => self.keep(from, number(frame), actions),
             },
-            Event::Deadline => {}
+            // It asks for no effects.
+            Event::Deadline | Event::EffectOutcome(_) => {}
         }
     }
 

@@ -18,6 +18,11 @@ use crate::{
 /// The sizes that a cluster may have.
 const REPLICAS: std::ops::RangeInclusive<u8> = 1..=6;
 
+/// The rare paths that only an application with effects or timers leads to.
+const EFFECT_PROBES: [&str; 3] = ["tick_proposed", "system_entry_executed", MACHINE_FULL];
+
+const MACHINE_FULL: &str = "request_refused_machine_full";
+
 /// A scenario of the simulator, over an application.
 pub(crate) struct Cluster<W> {
     name: &'static str,
@@ -90,8 +95,10 @@ impl<W: Workload> Subject for Cluster<W> {
         schedule::probes().collect()
     }
 
-    fn expects(&self, _probe: &str) -> bool {
-        self.exhausts
+    fn expects(&self, probe: &str) -> bool {
+        // What effects lead to, only those who ask for them can take; but for a full outbox, which a script fills.
+        let of_effects = EFFECT_PROBES.contains(&probe);
+        if of_effects { self.workload.has_effects() && probe != MACHINE_FULL } else { self.exhausts }
     }
 
     fn check(&self, choice: &Choice) -> Result<(), String> {

@@ -179,7 +179,7 @@ impl Process for Pinger {
                     self.ping(self.head().after, now, actions);
                 }
             }
-            Event::DiskCompletion(_) => {}
+            Event::DiskCompletion(_) | Event::EffectOutcome(_) => {}
         }
     }
 

@@ -1,6 +1,6 @@
 //! Conformance suites: what a process may rely on in its clock, its network and its disk, checked from outside.
 //!
-//! One suite for each of the three traits, run against the simulated implementations here and against every real one in its
+//! One suite for each of a clock, a network and a disk, run against the simulated implementations here and against every real one in its
 //! own tests: a *rig* makes an implementation, lets time pass around it, and, for a disk, opens it again. A suite asks for
 //! a sound implementation, one without faults, and checks promises only: what a contract leaves open (the order of
 //! completions, the loss of a frame) passes either way. A broken promise is a panic that says which.

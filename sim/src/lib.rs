@@ -149,6 +149,8 @@ pub mod verdict;
 
 pub mod trace;
 
+pub mod service;
+
 pub mod oracle;
 
 pub mod world;
@@ -156,6 +158,8 @@ pub mod world;
 pub mod bench;
 
 pub mod workload;
+
+pub mod outside;
 
 pub mod reader;
 

@@ -8,6 +8,7 @@
 //! that is at most the entry over a prepare that was lost: a prepare that rots under a lost entry is, to its replica, a torn tail
 //! that it never acknowledged, and no rule could tell the two apart.
 
+mod clients;
 mod cluster;
 mod damage;
 mod links;
@@ -20,12 +21,11 @@ use room::message_size_max;
 use crate::{
     disk::{DiskSettings, ErrorRates, LatencyRange, OperationKind},
     network::{Distribution, LinkSettings},
-    reader::ReaderConfig,
+    outside::ServicesPlan,
     rng::Stream,
     scenario::{FaultFamily, Kind, Scenario},
     schedule::{
-        ClockPlan, ClusterPlan, DamagePlace, FORMAT, Fault, LeftBehind, Progress, ReadersPlan, Ring, Schedule, Step,
-        Target, WorkloadPlan,
+        ClockPlan, ClusterPlan, DamagePlace, FORMAT, Fault, LeftBehind, Progress, Ring, Schedule, Step, Target,
     },
     workload::{KvWorkload, Workload},
     world::DiskMoment,
@@ -89,7 +89,7 @@ pub fn draw_for<W: Workload>(workload: &W, seed: u64, options: &Options) -> Sche
             message_size_max: message_size_max(workload),
             ..draw_cluster(&mut Stream::new(seed, "nemesis.cluster", 0, 0), replicas, clients)
         },
-        workload: draw_workload(workload, &mut Stream::new(seed, "nemesis.workload", 0, 0), clients, expected_commits),
+        workload: clients::draw(workload, &mut Stream::new(seed, "nemesis.workload", 0, 0), clients, expected_commits),
         network: draw_network(&mut Stream::new(seed, "nemesis.network", 0, 0), &families),
         links: links::draw(&mut Stream::new(seed, "nemesis.links", 0, 0), options, replicas, clients),
         disk: draw_disk(&mut Stream::new(seed, "nemesis.disk", 0, 0), &families),
@@ -100,7 +100,12 @@ pub fn draw_for<W: Workload>(workload: &W, seed: u64, options: &Options) -> Sche
         steps,
     };
     let mut random = Stream::new(seed, "nemesis.readers", 0, 0);
-    schedule.workload.readers = draw_readers(workload, &mut random, &schedule.workload.each);
+    schedule.workload.readers = clients::draw_readers(workload, &mut random, &schedule.workload.each);
+    if workload.has_effects() {
+        schedule.workload.services = Some(ServicesPlan::draw(&mut Stream::new(seed, "nemesis.services", 0, 0)));
+        // What ends and what is due takes ops of its own.
+        schedule.cluster.slot_count *= 2;
+    }
     if has(FaultFamily::Clock) {
         let mut random = Stream::new(seed, "nemesis.clocks", 0, 0);
         schedule.clocks = (0..replicas).map(|_| draw_clock(&mut random)).collect();
@@ -140,31 +145,6 @@ fn draw_families(random: &mut Stream, options: &Options, replicas: u8) -> Vec<Fa
     families.retain(|family| *family != F::Damage || replicas > 2);
     families.sort_unstable();
     families
-}
-
-fn draw_workload<W: Workload>(
-    workload: &W,
-    random: &mut Stream,
-    clients: u8,
-    expected_commits: u64,
-) -> WorkloadPlan<W::Plan> {
-    let calls = expected_commits.max(230) * random.range(11, 14) / 10;
-    WorkloadPlan { clients, each: workload.plan(random, calls / u64::from(clients) + 1), readers: None }
-}
-
-/// In some seeds nobody only reads, and never where the application answers no query; in a few there is hardly room for queries.
-fn draw_readers<W: Workload>(workload: &W, random: &mut Stream, plan: &W::Plan) -> Option<ReadersPlan> {
-    if random.chance(300_000) || !workload.query(plan, &mut random.clone(), &mut Vec::new()) {
-        return None;
-    }
-    let count = random.range(1, 4) as u8;
-    let queries_max = if random.chance(60_000) { random.range(1, 2) as u32 } else { 256 };
-    let each = ReaderConfig {
-        queries: random.range(20, 120),
-        stale_ppm: *random.pick(&[0, 100_000, 500_000]),
-        think_ns_max: *random.pick(&[0, 2 * MS, 20 * MS]),
-    };
-    Some(ReadersPlan { count, queries_max, each })
 }
 
 fn draw_network(random: &mut Stream, families: &[FaultFamily]) -> LinkSettings {

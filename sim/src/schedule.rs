@@ -18,6 +18,7 @@ use crate::{
     disk::{DiskSettings, OperationKind},
     nearest::nearest,
     network::LinkSettings,
+    outside::ServicesPlan,
     reader::ReaderConfig,
     workload::{KvConfig, Plan},
     world::DiskMoment,
@@ -89,6 +90,9 @@ pub struct WorkloadPlan<P: Plan = KvConfig> {
     /// Clients that only query, beside the others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub readers: Option<ReadersPlan>,
+    /// How the services behave that effects are done by; without it all are sound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub services: Option<ServicesPlan>,
 }
 
 /// The readers of a simulation.
@@ -440,6 +444,7 @@ impl<P: Plan> Schedule<P> {
         let errors = [disk.errors.read_ppm, disk.errors.latent_ppm, disk.errors.write_ppm, disk.errors.barrier_ppm];
         let readers = self.workload.readers.as_ref();
         let rules = [
+            (self.workload.services.as_ref().is_none_or(ServicesPlan::is_sound), SERVICES_RULE),
             (readers.is_none_or(|readers| readers.queries_max > 0), "workload.readers.queries_max must be positive"),
             (readers.is_none_or(|readers| readers.each.stale_ppm <= MILLION), READERS_RULE),
             (readers.is_none_or(|readers| readers.each.think_ns_max <= HOUR_NS), READERS_RULE),
@@ -505,6 +510,8 @@ const CALLS_MAX: u64 = 1_000_000;
 const CALLS_RULE: &str = "the calls of all clients together must be at most 1000000";
 const READERS_RULE: &str =
     "workload.readers.each takes a stale_ppm of at most 1000000 and a think_ns_max of at most an hour";
+const SERVICES_RULE: &str = "the chances of workload.services must be at most 1000000, latency_min_ns at most latency_max_ns, and \
+                             all times at most an hour";
 
 /// The names of the rare paths that the processes of a cluster can take.
 pub fn probes() -> impl Iterator<Item = &'static str> {

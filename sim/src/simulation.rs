@@ -21,7 +21,8 @@ use chronon::{
 use crate::{
     clock::ClockSettings,
     nemesis,
-    oracle::{cluster::ClusterOracle, reads::ReadsOracle},
+    oracle::{cluster::ClusterOracle, effects::EffectsOracle, reads::ReadsOracle},
+    outside::Outside,
     schedule::{Fault, Progress, Schedule},
     trace::{TraceBodies, TraceMode},
     verdict::Failure,
@@ -221,6 +222,11 @@ impl<W: Workload> Simulation<W> {
         }
         self.add_readers(cluster);
         let plan = self.schedule.workload.each.clone();
+        if self.workload.has_effects() {
+            let services = self.schedule.workload.services.unwrap_or_default();
+            self.world.set_service(Outside::new(self.schedule.seed, services));
+            self.world.add_oracle(EffectsOracle::new(self.workload.clone(), self.replicas));
+        }
         self.world.add_oracle(ReadsOracle::new(self.workload.application()));
         self.world.add_oracle(ClusterOracle::of(self.workload.clone(), plan, &configs[0]));
     }
@@ -243,6 +249,9 @@ impl<W: Workload> Simulation<W> {
         }
         if self.world.verdict().is_none() {
             self.must_answer_queries();
+        }
+        if self.world.verdict().is_none() {
+            self.must_end_effects();
         }
         if self.world.verdict().is_none() {
             self.must_converge();

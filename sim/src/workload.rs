@@ -14,7 +14,10 @@ mod put;
 
 use std::fmt;
 
-use chronon::{app::application::Application, digest::SetDigest};
+use chronon::{
+    app::{application::Application, effect::EffectId},
+    digest::SetDigest,
+};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub use bank::{BankPlan, BankWorkload};
@@ -60,6 +63,18 @@ pub trait Workload: Clone + Send + Sync + 'static {
     /// The digest of everything in a state: replicas whose digests differ have diverged, and a refused request may not change
     /// it. Taken at every executed request, so best kept up to date within the state.
     fn digest(&self, state: &StateOf<Self>) -> SetDigest;
+
+    /// The effects that the application has asked for and was told no end of, as its state has it: that none is lost, and none ends
+    /// twice, is seen by it. None of an application that asks for no effects; then it is given no services either.
+    fn waiting(&self, state: &StateOf<Self>) -> Option<Vec<EffectId>> {
+        let _ = state;
+        None
+    }
+
+    /// Whether the application asks for effects.
+    fn has_effects(&self) -> bool {
+        self.waiting(&self.application().genesis()).is_some()
+    }
 
     /// What must hold of the state on every replica whenever it has executed something.
     fn invariants(&self) -> Vec<Invariant<Self>> {

@@ -48,7 +48,7 @@ impl Process for Puppet {
             Event::Start { .. } => *strings = Strings::default(),
             Event::Message { from, frame } => strings.inbox.push_back((from, frame.clone())),
             Event::DiskCompletion(completion) => strings.completions.push_back(completion.clone()),
-            Event::Deadline => {}
+            Event::Deadline | Event::EffectOutcome(_) => {}
         }
         for (to, frame) in strings.outbox.drain(..) {
             actions.send(to, frame);

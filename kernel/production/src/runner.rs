@@ -10,7 +10,7 @@
 use std::{io, time::Duration};
 
 use chronon::{
-    env::{Clock, Network},
+    env::{Clock, Network, NoSink},
     frame::Frame,
     node::{Node, Polled},
     process::{Now, ProbeId, Process},
@@ -75,6 +75,8 @@ pub struct Runner<P, D, T = Readiness> {
     disk: D,
     /// Whether who waits for the network waits for the disk, too, and begins what it was asked for.
     one_ring: bool,
+    /// Nothing does effects here yet: each is refused, and is a dead letter or has failed.
+    sink: NoSink,
     bad_frame: Option<ProbeId>,
 }
 
@@ -90,7 +92,15 @@ impl<P: Process, D: HostDisk, T: Transport> Runner<P, D, T> {
         }
         let bad_frame = process.probes().iter().position(|name| *name == BAD_FRAME);
         let bad_frame = bad_frame.map(|place| ProbeId(place as u16));
-        Ok(Self { node: Node::new(process, random()?), clock: SystemClock, network, disk, one_ring, bad_frame })
+        Ok(Self {
+            node: Node::new(process, random()?),
+            clock: SystemClock,
+            network,
+            disk,
+            one_ring,
+            sink: NoSink::default(),
+            bad_frame,
+        })
     }
 
     /// Takes the events that there are, performs what comes of them, and waits for more: until there is one, until the process's
@@ -118,7 +128,7 @@ impl<P: Process, D: HostDisk, T: Transport> Runner<P, D, T> {
     /// Takes one event, if there is one.
     fn step(&mut self, watch: &mut impl Watch<P>) -> Result<bool, Stop> {
         let mut listening = Listening { network: &mut self.network, from: None };
-        let polled = self.node.poll(&mut self.clock, &mut listening, &mut self.disk);
+        let polled = self.node.poll(&mut self.clock, &mut listening, &mut self.disk, &mut self.sink);
         let from = listening.from;
         let (now, halted) = match polled {
             Polled::Idle => return Ok(false),

@@ -58,6 +58,7 @@ impl Process for Worker {
                 self.work(actions);
             }
             Event::Message { .. } => panic!("nobody is there to say anything"),
+            Event::EffectOutcome(_) => panic!("nothing was ordered"),
         }
     }
 

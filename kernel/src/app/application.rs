@@ -4,12 +4,21 @@
 //! response, on every replica, for ever. It never reads a clock, never draws randomness from outside, and never iterates
 //! in an order that is not a function of the state; [`ApplyContext`] has the only time and the only seed there are.
 //!
-//! What this deliberately lacks: effects, which need the outbox.
+//! What it wants done in the world outside it asks for in its [`Outcome`], and is told by later events what came of it.
 
 use alloc::vec::Vec;
 
-pub use crate::storage::snapshot::{RestoreError, SnapshotWriter};
-use crate::types::{Checksum, Op, Timestamp};
+pub use crate::{
+    app::outcome::Outcome,
+    storage::snapshot::{RestoreError, SnapshotWriter},
+};
+use crate::{
+    app::{
+        effect::{Cause, EffectId, End, Ended},
+        room::Limits,
+    },
+    types::{Checksum, Op, Timestamp},
+};
 
 /// A deterministic application. The value itself is configuration: the same on every replica, and never changed.
 pub trait Application: Clone + Send + 'static {
@@ -22,7 +31,8 @@ pub trait Application: Clone + Send + 'static {
         Self::State::default()
     }
 
-    /// Applies one committed event: changes `state`, and leaves what the client is to be told in `outcome`.
+    /// Applies one committed event: changes `state`, and leaves what the client is to be told, and what is to be done outside, in
+    /// `outcome`. An application that asks for no effects and timers is told of requests alone.
     ///
     /// # Errors
     /// A [`Rejection`] is a decision, not a failure: the client is told of it and the log goes on. It must leave `state`
@@ -64,6 +74,17 @@ pub trait Application: Clone + Send + 'static {
     fn response_size_max(&self) -> u32 {
         1024
     }
+
+    /// How many effects there may be that have not ended. Nearly full, requests are refused as busy before they are logged;
+    /// full, [`Outcome`] takes no more. Must not change while there is a log.
+    fn effects_max(&self) -> Limits {
+        Limits::DEFAULT
+    }
+
+    /// How many timers there may be that have not fired, in the same way.
+    fn timers_max(&self) -> Limits {
+        Limits::DEFAULT
+    }
 }
 
 /// What the log tells an application.
@@ -75,6 +96,49 @@ pub enum Event<'a> {
         /// rejection.
         payload: &'a [u8],
     },
+    /// An effect was done.
+    Acknowledged {
+        /// Which.
+        id: EffectId,
+    },
+    /// What was to be fetched came back.
+    Fetched {
+        /// For which effect.
+        id: EffectId,
+        /// What came back, as hostile as it came.
+        response: &'a [u8],
+    },
+    /// An effect was given up.
+    Failed {
+        /// Which.
+        id: EffectId,
+        /// Why.
+        cause: Cause,
+        /// What the sink said last, 0 if it never said anything.
+        code: u32,
+        /// Whether an attempt may have taken effect all the same.
+        may_have_run: bool,
+    },
+    /// The time of a timer has come.
+    Fired {
+        /// Which.
+        id: EffectId,
+        /// What it was given.
+        payload: &'a [u8],
+    },
+}
+
+impl<'a> From<&'a Ended> for Event<'a> {
+    fn from(Ended { id, end }: &'a Ended) -> Self {
+        let id = *id;
+        match end {
+            End::Acknowledged => Self::Acknowledged { id },
+            End::Fetched { response } => Self::Fetched { id, response },
+            End::Failed { cause, code, may_have_run } => {
+                Self::Failed { id, cause: *cause, code: *code, may_have_run: *may_have_run }
+            }
+        }
+    }
 }
 
 /// Where in the log an event stands. The same on every replica.
@@ -94,6 +158,16 @@ impl ApplyContext {
         Self { op, timestamp, prepare, position }
     }
 
+    /// The context of another event of the same op.
+    pub(crate) const fn at(self, position: u32) -> Self {
+        Self { position, ..self }
+    }
+
+    /// Which event of the op it is.
+    pub(crate) const fn position(&self) -> u32 {
+        self.position
+    }
+
     /// A seed for the application's own pseudo-random choices, its own for every event.
     ///
     /// It follows from the log alone: the prepare's checksum covers its batch and, by the parents' checksums, the whole
@@ -108,15 +182,7 @@ impl ApplyContext {
     }
 }
 
-/// What applying an event brought about, besides the change of the state. One value serves many events, so that its
-/// buffers are allocated once.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
-pub struct Outcome {
-    /// What the client is told. Empty when [`Application::apply`] is called, and empty is a valid response.
-    pub response: Vec<u8>,
-}
-
-/// The application's refusal of a request. The client is told, and can tell it from a response.
+/// The application's refusal of a request. The client is told, and can tell it from a response. Of any other event nobody is told.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rejection {
     /// Why, for programs.

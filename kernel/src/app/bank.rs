@@ -22,6 +22,9 @@ use crate::{
     types::Checksum,
 };
 
+/// The bytes of a record of a snapshot.
+pub(super) const RECORD_SIZE: usize = 16;
+
 /// The bank.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Bank;
@@ -223,7 +226,7 @@ impl State {
         self.accounts.len() as u64
     }
 
-    /// What was deposited in all: the sum of all balances.
+    /// What was deposited in all, and paid as interest: the sum of all balances.
     pub const fn total(&self) -> u128 {
         self.total
     }
@@ -265,6 +268,16 @@ impl State {
         Ok(Response::Transferred { left })
     }
 
+    /// Puts so much into every account that has room for it. How much that was in all.
+    pub(super) fn credit_all(&mut self, amount: u64) -> u128 {
+        let sums = self.accounts.iter().filter_map(|(account, balance)| Some((*account, balance.checked_add(amount)?)));
+        let sums: Vec<(u64, u64)> = sums.collect();
+        let credited = u128::from(amount) * sums.len() as u128;
+        sums.into_iter().for_each(|(account, sum)| self.set(account, sum));
+        self.total += credited;
+        credited
+    }
+
     fn set(&mut self, account: u64, balance: u64) {
         if let Some(before) = self.accounts.insert(account, balance) {
             self.digest.remove(hash(account, before));
@@ -295,7 +308,7 @@ impl Application for Bank {
         _context: &ApplyContext,
         outcome: &mut Outcome,
     ) -> Result<(), Rejection> {
-        let Event::Request { payload } = event;
+        let Event::Request { payload } = event else { return Ok(()) };
         let response = match Request::decode(payload)? {
             Request::Open { account, deposit } => state.open(account, deposit),
             Request::Transfer { from, to, amount } => state.transfer(from, to, amount),

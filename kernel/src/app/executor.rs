@@ -1,5 +1,9 @@
 //! The executor: owns an application's state and turns each committed request into the answer that its client is given.
 //!
+//! It owns the outbox and the timers too. What an event asked for enters them when the event was applied; an op begins with
+//! the timers that are due at its time and with the effects whose time is over, and its system entries say what became of
+//! others. Of all of this the application is told by events of the same op.
+//!
 //! The answer's bytes are the body of the reply. They are part of the replicated state (a retry is given the same ones),
 //! and the protocol carries them without looking into them: [`Answer`] is a matter between this file and the client.
 //!
@@ -9,7 +13,18 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::app::application::{Application, ApplyContext, Event, Outcome, Rejection, RestoreError, SnapshotWriter};
+use crate::{
+    app::{
+        application::{Application, ApplyContext, Event, Outcome, Rejection, RestoreError, SnapshotWriter},
+        effect::{Ended, Refusal},
+        outbox::Outbox,
+        outcome::Wish,
+        system::SystemEntry,
+        timers::Timers,
+    },
+    types::{Checksum, ClusterId, Timestamp},
+    wire::codec::CodecError,
+};
 
 /// What an answer adds to an application's longest response, in bytes.
 pub const ANSWER_OVERHEAD: u32 = 5;
@@ -17,24 +32,81 @@ pub const ANSWER_OVERHEAD: u32 = 5;
 const STATUS_APPLIED: u8 = 0;
 const STATUS_REJECTED: u8 = 1;
 
+/// Events of an op that no entry of its batch is about are counted from here.
+const TIME_POSITION: u32 = 1 << 31;
+
+/// How many timers fire in one op at most, and to how many effects its time does something. The rest is still due in the next.
+const DUE_MAX: u32 = 64;
+
 /// An application and its state.
 #[derive(Clone)]
 pub struct Executor<A: Application> {
     application: A,
     state: A::State,
-    /// The state as it was at a checkpoint that is being written.
-    frozen: Option<A::State>,
+    cluster: ClusterId,
+    outbox: Outbox,
+    timers: Timers,
+    /// What ended by an op's time; kept for its buffer.
+    ended: Vec<Ended>,
+    /// All of the state as it was at a checkpoint that is being written.
+    frozen: Option<Frozen<A::State>>,
     /// A state that is being restored, and that nobody sees before it is whole.
-    restoring: Option<A::State>,
+    restoring: Option<Restoring<A::State>>,
     /// The last answer; kept for its buffers.
     outcome: Outcome,
 }
 
+/// A state with its effects and timers, as it was.
+#[derive(Clone)]
+struct Frozen<S> {
+    state: S,
+    outbox: Outbox,
+    timers: Timers,
+}
+
+/// A state as far as its records were taken.
+#[derive(Clone)]
+struct Restoring<S> {
+    state: S,
+    outbox: Option<Outbox>,
+    timers: Option<Timers>,
+}
+
 impl<A: Application> Executor<A> {
-    /// The application in its first state.
-    pub fn new(application: A) -> Self {
+    /// The application in its first state, in `cluster`.
+    pub fn new(application: A, cluster: ClusterId) -> Self {
         let state = application.genesis();
-        Self { application, state, frozen: None, restoring: None, outcome: Outcome::default() }
+        let (outbox, timers) = (Outbox::new(application.effects_max()), Timers::new(application.timers_max()));
+        let (ended, outcome) = (Vec::new(), Outcome::default());
+        Self { application, state, cluster, outbox, timers, ended, frozen: None, restoring: None, outcome }
+    }
+
+    /// An op begins: fires the timers that are due at its time, and gives up the effects whose time is over. To be called before
+    /// anything of it is applied. `context` is that of any event of the op.
+    ///
+    /// # Panics
+    /// If the application does.
+    #[inline]
+    pub fn begin(&mut self, context: &ApplyContext) {
+        if self.due().is_some_and(|due| due <= context.timestamp) {
+            self.pass_time(context);
+        }
+    }
+
+    #[cold]
+    fn pass_time(&mut self, context: &ApplyContext) {
+        let mut positions = TIME_POSITION..;
+        let mut next = || context.at(positions.next().expect("few events are due in one op"));
+        for _ in 0..DUE_MAX {
+            let Some(firing) = self.timers.fire(context.timestamp) else { break };
+            self.tell(Event::Fired { id: firing.id, payload: &firing.payload }, &next());
+        }
+        let mut ended = core::mem::take(&mut self.ended);
+        self.outbox.advance(context.op, context.timestamp, DUE_MAX, &mut ended);
+        for ended in ended.drain(..) {
+            self.tell(Event::from(&ended), &next());
+        }
+        self.ended = ended;
     }
 
     /// Applies one committed request. What it returns is the body of the client's reply, see [`Answer`].
@@ -42,10 +114,50 @@ impl<A: Application> Executor<A> {
     /// # Panics
     /// If the application does, or if it exceeds its own [`Application::response_size_max`].
     pub fn apply(&mut self, payload: &[u8], context: &ApplyContext) -> &[u8] {
-        self.outcome.response.clear();
-        let event = Event::Request { payload };
-        let result = self.application.apply(&mut self.state, event, context, &mut self.outcome);
+        let result = self.run(Event::Request { payload }, context);
         finish(&mut self.outcome.response, result, self.application.response_size_max())
+    }
+
+    /// Executes a committed entry that no client asked for: see [`SystemEntry`].
+    ///
+    /// # Errors
+    /// If it changes nothing, as an entry of a primary that has been succeeded may.
+    ///
+    /// # Panics
+    /// If the application does.
+    pub fn apply_system(&mut self, payload: &[u8], context: &ApplyContext) -> Result<(), SystemError> {
+        let op = context.op;
+        match SystemEntry::decode(payload)? {
+            SystemEntry::Claim(fence) => self.outbox.claim(fence, op)?,
+            SystemEntry::Start { id, token } => self.outbox.start(id, token, op)?,
+            SystemEntry::Outcome(report) => {
+                let ended = self.outbox.outcome(report.id, report.token, report.result, op, context.timestamp)?;
+                if let Some(ended) = ended {
+                    self.tell(Event::from(&ended), context);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the application what no client asked for, and hence nobody is answered about.
+    fn tell(&mut self, event: Event<'_>, context: &ApplyContext) {
+        let _ = self.run(event, context);
+    }
+
+    /// Applies an event, and takes what it asked for unless it is rejected.
+    fn run(&mut self, event: Event<'_>, context: &ApplyContext) -> Result<(), Rejection> {
+        self.outcome.begin(self.cluster, context, self.outbox.room(), self.timers.room());
+        self.application.apply(&mut self.state, event, context, &mut self.outcome)?;
+        for (id, wish) in self.outcome.take() {
+            match wish {
+                Wish::Effect { destination, policy, payload } => {
+                    self.outbox.insert(id, destination, policy, payload, context.timestamp);
+                }
+                Wish::Timer { delay_ns, payload } => self.timers.insert(id, context.timestamp, delay_ns, payload),
+            }
+        }
+        Ok(())
     }
 
     /// Asks the state something. What it returns is an [`Answer`] too.
@@ -58,17 +170,27 @@ impl<A: Application> Executor<A> {
         finish(&mut self.outcome.response, result, self.application.response_size_max())
     }
 
-    /// Keeps the state as it is now for [`Executor::snapshot`], whatever is applied from here on.
+    /// Keeps the state as it is now, its effects and timers with it, for [`Executor::snapshot`], whatever is applied from here on.
     pub fn freeze(&mut self) {
-        self.frozen = Some(self.state.clone());
+        let (state, outbox, timers) = (self.state.clone(), self.outbox.clone(), self.timers.clone());
+        self.frozen = Some(Frozen { state, outbox, timers });
     }
 
-    /// Writes a part of the state that was frozen.
+    /// Writes a part of what was frozen: the outbox and the timers as the first two records, then the application's own.
     ///
     /// # Panics
-    /// If none is.
+    /// If nothing is frozen.
     pub fn snapshot(&self, writer: &mut SnapshotWriter) {
-        self.application.snapshot(self.frozen.as_ref().expect("a state was frozen to be written"), writer);
+        let Frozen { state, outbox, timers } = self.frozen.as_ref().expect("a state was frozen to be written");
+        if writer.resumed().is_none() {
+            let mut record = Vec::new();
+            outbox.encode(&mut record);
+            writer.record(&record);
+            record.clear();
+            timers.encode(&mut record);
+            writer.record(&record);
+        }
+        self.application.snapshot(state, writer);
     }
 
     /// Lets the frozen state go.
@@ -76,14 +198,25 @@ impl<A: Application> Executor<A> {
         self.frozen = None;
     }
 
-    /// Takes a record of a snapshot. The state that is made of them takes the place of the present one with
-    /// [`Executor::restored`], and is not seen before.
+    /// Takes a record of a snapshot. What is made of them takes the place of the present state with [`Executor::restored`], and is
+    /// not seen before.
     ///
     /// # Errors
-    /// If the application refuses it.
+    /// If it is none of a snapshot, or the application refuses it.
     pub fn restore(&mut self, record: &[u8]) -> Result<(), RestoreError> {
-        let state = self.restoring.get_or_insert_with(|| self.application.genesis());
-        self.application.restore(state, record)
+        let restoring = self.restoring.get_or_insert_with(|| Restoring {
+            state: self.application.genesis(),
+            outbox: None,
+            timers: None,
+        });
+        if restoring.outbox.is_none() {
+            restoring.outbox = Some(Outbox::decode(record).map_err(|_| RestoreError)?);
+        } else if restoring.timers.is_none() {
+            restoring.timers = Some(Timers::decode(record).map_err(|_| RestoreError)?);
+        } else {
+            return self.application.restore(&mut restoring.state, record);
+        }
+        Ok(())
     }
 
     /// Forgets a restoration that was begun.
@@ -91,9 +224,59 @@ impl<A: Application> Executor<A> {
         self.restoring = None;
     }
 
-    /// All records were taken: the state is theirs.
-    pub fn restored(&mut self) {
-        self.state = self.restoring.take().unwrap_or_else(|| self.application.genesis());
+    /// All records were taken: the state is theirs, its effects and timers with it.
+    ///
+    /// # Errors
+    /// If there were too few for a snapshot; then the state is as it was.
+    pub fn restored(&mut self) -> Result<(), RestoreError> {
+        let Some(Restoring { state, outbox: Some(outbox), timers: Some(timers) }) = self.restoring.take() else {
+            return Err(RestoreError);
+        };
+        self.state = state;
+        self.restore_effects(outbox, timers);
+        Ok(())
+    }
+
+    /// The effects that have not ended.
+    pub const fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    /// The timers that have not fired.
+    pub const fn timers(&self) -> &Timers {
+        &self.timers
+    }
+
+    /// Puts the effects and timers of a checkpoint in the place of the present ones.
+    pub fn restore_effects(&mut self, mut outbox: Outbox, timers: Timers) {
+        outbox.follow(&self.outbox);
+        (self.outbox, self.timers) = (outbox, timers);
+    }
+
+    /// When the log's time next does something.
+    #[inline]
+    pub fn due(&self) -> Option<Timestamp> {
+        match (self.timers.due(), self.outbox.due()) {
+            (Some(timer), Some(effect)) => Some(timer.min(effect)),
+            (timer, effect) => timer.or(effect),
+        }
+    }
+
+    /// Whether clients are to be told to come back later, so that there is room for what the log already holds.
+    pub const fn is_high(&self) -> bool {
+        self.outbox.room().is_high() || self.timers.room().is_high()
+    }
+
+    /// Whether there ever was an effect or a claim, or there is a timer.
+    pub fn has_effects(&self) -> bool {
+        !self.outbox.is_pristine() || !self.timers.is_empty()
+    }
+
+    /// The digest of the outbox and the timers.
+    pub fn effects_digest(&self) -> Checksum {
+        let (outbox, timers) = (self.outbox.digest(), self.timers.digest());
+        let bytes = [outbox.0.to_le_bytes(), timers.0.to_le_bytes()];
+        Checksum::of(bytes.as_flattened())
     }
 
     /// The state after all that was applied.
@@ -106,6 +289,38 @@ impl<A: Application> Executor<A> {
         &self.application
     }
 }
+
+/// Why a system entry changed nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SystemError {
+    /// It is none.
+    Codec(CodecError),
+    /// The outbox refused it.
+    Refused(Refusal),
+}
+
+impl From<CodecError> for SystemError {
+    fn from(error: CodecError) -> Self {
+        Self::Codec(error)
+    }
+}
+
+impl From<Refusal> for SystemError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl fmt::Display for SystemError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Codec(error) => write!(f, "no system entry: {error}"),
+            Self::Refused(refusal) => refusal.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for SystemError {}
 
 /// Makes an answer of `response`, in place: the status comes last so that nothing has to move.
 fn finish(response: &mut Vec<u8>, result: Result<(), Rejection>, response_size_max: u32) -> &[u8] {
@@ -173,125 +388,4 @@ impl<'a> Answer<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{vec, vec::Vec};
-
-    use super::*;
-    use crate::types::{Checksum, Op, Timestamp};
-
-    /// Sums the first bytes of requests; refuses empty ones after it began to answer; echoes.
-    #[derive(Clone)]
-    struct Sum;
-
-    impl Application for Sum {
-        type State = u64;
-
-        fn genesis(&self) -> u64 {
-            100
-        }
-
-        fn apply(
-            &self,
-            state: &mut u64,
-            event: Event<'_>,
-            context: &ApplyContext,
-            outcome: &mut Outcome,
-        ) -> Result<(), Rejection> {
-            let Event::Request { payload } = event;
-            outcome.response.extend_from_slice(payload);
-            let Some(first) = payload.first() else {
-                outcome.response.extend_from_slice(b"begun");
-                return Err(Rejection { code: 7, detail: vec![b'o', context.op.0 as u8] });
-            };
-            *state += u64::from(*first);
-            Ok(())
-        }
-
-        fn query(&self, state: &u64, request: &[u8], response: &mut Vec<u8>) -> Result<(), Rejection> {
-            if !request.is_empty() {
-                return Err(Rejection::new(9));
-            }
-            response.extend_from_slice(&state.to_le_bytes());
-            Ok(())
-        }
-
-        fn snapshot(&self, state: &u64, writer: &mut SnapshotWriter) {
-            writer.record(&state.to_le_bytes());
-        }
-
-        fn restore(&self, state: &mut u64, record: &[u8]) -> Result<(), RestoreError> {
-            *state = u64::from_le_bytes(record.try_into().map_err(|_| RestoreError)?);
-            Ok(())
-        }
-
-        fn response_size_max(&self) -> u32 {
-            8
-        }
-    }
-
-    fn context(op: u64) -> ApplyContext {
-        ApplyContext::new(Op(op), Timestamp(op), Checksum(0), 0)
-    }
-
-    #[test]
-    fn a_response_and_a_rejection_can_be_told_apart_whatever_they_hold() {
-        let mut executor = Executor::new(Sum);
-        // A response whose bytes look like the end of a rejection.
-        let body = executor.apply(&[5, 0, 0, 0, 1], &context(1)).to_vec();
-        assert_eq!(Answer::decode(&body), Ok(Answer::Applied(&[5, 0, 0, 0, 1])));
-        assert_eq!(*executor.state(), 105);
-        let body = executor.apply(&[], &context(2)).to_vec();
-        assert_eq!(Answer::decode(&body), Ok(Answer::Rejected { code: 7, detail: &[b'o', 2] }));
-        assert_eq!(*executor.state(), 105);
-        assert_eq!(Answer::decode(executor.query(&[])), Ok(Answer::Applied(&105_u64.to_le_bytes())));
-        assert_eq!(Answer::decode(executor.query(&[1])), Ok(Answer::Rejected { code: 9, detail: &[] }));
-    }
-
-    #[test]
-    fn an_answer_holds_nothing_of_the_one_before() {
-        let mut executor = Executor::new(Sum);
-        executor.apply(&[1; 8], &context(1));
-        let body = executor.apply(&[2], &context(2));
-        assert_eq!(Answer::decode(body), Ok(Answer::Applied(&[2])));
-    }
-
-    #[test]
-    fn an_answer_is_never_longer_than_the_limit_and_its_overhead() {
-        let mut executor = Executor::new(Sum);
-        assert_eq!(executor.apply(&[1; 8], &context(1)).len(), 9);
-        assert!(executor.apply(&[], &context(2)).len() <= 8 + ANSWER_OVERHEAD as usize);
-    }
-
-    #[test]
-    fn a_frozen_state_is_written_as_it_was_and_a_restored_one_is_seen_only_when_it_is_whole() {
-        let mut executor = Executor::new(Sum);
-        executor.apply(&[7], &context(1));
-        executor.freeze();
-        executor.apply(&[7], &context(2));
-        let mut writer = SnapshotWriter::new(4096, 1);
-        assert!(writer.write(1, |writer| executor.snapshot(writer)));
-        writer.finish();
-        let leaf = writer.take().unwrap();
-        assert_eq!(leaf[leaf.len() - 8..], 107_u64.to_le_bytes());
-        assert_eq!(executor.restore(&107_u64.to_le_bytes()), Ok(()));
-        assert_eq!(executor.restore(&[1]), Err(RestoreError));
-        assert_eq!(*executor.state(), 114);
-        executor.restored();
-        assert_eq!(*executor.state(), 107);
-        executor.restored();
-        assert_eq!(*executor.state(), 100, "a snapshot without records is the first state");
-    }
-
-    #[test]
-    #[should_panic(expected = "exceeds its own limit of 8")]
-    fn an_application_that_exceeds_its_own_limit_stops() {
-        Executor::new(Sum).apply(&[1; 9], &context(1));
-    }
-
-    #[test]
-    fn bytes_that_no_executor_made_are_no_answer() {
-        for body in [&[][..], &[2], &[255], &[1], &[0, 0, 0, 1]] {
-            assert_eq!(Answer::decode(body), Err(AnswerError), "{body:?}");
-        }
-    }
-}
+mod tests;

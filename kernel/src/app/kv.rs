@@ -102,7 +102,7 @@ impl Application for Kv {
         _context: &ApplyContext,
         outcome: &mut Outcome,
     ) -> Result<(), Rejection> {
-        let Event::Request { payload } = event;
+        let Event::Request { payload } = event else { return Ok(()) };
         apply(state, payload, &mut outcome.response)
     }
 

@@ -3,8 +3,8 @@
 //! Nothing here knows replicas, views or journals; nothing in the protocol knows an application. They meet in the replica,
 //! which hands each committed request to an [`executor::Executor`] and gives the answer to the client.
 //!
-//! What becomes of effects and timers, once a log holds entries about them, is in [`outbox`] and [`timers`]: replicated state
-//! that nothing asks for yet. No application can have an effect.
+//! What an application asks for in the world outside goes into the [`outbox`] and the [`timers`], which are replicated state as
+//! its own is. The executor changes them by what the log says ([`system`]) and by its time.
 
 pub mod effect;
 
@@ -16,9 +16,15 @@ pub mod outbox;
 
 pub mod timers;
 
+pub mod outcome;
+
+pub mod system;
+
 pub mod application;
 
 pub mod bank;
+
+pub mod branch;
 
 pub mod executor;
 

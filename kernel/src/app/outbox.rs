@@ -57,6 +57,8 @@ pub struct Outbox {
     started: BTreeSet<EffectId>,
     /// When the log's time does something to whom.
     alarms: BTreeSet<(Timestamp, EffectId)>,
+    /// How often anything changed here. No part of the state: for whoever looks at it again and again.
+    changes: u64,
 }
 
 /// Something for a primary to do, if it is that of the token's fence and does not do it already.
@@ -96,6 +98,7 @@ impl Outbox {
             ready: BTreeSet::new(),
             started: BTreeSet::new(),
             alarms: BTreeSet::new(),
+            changes: 0,
         }
     }
 
@@ -138,6 +141,7 @@ impl Outbox {
             return Err(Refusal::StaleClaim);
         }
         let succeeded = self.fence.replace(fence).is_some();
+        self.changes += 1;
         for id in self.started.iter().copied().collect::<Vec<_>>() {
             self.update(id, op, |standing| {
                 standing.may_have_run = true;
@@ -203,17 +207,40 @@ impl Outbox {
     /// What is for the primary of the claim to do, in the order of ids; what it is doing already included. Nothing before the
     /// first claim.
     pub fn tasks(&self) -> impl Iterator<Item = Task<'_>> {
-        self.ready.iter().chain(&self.started).filter_map(|id| {
-            let entry = &self.entries[id];
-            let token = self.token_of_claim(&entry.standing)?;
-            let kind = match (entry.standing.stage, entry.standing.asks) {
-                (Stage::Started, _) => TaskKind::Run,
-                (_, true) => TaskKind::Ask,
-                _ if entry.standing.policy.is_guarded() => TaskKind::Start,
-                _ => TaskKind::Run,
-            };
-            Some(Task { id: *id, token, kind, entry })
-        })
+        self.ready.iter().chain(&self.started).filter_map(|id| self.task_of(*id))
+    }
+
+    /// What is for the primary of the claim to do about this effect, if there is something.
+    pub fn task(&self, id: EffectId) -> Option<Task<'_>> {
+        if self.ready.contains(&id) || self.started.contains(&id) { self.task_of(id) } else { None }
+    }
+
+    fn task_of(&self, id: EffectId) -> Option<Task<'_>> {
+        let entry = &self.entries[&id];
+        let token = self.token_of_claim(&entry.standing)?;
+        let kind = match (entry.standing.stage, entry.standing.asks) {
+            (Stage::Started, _) => TaskKind::Run,
+            (_, true) => TaskKind::Ask,
+            _ if entry.standing.policy.is_guarded() => TaskKind::Start,
+            _ => TaskKind::Run,
+        };
+        Some(Task { id, token, kind, entry })
+    }
+
+    /// Whether what an attempt under this token came to is still of use: see [`Outbox::outcome`].
+    pub fn awaits(&self, id: EffectId, token: FencingToken) -> bool {
+        let Some(Entry { standing, .. }) = self.entries.get(&id) else { return false };
+        standing.started == Some(token) || self.is_of_claim(id, standing, token)
+    }
+
+    /// How often anything changed here, in this life.
+    pub const fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// Takes the place of another one: whoever looked at that sees that something changed.
+    pub(super) fn follow(&mut self, other: &Self) {
+        self.changes = other.changes + 1;
     }
 
     /// How much there is of how much there may be.
@@ -246,6 +273,11 @@ impl Outbox {
         self.entries.is_empty()
     }
 
+    /// Whether there never was an effect or a claim.
+    pub fn is_pristine(&self) -> bool {
+        self.place_next == 0 && self.fence.is_none()
+    }
+
     /// The digest of all of it: equal outboxes, and in practice only those, have equal digests. Costs the same for every
     /// outbox.
     pub fn digest(&self) -> Checksum {
@@ -270,6 +302,7 @@ impl Outbox {
 
     /// Changes an effect where it is: nothing that decides its lane, its place in it or its alarm.
     fn touch(&mut self, id: EffectId, change: impl FnOnce(&mut Standing)) {
+        self.changes += 1;
         let entry = self.entries.get_mut(&id).expect("what is changed is in the outbox");
         self.digest.remove(entry.hash);
         change(&mut entry.standing);
@@ -296,6 +329,7 @@ impl Outbox {
 
     /// Puts an effect where it belongs by its standing; its lane is to be settled next.
     fn attach(&mut self, id: EffectId, entry: Entry) {
+        self.changes += 1;
         let standing = &entry.standing;
         if standing.is_live() {
             self.lanes.entry(standing.lane(id)).or_default().insert(standing.place, id);
@@ -311,6 +345,7 @@ impl Outbox {
 
     fn detach(&mut self, id: EffectId) -> Entry {
         let entry = self.entries.remove(&id).expect("what is changed is in the outbox");
+        self.changes += 1;
         self.digest.remove(entry.hash);
         if let Some(at) = entry.standing.alarm() {
             self.alarms.remove(&(at, id));

@@ -22,6 +22,11 @@ pub struct Limits {
     pub bytes_max: u64,
 }
 
+impl Limits {
+    /// Ten thousand entries and 64 MiB.
+    pub const DEFAULT: Self = Self { entries_max: 10_000, bytes_max: 64 << 20 };
+}
+
 /// Of how much there may be, how much there is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Room {

@@ -102,8 +102,8 @@ impl<D: Driver> Process for ClientProcess<D> {
                     self.ask_driver(now, actions);
                 }
             }
-            // A client asks its disk for nothing.
-            Event::DiskCompletion(_) => {}
+            // A client asks its disk for nothing, and for no effects.
+            Event::DiskCompletion(_) | Event::EffectOutcome(_) => {}
         }
     }
 

@@ -1,7 +1,8 @@
 //! Clock agreement: the interval of offsets that a majority of replicas can live with (Marzullo and Owicki 1983, as NTP uses it).
 //!
-//! A ping carries its sender's monotonic time, the pong the other's realtime: half the round trip bounds the error. The primary
-//! proposes timestamps clamped to the agreed interval. Nothing but the plausibility of timestamps rests on this; their order
+//! A ping carries its sender's monotonic time, the pong the other's realtime: half the round trip bounds the error. What is kept of
+//! the others is how far they are from the own monotonic clock, which nobody steps: a step of the own realtime clock changes what the
+//! majority thinks of that, and not what is known of the others. The primary proposes timestamps clamped to the agreed interval. Nothing but the plausibility of timestamps rests on this; their order
 //! does not.
 
 use alloc::vec::Vec;
@@ -18,7 +19,7 @@ const SAMPLE_AGE_MAX_NS: u64 = 10_000_000_000;
 /// How much an interval widens with age: 500 parts per million of drift between two clocks.
 const DRIFT_DIVISOR: u64 = 2_000;
 
-/// The other's realtime minus ours at the moment `at` lay within `low..=high`.
+/// The other's realtime minus our monotonic time at the moment `at` lay within `low..=high`.
 #[derive(Clone, Copy, Debug)]
 struct Sample {
     at: Instant,
@@ -56,7 +57,7 @@ impl ClockSync {
             return;
         }
         let round_trip = i128::from(now.monotonic.since(sent));
-        let offset = i128::from(theirs.0) - i128::from(now.realtime.0);
+        let offset = i128::from(theirs.0) - i128::from(now.monotonic.0);
         let sample = Sample { at: now.monotonic, low: offset, high: offset + round_trip };
         let slot = &mut self.samples[from.0 as usize];
         let width = |interval: (i128, i128)| interval.1 - interval.0;
@@ -69,13 +70,15 @@ impl ClockSync {
     }
 
     /// The smallest interval of offsets from our realtime that a majority's intervals (ours is zero) all meet.
-    pub fn interval(&self, now: Instant) -> Option<(i128, i128)> {
+    pub fn interval(&self, now: Now) -> Option<(i128, i128)> {
+        let own = i128::from(now.realtime.0) - i128::from(now.monotonic.0);
         let mut edges: Vec<(i128, i8)> = Vec::with_capacity(2 * self.replica_count as usize);
         for replica in 0..self.replica_count {
             let interval = if replica == self.replica.0 {
                 Some((0, 0))
             } else {
-                self.samples[replica as usize].and_then(|sample| sample.at(now))
+                let theirs = self.samples[replica as usize].and_then(|sample| sample.at(now.monotonic));
+                theirs.map(|(low, high)| (low - own, high - own))
             };
             if let Some((low, high)) = interval {
                 edges.push((low, -1));
@@ -99,7 +102,7 @@ impl ClockSync {
     /// `previous` in any case (design rule 17). Also whether it had to be clamped.
     pub(super) fn timestamp(&self, previous: Timestamp, now: Now) -> (Timestamp, bool) {
         let floor = previous.0 + 1;
-        let Some((low, high)) = self.interval(now.monotonic) else { return (Timestamp(floor), false) };
+        let Some((low, high)) = self.interval(now) else { return (Timestamp(floor), false) };
         let correction = 0i128.clamp(low, high);
         let proposed = (i128::from(now.realtime.0) + correction).clamp(0, i128::from(u64::MAX / 2)) as u64;
         (Timestamp(proposed.max(floor)), correction != 0)
@@ -117,7 +120,7 @@ mod tests {
     #[test]
     fn a_single_replica_is_its_own_interval() {
         let clock = ClockSync::new(ReplicaId(0), 1);
-        assert_eq!(clock.interval(Instant(0)), Some((0, 0)));
+        assert_eq!(clock.interval(now(0, 0)), Some((0, 0)));
         assert_eq!(clock.timestamp(Timestamp(5), now(0, 100)), (Timestamp(100), false));
         assert_eq!(clock.timestamp(Timestamp(500), now(0, 100)), (Timestamp(501), false));
     }
@@ -125,7 +128,7 @@ mod tests {
     #[test]
     fn without_a_majority_there_is_no_interval_and_time_advances_by_one() {
         let clock = ClockSync::new(ReplicaId(0), 3);
-        assert_eq!(clock.interval(Instant(0)), None);
+        assert_eq!(clock.interval(now(0, 0)), None);
         assert_eq!(clock.timestamp(Timestamp(7), now(0, 1_000_000)), (Timestamp(8), false));
     }
 
@@ -136,7 +139,7 @@ mod tests {
         for peer in [1, 2] {
             clock.on_pong(ReplicaId(peer), Instant(100), Timestamp(1_000), now(110, 1_000_000));
         }
-        let (low, high) = clock.interval(Instant(110)).expect("two others agree");
+        let (low, high) = clock.interval(now(110, 1_000_000)).expect("two others agree");
         assert_eq!((low, high), (-999_000, -998_990));
         assert_eq!(clock.timestamp(Timestamp(0), now(110, 1_000_000)), (Timestamp(1_010), true));
     }
@@ -145,7 +148,19 @@ mod tests {
     fn old_samples_widen_and_then_expire() {
         let mut clock = ClockSync::new(ReplicaId(0), 3);
         clock.on_pong(ReplicaId(1), Instant(0), Timestamp(0), now(10, 0));
-        assert_eq!(clock.interval(Instant(10)), Some((0, 0)));
-        assert!(clock.interval(Instant(SAMPLE_AGE_MAX_NS + 11)).is_none());
+        assert_eq!(clock.interval(now(10, 0)), Some((0, 0)));
+        assert!(clock.interval(now(SAMPLE_AGE_MAX_NS + 11, 0)).is_none());
+    }
+
+    #[test]
+    fn a_step_of_the_own_clock_is_no_news_of_the_others() {
+        let mut clock = ClockSync::new(ReplicaId(0), 3);
+        for peer in [1, 2] {
+            clock.on_pong(ReplicaId(peer), Instant(100), Timestamp(5_000), now(110, 5_000));
+        }
+        assert_eq!(clock.timestamp(Timestamp(0), now(210, 5_100)), (Timestamp(5_100), false));
+        // Nobody has answered a ping since ours was stepped, either way.
+        assert_eq!(clock.timestamp(Timestamp(0), now(210, 9_000_000)), (Timestamp(5_110), true));
+        assert_eq!(clock.timestamp(Timestamp(0), now(210, 7)), (Timestamp(5_100), true));
     }
 }

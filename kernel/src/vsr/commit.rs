@@ -4,7 +4,7 @@ use crate::{
     frame::Frame,
     process::Actions,
     storage::snapshot::{RestoreError, SnapshotWriter},
-    types::Op,
+    types::{Op, Timestamp},
     vsr::{
         Vsr,
         probe::Probe,
@@ -12,7 +12,7 @@ use crate::{
         sessions::{Reply, Verdict},
     },
     wire::{
-        batch::Batch,
+        batch::{Batch, Kind},
         header::{Command, HEADER_SIZE, Header},
     },
 };
@@ -22,6 +22,18 @@ pub trait StateMachine {
     /// Executes the request at `position` of the prepare of `header`, and returns the body of its reply. A function of the
     /// requests before it and of its arguments, and of nothing else.
     fn execute(&mut self, header: &Header, position: u32, payload: &[u8]) -> &[u8];
+
+    /// The op of `header` begins, and with it its time: what is due then happens, before any entry of the op.
+    fn begin(&mut self, header: &Header);
+
+    /// Executes the system's own entry at `position`. What is stale or repeated in it changes nothing.
+    fn execute_system(&mut self, header: &Header, position: u32, payload: &[u8]);
+
+    /// When the log's time is next to do something by itself.
+    fn due(&self) -> Option<Timestamp>;
+
+    /// Whether requests are to be refused for now: what is left is for what the log already holds and for the system's entries.
+    fn is_full(&self) -> bool;
 
     /// Asks what was executed so far something, and returns the body of the answer. Changes nothing.
     fn query(&mut self, payload: &[u8]) -> &[u8];
@@ -45,14 +57,19 @@ pub trait StateMachine {
     fn abandon(&mut self);
 
     /// All records were taken: from here on the state is what they say.
-    fn restored(&mut self);
+    ///
+    /// # Errors
+    /// If they are no whole snapshot.
+    fn restored(&mut self) -> Result<(), RestoreError>;
 }
 
 impl Vsr {
     /// Executes what is committed, here, and tied to the current view's log (design rule 8).
     pub fn commit<M: StateMachine>(&mut self, machine: &mut M, actions: &mut Actions) {
         while let Some((header, frame)) = self.next_committed(actions) {
+            self.executing = Some(header.op);
             self.execute(machine, &header, &frame, actions);
+            self.executing = None;
             self.applied = header.op;
             self.primary.progress_at = self.now.monotonic;
             actions.probe(Probe::Applied.into());
@@ -62,6 +79,7 @@ impl Vsr {
         self.take_checkpoint(machine, actions);
         self.walk(machine, actions);
         self.promise_checkpoint(actions);
+        self.attend(machine, actions);
         self.answer_queries(machine, actions);
         self.take_early_requests(actions);
         self.pump(actions);
@@ -98,7 +116,13 @@ impl Vsr {
         let batch = Batch::parse(&frame[HEADER_SIZE..]).expect("a primary logs whole batches");
         let answering = self.is_primary();
         let reply_header = self.header(Command::Reply);
+        machine.begin(header);
         for (position, entry) in batch.iter().enumerate() {
+            if entry.kind == Kind::System {
+                actions.probe(Probe::SystemExecuted.into());
+                machine.execute_system(header, position as u32, entry.payload);
+                continue;
+            }
             // Judged again, now that everything before it is executed: a request may have been logged twice.
             let verdict = self.sessions.check(entry.client, entry.session, entry.request);
             if matches!(verdict, Verdict::New) {

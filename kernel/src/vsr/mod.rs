@@ -22,6 +22,7 @@ mod requests;
 pub mod sessions;
 mod state;
 mod sync;
+mod system;
 pub mod timer;
 mod token;
 mod turned_away;
@@ -64,6 +65,8 @@ impl Vsr {
             }
             Event::Message { from, frame } => self.on_message(from, frame, actions),
             Event::DiskCompletion(completion) => self.on_completion(completion, actions),
+            // The state machine's concern.
+            Event::EffectOutcome(_) => {}
             Event::Deadline => {
                 while let Some(timer) = self.timers.take_due(now.monotonic) {
                     self.on_timer(timer, actions);
@@ -197,6 +200,7 @@ impl Vsr {
             // What there is to do is done at the end of every step.
             Timer::Checkpoint => {}
             Timer::Chunk => self.on_chunk_timer(actions),
+            Timer::Tick => self.on_tick_timer(actions),
         }
     }
 

@@ -359,7 +359,7 @@ impl Vsr {
         self.repair.primary_head = Op::ROOT;
         self.repair.primary_commit = CommitIndex::ROOT;
         self.repair.ready.clear();
-        for timer in [Timer::Heartbeat, Timer::Resend, Timer::Repair, Timer::ReadRound] {
+        for timer in [Timer::Heartbeat, Timer::Resend, Timer::Repair, Timer::ReadRound, Timer::Tick] {
             self.timers.stop(timer);
         }
     }

@@ -134,6 +134,12 @@ probes! {
     ChunkAskedAgain = "chunk_asked_for_again",
     /// A block of the durable checkpoint did not hold its chunk.
     ChunkLost = "chunk_lost",
+    /// A primary moved the log's time on because something was due.
+    Tick = "tick_proposed",
+    /// A prepare with entries of the system's own was executed.
+    SystemExecuted = "system_entry_executed",
+    /// A request was refused because the state machine is nearly full.
+    MachineFull = "request_refused_machine_full",
 }
 
 impl From<Probe> for ProbeId {

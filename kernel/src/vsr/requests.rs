@@ -8,7 +8,7 @@ use crate::{
         Status, Vsr,
         probe::Probe,
         sessions::{Reply, Verdict},
-        state::Request,
+        state::{Primary, Request},
     },
     wire::{
         batch,
@@ -58,7 +58,7 @@ impl Vsr {
     }
 
     /// Whether the log with which this view began is executed, so that sessions are what they must be (design rule 16).
-    pub(super) fn is_serving(&self) -> bool {
+    pub fn is_serving(&self) -> bool {
         self.is_primary() && self.applied >= self.primary.start_head
     }
 
@@ -74,6 +74,10 @@ impl Vsr {
         if self.journal_is_full() || self.primary.turned_away.go_before(header.client, room, self.now.monotonic) {
             self.primary.turned_away.note(header.client, self.now.monotonic);
             actions.probe(Probe::Busy.into());
+            return self.reject(from, header, RejectReason::Busy, actions);
+        }
+        if self.primary.full {
+            actions.probe(Probe::MachineFull.into());
             return self.reject(from, header, RejectReason::Busy, actions);
         }
         self.primary.turned_away.forget(header.client);
@@ -93,8 +97,8 @@ impl Vsr {
     /// A few requests do not get a prepare of their own while more are on their way: they wait for company until
     /// [`Config::company`](crate::vsr::Config::company) times as many wait, or the pipeline is empty. So batches grow with the
     /// load, and a lone request waits for nobody.
-    pub(super) fn pump(&mut self, actions: &mut Actions) {
-        while self.is_serving() && !self.primary.waiting.is_empty() {
+    pub fn pump(&mut self, actions: &mut Actions) {
+        while self.is_serving() && self.has_waiting() {
             let in_flight = self.log.head().0 - self.commit_max.0;
             let durable_head = self.promised().head;
             let next = self.log.head().next();
@@ -111,17 +115,23 @@ impl Vsr {
             let few = waiting < self.config.company as usize * (self.primary.in_flight.len() - waiting);
             // What fills a message gains nothing from more.
             let small = self.primary.waiting_size < self.config.layout.message_size_max as usize;
-            if in_flight > 0 && few && small && waiting < BATCH_LENGTH_MAX {
+            // What the system has to say waits for nobody.
+            let patient = self.primary.system.is_empty() && !self.primary.tick;
+            if in_flight > 0 && few && small && waiting < BATCH_LENGTH_MAX && patient {
                 return;
             }
             self.prepare(actions);
         }
     }
 
+    fn has_waiting(&self) -> bool {
+        !self.primary.waiting.is_empty() || !self.primary.system.is_empty() || self.primary.tick
+    }
+
     /// The journal filled up before these requests were logged: their numbers are not used up.
     fn refuse_waiting(&mut self, actions: &mut Actions) {
-        self.primary.waiting_size = 0;
-        while let Some(Request { header, .. }) = self.primary.waiting.pop_front() {
+        while let Some(Request { header, frame }) = self.primary.waiting.pop_front() {
+            self.primary.waiting_size -= entry_size(&frame);
             let known = self.primary.in_flight.remove(&header.client);
             let (_, node) = known.expect("a request that waits is in flight");
             actions.probe(Probe::Busy.into());
@@ -129,7 +139,7 @@ impl Vsr {
         }
     }
 
-    /// One prepare of as many waiting requests as fit.
+    /// One prepare of as many waiting entries as fit, the system's own first.
     fn prepare(&mut self, actions: &mut Actions) {
         let (timestamp, clamped) = self.clock.timestamp(self.log.head_header().timestamp, self.now);
         if clamped {
@@ -143,10 +153,20 @@ impl Vsr {
         let vouched = self.checkpoints.vouched();
         (header.request.0, header.client.0) = (vouched.op.0, vouched.root.0);
         let room = self.config.layout.message_size_max as usize;
-        let (waiting, waiting_size) = (&mut self.primary.waiting, &mut self.primary.waiting_size);
-        let mut count = 0;
+        let Primary { waiting, waiting_size, system, tick, .. } = &mut self.primary;
+        let (mut count, mut own, ticks) = (0, 0, core::mem::take(tick));
         let length = room.min(*waiting_size);
         let (header, frame) = seal_with(header, length, actions, |bytes| {
+            while let Some(entry) = system.front() {
+                let size = batch::entry_size(entry.len());
+                if bytes.len() + size > room {
+                    return;
+                }
+                batch::push_system(bytes, entry);
+                *waiting_size -= size;
+                system.pop_front();
+                own += 1;
+            }
             while let Some(request) = waiting.front() {
                 let payload = &request.frame[HEADER_SIZE..];
                 if count == BATCH_LENGTH_MAX || bytes.len() + batch::entry_size(payload.len()) > room {
@@ -159,7 +179,7 @@ impl Vsr {
                 count += 1;
             }
         });
-        assert!(count > 0, "a request that was accepted fits a prepare");
+        assert!(count + own > 0 || ticks, "an entry that was accepted fits a prepare");
         if count > 1 {
             actions.probe(Probe::Batched.into());
         }

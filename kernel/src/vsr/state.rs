@@ -8,7 +8,7 @@ use alloc::{
 use crate::{
     frame::Frame,
     process::Now,
-    types::{Checksum, ClientId, CommitIndex, Instant, NodeId, Op, ReplicaId, RequestNumber, Timestamp, View},
+    types::{Checksum, ClientId, CommitIndex, Epoch, Instant, NodeId, Op, ReplicaId, RequestNumber, Timestamp, View},
     vsr::{
         boot::Boot,
         checkpoint::Checkpoints,
@@ -61,6 +61,8 @@ pub struct Vsr {
     pub(super) commit_max: CommitIndex,
     /// The last op that was executed.
     pub(super) applied: Op,
+    /// The op that is being executed.
+    pub(super) executing: Option<Op>,
     pub(super) sessions: Sessions,
     pub(super) timers: Timers,
     pub(super) jitter: Jitter,
@@ -92,8 +94,16 @@ pub(super) struct Primary {
     pub(super) start_head: Op,
     /// Requests that no prepare carries yet.
     pub(super) waiting: VecDeque<Request>,
-    /// The bytes that these will take in a batch.
+    /// Entries of the system's own that no prepare carries yet. They go first.
+    pub(super) system: VecDeque<Vec<u8>>,
+    /// The bytes that all of these will take in a batch.
     pub(super) waiting_size: usize,
+    /// When the state machine is next due, as it last said.
+    pub(super) due: Option<Timestamp>,
+    /// Whether the log's time is to be moved on.
+    pub(super) tick: bool,
+    /// Whether the state machine has no room for what requests may ask for.
+    pub(super) full: bool,
     /// The request of each client that waits or is in the log uncommitted, and where to answer.
     pub(super) in_flight: BTreeMap<ClientId, (RequestNumber, NodeId)>,
     /// When the commit index last moved, or the pipeline was last empty.
@@ -184,6 +194,7 @@ impl Vsr {
             held_through: Op::ROOT,
             commit_max: CommitIndex::ROOT,
             applied: Op::ROOT,
+            executing: None,
             sessions: Sessions::new(config.clients_max),
             timers: Timers::default(),
             jitter: Jitter::new(config.jitter_seed),
@@ -223,6 +234,11 @@ impl Vsr {
         self.log_view
     }
 
+    /// The configuration epoch.
+    pub fn epoch(&self) -> Epoch {
+        self.durable.as_ref().map_or(Epoch(0), |durable| durable.superblock().epoch)
+    }
+
     /// The log's headers.
     pub const fn log(&self) -> &Log {
         &self.log
@@ -246,6 +262,12 @@ impl Vsr {
     /// The last op that was executed.
     pub const fn applied(&self) -> Op {
         self.applied
+    }
+
+    /// The op that is being executed, within a step. Of a replica whose step panicked this is the op that no replica can go past
+    /// with this application.
+    pub const fn executing(&self) -> Option<Op> {
+        self.executing
     }
 
     /// The sessions.
@@ -274,13 +296,14 @@ impl Vsr {
     }
 
     /// The lengths of everything that grows with traffic, each with its limit. Nothing may exceed its limit.
-    pub fn queues(&self) -> [(&'static str, u64, u64); 15] {
-        use super::{checkpoint, config::PIPELINE_MAX, journal, repair, sync};
+    pub fn queues(&self) -> [(&'static str, u64, u64); 16] {
+        use super::{checkpoint, config::PIPELINE_MAX, journal, repair, sync, system::SYSTEM_MAX};
         let requests_max = u64::from(self.config.requests_max);
         let length = |length: usize| length as u64;
         [
             ("requests in flight", length(self.primary.in_flight.len()), requests_max),
             ("requests waiting", length(self.primary.waiting.len()), requests_max),
+            ("entries of the system's own waiting", length(self.primary.system.len()), length(SYSTEM_MAX)),
             ("requests before the view served", length(self.primary.early.len()), requests_max),
             ("prepares in flight", length(self.primary.acks.len()), u64::from(PIPELINE_MAX)),
             ("early prepares", length(self.repair.early.len()), repair::EARLY_MAX),
@@ -300,7 +323,8 @@ impl Vsr {
 
     /// The clock that a majority agrees on at `now`, as offsets to this replica's realtime in nanoseconds.
     pub fn clock_interval(&self, now: Instant) -> Option<(i128, i128)> {
-        self.clock.interval(now)
+        let realtime = Timestamp(self.now.realtime.0.saturating_add(now.since(self.now.monotonic)));
+        self.clock.interval(Now { monotonic: now, realtime })
     }
 
     /// The primary of the view.

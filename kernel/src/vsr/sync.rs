@@ -343,11 +343,10 @@ impl Vsr {
 
     fn finish_loading<M: StateMachine>(&mut self, machine: &mut M, actions: &mut Actions) {
         let walk = self.checkpoints.fetching.walk.take().expect("a state is being loaded");
-        if !walk.reader.is_whole() {
+        if !walk.reader.is_whole() || machine.restored().is_err() {
             return actions.halt(foreign(walk.target.op));
         }
         actions.probe(Probe::StateRestored.into());
-        machine.restored();
         self.sessions = walk.sessions;
         self.applied = walk.target.op;
         self.restored = Some(self.applied);

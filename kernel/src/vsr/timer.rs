@@ -25,10 +25,12 @@ pub enum Timer {
     Checkpoint,
     /// Time to ask again for chunks.
     Chunk,
+    /// A primary: time to see whether the state machine's next deadline has passed.
+    Tick,
 }
 
 /// How many timers there are.
-const COUNT: usize = 9;
+const COUNT: usize = 10;
 
 impl Timer {
     const ALL: [Self; COUNT] = [
@@ -41,6 +43,7 @@ impl Timer {
         Self::ReadRound,
         Self::Checkpoint,
         Self::Chunk,
+        Self::Tick,
     ];
 }
 

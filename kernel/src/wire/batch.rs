@@ -1,11 +1,11 @@
-//! The body of a prepare: the requests that it carries, back to back, raw.
+//! The body of a prepare: the entries that it carries, back to back, raw. Most are clients' requests.
 //!
 //! ```text
 //!    0  client    u128
 //!   16  session   u64
 //!   24  request   u64   0 registers a session
 //!   32  length    u32   of the payload
-//!   36  reserved  u32 = 0
+//!   36  kind      u32   0 a client's request, 1 the system's own, of no client, session and number (all 0)
 //!   40  payload   [u8; length], the next entry right behind it
 //! ```
 //!
@@ -32,25 +32,54 @@ pub const fn entry_size(payload_length: usize) -> usize {
     ENTRY_HEADER_SIZE + payload_length
 }
 
-/// Appends an entry.
+/// Appends a client's request.
 ///
 /// # Panics
 /// If the payload is 4 GiB or more.
 pub fn push(bytes: &mut Vec<u8>, client: ClientId, session: Session, request: RequestNumber, payload: &[u8]) {
-    let layout = Layout {
-        client: U128::new(client.0),
-        session: U64::new(session.0),
-        request: U64::new(request.0),
-        length: U32::new(u32::try_from(payload.len()).expect("a payload is shorter than 4 GiB")),
-        reserved: U32::ZERO,
-    };
-    bytes.extend_from_slice(layout.as_bytes());
-    bytes.extend_from_slice(payload);
+    push_entry(bytes, &Entry { kind: Kind::Request, client, session, request, payload });
 }
 
-/// One request of a batch.
+/// Appends an entry of the system's own.
+///
+/// # Panics
+/// If the payload is 4 GiB or more.
+pub fn push_system(bytes: &mut Vec<u8>, payload: &[u8]) {
+    let (client, session, request) = (ClientId(0), Session(0), RequestNumber(0));
+    push_entry(bytes, &Entry { kind: Kind::System, client, session, request, payload });
+}
+
+/// Appends an entry as it is.
+///
+/// # Panics
+/// If the payload is 4 GiB or more.
+pub fn push_entry(bytes: &mut Vec<u8>, entry: &Entry<'_>) {
+    let layout = Layout {
+        client: U128::new(entry.client.0),
+        session: U64::new(entry.session.0),
+        request: U64::new(entry.request.0),
+        length: U32::new(u32::try_from(entry.payload.len()).expect("a payload is shorter than 4 GiB")),
+        kind: U32::new(entry.kind as u32),
+    };
+    bytes.extend_from_slice(layout.as_bytes());
+    bytes.extend_from_slice(entry.payload);
+}
+
+/// Who an entry is from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub enum Kind {
+    /// A client.
+    Request = 0,
+    /// The primary: what it says is no client's concern, and judged by the state machine alone.
+    System = 1,
+}
+
+/// One entry of a batch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Entry<'a> {
+    /// Who it is from.
+    pub kind: Kind,
     /// Who asks.
     pub client: ClientId,
     /// In which session.
@@ -125,11 +154,14 @@ impl<'a> Iterator for Entries<'a> {
 /// The entry that `bytes` begin with, and what follows it.
 fn split_entry(bytes: &[u8]) -> Option<(Entry<'_>, &[u8])> {
     let (layout, rest) = Layout::ref_from_prefix(bytes).ok()?;
-    if layout.reserved.get() != 0 {
-        return None;
-    }
+    let kind = match (layout.kind.get(), layout.client.get(), layout.session.get(), layout.request.get()) {
+        (0, ..) => Kind::Request,
+        (1, 0, 0, 0) => Kind::System,
+        _ => return None,
+    };
     let (payload, rest) = rest.split_at_checked(layout.length.get() as usize)?;
     let entry = Entry {
+        kind,
         client: ClientId(layout.client.get()),
         session: Session(layout.session.get()),
         request: RequestNumber(layout.request.get()),
@@ -146,7 +178,7 @@ struct Layout {
     session: U64,
     request: U64,
     length: U32,
-    reserved: U32,
+    kind: U32,
 }
 
 const _: () = assert!(size_of::<Layout>() == ENTRY_HEADER_SIZE, "an entry has no padding");
@@ -161,6 +193,12 @@ mod tests {
         let mut bytes = Vec::new();
         push(&mut bytes, ClientId(0xc1), Session(0x51), RequestNumber(0), b"");
         push(&mut bytes, ClientId(0xc2), Session(0x52), RequestNumber(3), b"abc");
+        bytes
+    }
+
+    fn system() -> Vec<u8> {
+        let mut bytes = Vec::new();
+        push_system(&mut bytes, b"own");
         bytes
     }
 
@@ -190,8 +228,20 @@ mod tests {
         let batch = Batch::parse(&bytes).unwrap();
         assert_eq!((batch.len(), batch.is_empty()), (2, false));
         let expected = [
-            Entry { client: ClientId(0xc1), session: Session(0x51), request: RequestNumber(0), payload: b"" },
-            Entry { client: ClientId(0xc2), session: Session(0x52), request: RequestNumber(3), payload: b"abc" },
+            Entry {
+                kind: Kind::Request,
+                client: ClientId(0xc1),
+                session: Session(0x51),
+                request: RequestNumber(0),
+                payload: b"",
+            },
+            Entry {
+                kind: Kind::Request,
+                client: ClientId(0xc2),
+                session: Session(0x52),
+                request: RequestNumber(3),
+                payload: b"abc",
+            },
         ];
         assert!(batch.iter().eq(expected));
         assert!(batch.into_iter().eq(expected));
@@ -227,24 +277,40 @@ mod tests {
     }
 
     #[test]
-    fn a_reserved_byte_of_an_entry_is_an_error() {
+    fn an_entry_of_an_unknown_kind_or_of_the_system_s_with_a_client_is_an_error() {
         for index in 36..40 {
             let mut bytes = two();
+            bytes[index] = 1;
+            assert_eq!(Batch::parse(&bytes).map(|batch| batch.len()), Err(WireError::Batch));
+            let mut bytes = system();
+            bytes[index] = 2;
+            assert_eq!(Batch::parse(&bytes).map(|batch| batch.len()), Err(WireError::Batch));
+        }
+        for index in 0..32 {
+            let mut bytes = system();
             bytes[index] = 1;
             assert_eq!(Batch::parse(&bytes).map(|batch| batch.len()), Err(WireError::Batch));
         }
     }
 
     #[test]
+    fn an_entry_of_the_system_s_is_of_no_client() {
+        let bytes = system();
+        let entry = Batch::parse(&bytes).unwrap().iter().next().unwrap();
+        assert_eq!((entry.kind, entry.payload), (Kind::System, &b"own"[..]));
+        assert_eq!((entry.client, entry.session, entry.request), (ClientId(0), Session(0), RequestNumber(0)));
+    }
+
+    #[test]
     fn what_parses_is_pushed_to_the_same_bytes_whichever_bit_is_flipped() {
-        let bytes = two();
+        let bytes = [two(), system()].concat();
         for bit in 0..bytes.len() * 8 {
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
             let Ok(batch) = Batch::parse(&flipped) else { continue };
             let mut again = Vec::new();
             for entry in batch {
-                push(&mut again, entry.client, entry.session, entry.request, entry.payload);
+                push_entry(&mut again, &entry);
             }
             assert_eq!(again, flipped, "bit {bit}");
         }

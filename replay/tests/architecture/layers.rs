@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The boundary: what a process is, and what it is bound to.
-const BOUNDARY: &[&str] = &["frame", "process", "env", "node"];
+const BOUNDARY: &[&str] = &["frame", "effect", "process", "env", "node"];
 
 /// The kernel's layers from the bottom up, each with those that it may import beside itself.
 ///
@@ -22,9 +22,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("types", &[]),
     ("digest", &["types"]),
     ("frame", &["types"]),
-    ("process", &["types", "frame"]),
-    ("env", &["types", "frame", "process"]),
-    ("node", &["types", "frame", "process", "env"]),
+    ("effect", &["types", "frame"]),
+    ("process", &["types", "frame", "effect"]),
+    ("env", &["types", "frame", "effect", "process"]),
+    ("node", &["types", "frame", "effect", "process", "env"]),
     ("wire", &["types", "BOUNDARY"]),
     ("storage", &["types", "BOUNDARY", "wire"]),
     ("app", &["types", "digest", "BOUNDARY", "wire", "storage"]),
@@ -44,6 +45,7 @@ const ENGINE: &[&str] = &[
     "sim/src/trace",
     "sim/src/world",
     "sim/src/verdict.rs",
+    "sim/src/service.rs",
     "sim/src/oracle/mod.rs",
 ];
 

@@ -94,7 +94,7 @@ impl<W: Workload> ClusterOracle<W> {
     /// The promises of the cluster that `config`, any replica's, is of. Its clients follow `plan`.
     pub fn of(workload: W, plan: W::Plan, config: &Config) -> Self {
         let count = config.replica_count;
-        let sequence = Sequence::new(workload, plan);
+        let sequence = Sequence::new(workload, plan, config.cluster);
         Self {
             replica_count: count,
             layout: config.layout,
@@ -150,7 +150,7 @@ impl<W: Workload> ClusterOracle<W> {
     }
 
     fn agrees_at_the_head(&self, replica: ReplicaId, process: &Replica<W::Application>) -> Result<(), Violation> {
-        let state = self.sequence.digest_of(process.state());
+        let state = self.sequence.digest_of(process.executor());
         state::agrees_at_the_head(&self.model, replica, state, process.vsr().sessions())
     }
 
@@ -159,7 +159,7 @@ impl<W: Workload> ClusterOracle<W> {
         let speaker = Speaker { replica: ReplicaId(node.0 as u8), vsr: process.vsr(), disk: world.disk(node) };
         // What grows without traffic is no queue; what grew is still there when the next message comes.
         if let EventView::Message { .. } = step.event {
-            bounds::hold(speaker.replica, &speaker.vsr.queues())?;
+            bounds::hold(speaker.replica, &process.queues())?;
         }
         self.relies_on_superblock(speaker)?;
         if let Some(op) = speaker.vsr.restored() {
@@ -224,7 +224,7 @@ impl<W: Workload> ClusterOracle<W> {
     /// A replica's state and sessions are those of the op where it stands.
     fn stands(&mut self, replica: ReplicaId, process: &Replica<W::Application>) -> Result<(), Violation> {
         let vsr = process.vsr();
-        let digest = self.sequence.digest_of(process.state());
+        let digest = self.sequence.digest_of(process.executor());
         state::agrees(&mut self.model, replica, vsr.applied(), digest, vsr.sessions())?;
         self.sequence.holds(replica, vsr.applied(), process.state())
     }

@@ -13,6 +13,7 @@ mod checkpoints;
 pub mod cluster;
 pub mod convergence;
 mod durability;
+pub mod effects;
 mod model;
 mod monotonic;
 mod prepares;
@@ -31,12 +32,13 @@ mod timestamps;
 use std::any::Any;
 
 use chronon::{
+    effect::EffectReport,
     frame::Frame,
     process::{Action, DiskError, Now, Process, Token},
     types::NodeId,
 };
 
-use crate::{disk::SimDisk, network::NetworkCounts, verdict::Verdict, world::NodeSlot};
+use crate::{disk::SimDisk, network::NetworkCounts, service::Service, verdict::Verdict, world::NodeSlot};
 
 /// Global truth: a promise that the whole of a run must keep.
 ///
@@ -176,6 +178,11 @@ pub enum EventView<'a> {
         /// What was read, if an oracle asked for [`Interests::EVENT_BODIES`].
         data: Option<&'a Frame>,
     },
+    /// An order that the process gave came to something.
+    Effect {
+        /// To what.
+        report: &'a EffectReport,
+    },
     /// The process's deadline passed.
     Deadline,
 }
@@ -218,6 +225,7 @@ pub struct WorldView<'a> {
     pub(crate) steps: u64,
     pub(crate) nodes: &'a [NodeSlot],
     pub(crate) counts: NetworkCounts,
+    pub(crate) service: Option<&'a dyn Service>,
 }
 
 impl<'a> WorldView<'a> {
@@ -269,6 +277,11 @@ impl<'a> WorldView<'a> {
     /// What became of all frames so far.
     pub fn network(&self) -> NetworkCounts {
         self.counts
+    }
+
+    /// What effects are done by, as its own type.
+    pub fn service<S: Service + 'static>(&self) -> Option<&'a S> {
+        self.service?.downcast_ref()
     }
 
     fn slot(&self, node: NodeId) -> &'a NodeSlot {

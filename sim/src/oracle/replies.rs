@@ -16,7 +16,7 @@ use chronon::{
     client::Client,
     types::{ClientId, Op, ReplicaId, RequestNumber},
     wire::{
-        batch::{Batch, Entry},
+        batch::{Batch, Entry, Kind},
         header::{HEADER_SIZE, Header},
     },
 };
@@ -74,7 +74,13 @@ impl Replies {
             let sentence = format!("{replica} executed {}, whose batch cannot be parsed", header.op);
             return Err(broken(PROMISE, "executed what is no batch", sentence));
         };
+        sequence.begin(&ApplyContext::new(header.op, header.timestamp, header.checksum, 0));
         for (position, entry) in (0..).zip(batch.iter()) {
+            if entry.kind == Kind::System {
+                let context = ApplyContext::new(header.op, header.timestamp, header.checksum, position);
+                sequence.run_system(&context, entry.payload);
+                continue;
+            }
             let (client, request) = (entry.client, entry.request);
             let account = model.accounts.get(client);
             let Some((account, asked)) = account.and_then(|account| Some((account, account.asked?))) else {

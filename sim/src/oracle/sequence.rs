@@ -10,8 +10,8 @@ use chronon::{
         application::ApplyContext,
         executor::{Answer, Executor},
     },
-    digest::SetDigest,
-    types::{ClientId, Op, ReplicaId},
+    digest::{EntryHasher, SetDigest},
+    types::{Checksum, ClientId, ClusterId, Op, ReplicaId},
 };
 
 use super::{Violation, model::Model, promise::broken, replies::name};
@@ -28,8 +28,8 @@ pub(super) struct Sequence<W: Workload> {
 
 impl<W: Workload> Sequence<W> {
     /// The application in its first state.
-    pub(super) fn new(workload: W, plan: W::Plan) -> Self {
-        let (invariants, executor) = (workload.invariants(), Executor::new(workload.application()));
+    pub(super) fn new(workload: W, plan: W::Plan, cluster: ClusterId) -> Self {
+        let (invariants, executor) = (workload.invariants(), Executor::new(workload.application(), cluster));
         Self { workload, plan, invariants, executor }
     }
 
@@ -41,12 +41,28 @@ impl<W: Workload> Sequence<W> {
 
     /// The digest of the state after all that was run.
     pub(super) fn digest(&self) -> SetDigest {
-        self.digest_of(self.executor.state())
+        self.digest_of(&self.executor)
     }
 
-    /// The digest of a replica's state.
-    pub(super) fn digest_of(&self, state: &StateOf<W>) -> SetDigest {
-        self.workload.digest(state)
+    /// The digest of a replica's state, its effects and timers with it if it ever had any.
+    pub(super) fn digest_of(&self, executor: &Executor<W::Application>) -> SetDigest {
+        let mut digest = self.workload.digest(executor.state());
+        if executor.has_effects() {
+            let Checksum(effects) = executor.effects_digest();
+            digest.insert(EntryHasher::new().number(effects as u64).number((effects >> 64) as u64).finish());
+        }
+        digest
+    }
+
+    /// An op begins, and with it its time. `context` is that of any event of it.
+    pub(super) fn begin(&mut self, context: &ApplyContext) {
+        self.executor.begin(context);
+    }
+
+    /// Runs an entry that no client asked for.
+    pub(super) fn run_system(&mut self, context: &ApplyContext, payload: &[u8]) {
+        // Whatever it refuses, every replica refuses: what it says may be stale, and known already.
+        let _ = self.executor.apply_system(payload, context);
     }
 
     /// Runs a client's request. Its answer becomes the account's last.
@@ -85,8 +101,7 @@ impl<W: Workload> Sequence<W> {
 mod tests {
     use chronon::{
         app::application::{Application, Event, Outcome, Rejection, RestoreError, SnapshotWriter},
-        digest::EntryHasher,
-        types::{Checksum, Timestamp},
+        types::Timestamp,
     };
 
     use super::*;
@@ -104,7 +119,7 @@ mod tests {
         type State = u64;
 
         fn apply(&self, state: &mut u64, event: Event<'_>, _: &ApplyContext, _: &mut Outcome) -> Result<(), Rejection> {
-            let Event::Request { payload } = event;
+            let Event::Request { payload } = event else { return Ok(()) };
             let number = u64::from(payload[0]);
             if number.is_multiple_of(2) || number == 9 {
                 *state += number;
@@ -163,7 +178,7 @@ mod tests {
     const A: ClientId = ClientId(10);
 
     fn run(requests: &[u8]) -> (Sequence<Evens>, Result<(), Violation>) {
-        let mut sequence = Sequence::new(Evens, Calls { calls: 1, think_ns_max: 0 });
+        let mut sequence = Sequence::new(Evens, Calls { calls: 1, think_ns_max: 0 }, CLUSTER);
         let mut model = Model::starting_from(CLUSTER, 4, sequence.digest());
         model.accounts.register(A, Op(1), Timestamp(1));
         let context = ApplyContext::new(Op(2), Timestamp(2), Checksum(0), 0);

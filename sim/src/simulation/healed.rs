@@ -1,11 +1,13 @@
 //! The second phase: a healed core must converge and answer, whatever became of the others.
 
-use chronon::{client::ClientProcess, types::NodeId};
+use chronon::{app::outbox::Stage, client::ClientProcess, replica::Replica, types::NodeId};
 
 use super::{ANSWER_BOUND_NS, LOOK_NS, Relief, Simulation};
 use crate::{
+    clock::ClockSettings,
     network::LinkSettings,
     oracle::{Violation, convergence},
+    outside::Outside,
     schedule::LeftBehind,
     workload::{Caller, Workload},
 };
@@ -15,6 +17,9 @@ impl<W: Workload> Simulation<W> {
     pub(super) fn heal(&mut self) {
         self.world.note("healed");
         self.reliefs.clear();
+        if let Some(outside) = self.world.service_mut::<Outside>() {
+            outside.heal();
+        }
         self.world.heal_all();
         let settings = LinkSettings {
             latency_min_ns: self.schedule.network.latency_min_ns,
@@ -95,6 +100,57 @@ impl<W: Workload> Simulation<W> {
                 self.world.fail("liveness", Violation::liveness("a query is never answered", sentence));
             }
         }
+    }
+
+    /// Every effect comes to an end within the bound, or to an operator; and every timer fires.
+    pub(super) fn must_end_effects(&mut self) {
+        if self.workload.has_effects() {
+            self.mend_clocks();
+        }
+        let mut since = (None, self.world.now_ns());
+        while self.world.verdict().is_none() {
+            let Some(open) = self.open_effects() else { return };
+            if since.0 != Some(open) {
+                since = (Some(open), self.world.now_ns());
+            } else if self.world.now_ns() - since.1 > ANSWER_BOUND_NS {
+                let sentence = format!(
+                    "{} effects and {} timers, after {} of the log, stayed open for 10 s in a healed cluster",
+                    open.1, open.2, open.0
+                );
+                self.world.fail("liveness", Violation::liveness("an effect never ends", sentence));
+            }
+            self.advance_healed(self.world.now_ns() + LOOK_NS);
+        }
+    }
+
+    /// Sets all clocks right, and not before the log's time: where most clocks were ahead the log was too, and waits for them.
+    fn mend_clocks(&mut self) {
+        let truth = ClockSettings::default().realtime_ns.saturating_add(self.world.now_ns());
+        let replicas = self.nodes().filter_map(|node| self.world.process::<Replica<W::Application>>(node));
+        let log = replicas.map(|replica| replica.vsr().log().head_header().timestamp.0).max();
+        let time_ns = truth.max(log.unwrap_or(0));
+        for node in self.nodes() {
+            let ahead_ns = i128::from(time_ns) - i128::from(self.world.clocks(node).realtime.0);
+            let step_ns = ahead_ns.clamp(i64::MIN.into(), i64::MAX.into()) as i64;
+            self.world.skew(node, step_ns, 0);
+        }
+    }
+
+    /// How many effects are live and how many timers wait, at the replica of the core that has executed most, and the last op that
+    /// asked for one of them; none if there are none.
+    fn open_effects(&self) -> Option<(u64, usize, usize)> {
+        let core = self.schedule.core.iter().map(|replica| NodeId(u32::from(*replica)));
+        let replicas = core.filter_map(|node| self.world.process::<Replica<W::Application>>(node));
+        let replica = replicas.max_by_key(|replica| replica.vsr().applied())?;
+        let (outbox, timers) = (replica.executor().outbox(), replica.executor().timers());
+        let live =
+            || outbox.iter().filter(|(_, entry)| !matches!(entry.standing.stage, Stage::Parked | Stage::Dead(_)));
+        if live().next().is_none() && timers.is_empty() {
+            return None;
+        }
+        // What is tried again and again is as open as it was.
+        let last = live().map(|(id, _)| id.op.0).max().unwrap_or(0);
+        Some((last, live().count(), timers.len()))
     }
 
     pub(super) fn must_converge(&mut self) {

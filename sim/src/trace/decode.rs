@@ -2,16 +2,17 @@
 //! paid for.
 
 use chronon::{
+    effect::{Channel, Destination, EffectId, Errand, Fence, FencingToken, Severity},
     process::{DiskError, Now, Token},
-    types::{Instant, NodeId, Timestamp},
+    types::{ClusterId, Epoch, Instant, NodeId, Op, Timestamp, View},
 };
 
 use super::{
-    Body, Contents, CrashCause, Entry, Named, Record, TraceError, TraceHeader,
+    Body, CameTo, Contents, CrashCause, Entry, Named, Record, TraceError, TraceHeader,
     cursor::Cursor,
     seal::Seal,
     tag,
-    writer::{PADDING, Readings, error_code, small_message, small_send},
+    writer::{PADDING, Readings, error_code, severity_code, small_message, small_send},
 };
 use crate::{
     network::{Fate, LinkSettings},
@@ -127,6 +128,7 @@ impl<'a> Records<'a> {
         let kind = tag & tag::KIND;
         let allowed = match kind {
             tag::MESSAGE => tag::CLOCKS_MOVED | tag::CORRUPTED | tag::SMALL,
+            tag::COMPLETION if flags & tag::EFFECT != 0 => tag::CLOCKS_MOVED | tag::EFFECT,
             tag::COMPLETION => tag::CLOCKS_MOVED | tag::FAILED,
             tag::START | tag::DEADLINE => tag::CLOCKS_MOVED,
             tag::SEND => tag::CHECKSUM | tag::SMALL,
@@ -140,7 +142,9 @@ impl<'a> Records<'a> {
             tag::MESSAGE => self.message(flags),
             tag::START | tag::COMPLETION | tag::DEADLINE => self.event(kind, flags),
             tag::SEND => self.send(flags),
-            tag::FATE | tag::READ | tag::WRITE | tag::BARRIER | tag::PROBE | tag::HALT => self.action(kind, flags),
+            tag::FATE | tag::READ | tag::WRITE | tag::BARRIER | tag::ORDER | tag::PROBE | tag::HALT => {
+                self.action(kind, flags)
+            }
             tag::PROBES => {
                 let names = (0..self.cursor.number()?).map(|_| self.cursor.text()).collect::<Result<Vec<_>, _>>()?;
                 self.tables.push(names.clone());
@@ -181,6 +185,19 @@ impl<'a> Records<'a> {
         Ok(match kind {
             tag::START => Record::Start { node, now, nonce: u128::from_le_bytes(self.cursor.array()?) },
             tag::DEADLINE => Record::Deadline { node, now },
+            _ if flags & tag::EFFECT != 0 => {
+                let (id, token) = self.attempt()?;
+                let [kind] = self.cursor.array()?;
+                let result = match kind {
+                    0 => CameTo::Done { contents: self.contents()? },
+                    1 => CameTo::Failed { code: self.cursor.small()? },
+                    2 => CameTo::Refused { code: self.cursor.small()? },
+                    3 => CameTo::Unknown { code: self.cursor.small()? },
+                    4 => CameTo::NotDone,
+                    _ => return Err(self.cursor.malformed("an effect that came to nothing known")),
+                };
+                Record::Report { node, now, id, token, result }
+            }
             _ => {
                 let token = Token(self.cursor.number()?);
                 let result = if flags & tag::FAILED != 0 {
@@ -198,6 +215,19 @@ impl<'a> Records<'a> {
                 Record::Completion { node, now, token, result }
             }
         })
+    }
+
+    /// Which effect and which attempt.
+    fn attempt(&mut self) -> Result<(EffectId, FencingToken), TraceError> {
+        let (cluster, op) = (ClusterId(self.cursor.number()?), Op(self.cursor.number()?));
+        let id = EffectId { cluster, op, position: self.cursor.small()?, index: self.cursor.small()? };
+        let fence = Fence { epoch: Epoch(self.cursor.small()?), view: View(self.cursor.number()?) };
+        Ok((id, FencingToken { fence, attempt: Op(self.cursor.number()?) }))
+    }
+
+    fn contents(&mut self) -> Result<Contents, TraceError> {
+        let length = self.cursor.small()?;
+        Ok(Contents { length, checksum: u64::from_le_bytes(self.cursor.array()?) })
     }
 
     /// What both clocks of the node, which takes an event, read.
@@ -266,6 +296,29 @@ impl<'a> Records<'a> {
                 Record::Write { node, token, offset, durable: flags & tag::DURABLE != 0, contents }
             }
             tag::BARRIER => Record::Barrier { node, token: Token(self.cursor.number()?) },
+            tag::ORDER => {
+                let (id, token) = self.attempt()?;
+                let errand = match self.cursor.array()? {
+                    [0] => Errand::Run,
+                    [1] => Errand::Ask,
+                    _ => return Err(self.cursor.malformed("an unknown errand")),
+                };
+                let destination = match self.cursor.array()? {
+                    [0] => Destination::Emit(Channel(self.cursor.small()?)),
+                    [1] => Destination::Fetch,
+                    [2] => {
+                        let [code] = self.cursor.array()?;
+                        let all = [Severity::Debug, Severity::Info, Severity::Warning, Severity::Error];
+                        match all.into_iter().find(|severity| severity_code(*severity) == code) {
+                            Some(severity) => Destination::Log(severity),
+                            None => return Err(self.cursor.malformed("an unknown severity")),
+                        }
+                    }
+                    _ => return Err(self.cursor.malformed("an unknown destination")),
+                };
+                let timeout_ns = self.cursor.number()?;
+                Record::Order { node, id, token, errand, destination, timeout_ns, contents: self.contents()? }
+            }
             tag::PROBE => {
                 let probe = self.cursor.number()?;
                 let table = self.tables.get(self.nodes[node.node.0 as usize].table as usize);

@@ -28,7 +28,7 @@ pub use decode::{Records, Trace};
 pub use difference::{Difference, first_difference};
 pub use error::TraceError;
 pub use header::TraceHeader;
-pub use record::{Body, Contents, CrashCause, Entry, Named, Record};
+pub use record::{Body, CameTo, Contents, CrashCause, Entry, Named, Record};
 pub(crate) use writer::{Happening, TraceWriter};
 
 /// Whether a run's bytes are kept or only their digest.

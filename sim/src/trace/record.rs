@@ -3,6 +3,7 @@
 use std::fmt;
 
 use chronon::{
+    effect::{Destination, EffectId, Errand, FencingToken},
     process::{DiskError, Now, Token},
     types::NodeId,
 };
@@ -70,6 +71,34 @@ pub struct Contents {
     pub checksum: u64,
 }
 
+/// What an order came to, its response by length and checksum.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(missing_docs, reason = "the fields are those of `EffectResult`")]
+pub enum CameTo {
+    /// It was done.
+    Done { contents: Contents },
+    /// It was not done.
+    Failed { code: u32 },
+    /// It never will be.
+    Refused { code: u32 },
+    /// Nobody knows.
+    Unknown { code: u32 },
+    /// Asked, the service says that it was not done.
+    NotDone,
+}
+
+impl fmt::Display for CameTo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Done { contents } => write!(f, "was done: {contents}"),
+            Self::Failed { code } => write!(f, "failed ({code})"),
+            Self::Refused { code } => write!(f, "is refused ({code})"),
+            Self::Unknown { code } => write!(f, "came to nobody knows what ({code})"),
+            Self::NotDone => write!(f, "was not done"),
+        }
+    }
+}
+
 /// Why a process crashed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
@@ -105,6 +134,8 @@ pub enum Record<'a> {
     Message { node: Named<'a>, now: Now, from: Named<'a>, number: u64, corrupted: Option<&'a [u8]> },
     /// A process took a disk completion.
     Completion { node: Named<'a>, now: Now, token: Token, result: Result<Contents, DiskError> },
+    /// A process was told what an order came to.
+    Report { node: Named<'a>, now: Now, id: EffectId, token: FencingToken, result: CameTo },
     /// A process's deadline passed.
     Deadline { node: Named<'a>, now: Now },
     /// A process sent the `number`-th frame.
@@ -117,6 +148,16 @@ pub enum Record<'a> {
     Write { node: Named<'a>, token: Token, offset: u64, durable: bool, contents: Contents },
     /// A process asked for a barrier.
     Barrier { node: Named<'a>, token: Token },
+    /// A process asked for an effect to be done.
+    Order {
+        node: Named<'a>,
+        id: EffectId,
+        token: FencingToken,
+        errand: Errand,
+        destination: Destination,
+        timeout_ns: u64,
+        contents: Contents,
+    },
     /// A process took a rare path.
     Probe { node: Named<'a>, name: &'a str },
     /// A process stopped itself.
@@ -165,12 +206,14 @@ impl<'a> Record<'a> {
             | Self::Start { node, .. }
             | Self::Message { node, .. }
             | Self::Completion { node, .. }
+            | Self::Report { node, .. }
             | Self::Deadline { node, .. }
             | Self::Send { node, .. }
             | Self::Fate { node, .. }
             | Self::Read { node, .. }
             | Self::Write { node, .. }
             | Self::Barrier { node, .. }
+            | Self::Order { node, .. }
             | Self::Probe { node, .. }
             | Self::Halt { node, .. }
             | Self::Crash { node, .. }
@@ -192,6 +235,7 @@ impl<'a> Record<'a> {
                 | Self::Read { .. }
                 | Self::Write { .. }
                 | Self::Barrier { .. }
+                | Self::Order { .. }
                 | Self::Probe { .. }
                 | Self::Halt { .. }
         )
@@ -239,6 +283,7 @@ impl fmt::Display for Record<'_> {
             Self::Completion { token, result: Err(error), .. } => {
                 write!(f, "disk operation {:#x} failed: {error:?}", token.0)
             }
+            Self::Report { id, token, result, .. } => write!(f, "is told that effect {id} under {token} {result}"),
             Self::Deadline { .. } => write!(f, "reaches its deadline"),
             Self::Send { to, number, body, .. } => write!(f, "sends #{number} to {to}, {body}"),
             Self::Fate { number, fate, .. } => {
@@ -253,6 +298,10 @@ impl fmt::Display for Record<'_> {
                 write!(f, "asks for a {durable}write of {contents} at {offset} as {:#x}", token.0)
             }
             Self::Barrier { token, .. } => write!(f, "asks for a barrier as {:#x}", token.0),
+            Self::Order { id, token, errand, destination, contents, .. } => {
+                let errand = if *errand == Errand::Ask { "asks whether effect" } else { "orders effect" };
+                write!(f, "{errand} {id} under {token}, {destination:?} of {contents}")
+            }
             Self::Probe { name, .. } => write!(f, "took a rare path: {name}"),
             Self::Halt { reason, .. } => write!(f, "stops itself: {reason}"),
             Self::Crash { cause, .. } => write!(f, "{cause}"),

@@ -16,6 +16,9 @@ pub(super) const DURABLE: u8 = 0x20;
 /// On a completion: the operation failed; the error follows.
 pub(super) const FAILED: u8 = 0x40;
 
+/// On a completion: it is that of an effect; the effect, the attempt and what it came to follow.
+pub(super) const EFFECT: u8 = 0x80;
+
 /// A process was started, or started again.
 pub(super) const START: u8 = 1;
 /// A process took a message.
@@ -72,6 +75,8 @@ pub(super) const FATE: u8 = 26;
 pub(super) const CHECKPOINT: u8 = 29;
 /// A link's last frames came again.
 pub(super) const ECHO: u8 = 30;
+/// A process asked for an effect to be done.
+pub(super) const ORDER: u8 = 31;
 /// An oracle or a cap stopped the world.
 pub(super) const VERDICT: u8 = 27;
 /// The end: nothing follows.

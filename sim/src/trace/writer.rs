@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use chronon::{
+    effect::{Destination, EffectId, EffectOrder, EffectReport, EffectResult, Errand, FencingToken, Severity},
     process::{DiskError, Now, ProbeId, Token},
     types::NodeId,
 };
@@ -215,6 +216,39 @@ impl TraceWriter {
         self.flush();
     }
 
+    pub(crate) fn order(&mut self, order: &EffectOrder) {
+        let EffectOrder { id, token, errand, destination, payload, timeout_ns } = order;
+        self.page.pen(tag::ORDER).end();
+        attempt(self.page.pen_on(), *id, *token).end();
+        let pen = self.page.pen_on().byte(u8::from(*errand == Errand::Ask));
+        let pen = match destination {
+            Destination::Emit(channel) => pen.byte(0).number(channel.0.into()),
+            Destination::Fetch => pen.byte(1),
+            Destination::Log(severity) => pen.byte(2).byte(severity_code(*severity)),
+        };
+        pen.number(*timeout_ns).end();
+        self.page.number(payload.len() as u64);
+        self.page.bytes(&fold::checksum(payload).to_le_bytes());
+        self.flush();
+    }
+
+    /// A process is told what an order came to.
+    pub(crate) fn report(&mut self, (now_ns, node, now): (u64, NodeId, Now), report: &EffectReport) {
+        let EffectReport { id, token, result } = report;
+        self.event(tag::COMPLETION | tag::EFFECT, now_ns, node, now).end();
+        attempt(self.page.pen_on(), *id, *token).end();
+        match result {
+            EffectResult::Done { response } => {
+                self.page.pen_on().byte(0).number(response.len() as u64).end();
+                self.page.bytes(&fold::checksum(response).to_le_bytes());
+            }
+            EffectResult::Failed { code } => self.page.pen_on().byte(1).number((*code).into()).end(),
+            EffectResult::Refused { code } => self.page.pen_on().byte(2).number((*code).into()).end(),
+            EffectResult::Unknown { code } => self.page.pen_on().byte(3).number((*code).into()).end(),
+            EffectResult::NotDone => self.page.pen_on().byte(4).end(),
+        }
+    }
+
     pub(crate) fn probe(&mut self, probe: ProbeId) {
         self.page.pen(tag::PROBE).number(probe.0.into()).end();
         self.flush();
@@ -402,6 +436,22 @@ pub(super) fn small_message(passed_ns: u64, to: u64, from: u64, behind: u64) -> 
 #[inline(always)]
 pub(super) fn small_send(to: u64, length: u64) -> bool {
     to >> 8 | length >> 16 == 0
+}
+
+/// Which effect and which attempt, in seven numbers.
+fn attempt(pen: Pen<'_>, id: EffectId, token: FencingToken) -> Pen<'_> {
+    let pen = pen.number(id.cluster.0).number(id.op.0).number(id.position.into()).number(id.index.into());
+    pen.number(token.fence.epoch.0.into()).number(token.fence.view.0).number(token.attempt.0)
+}
+
+/// The byte that stands for how much a line matters.
+pub(super) const fn severity_code(severity: Severity) -> u8 {
+    match severity {
+        Severity::Debug => 0,
+        Severity::Info => 1,
+        Severity::Warning => 2,
+        Severity::Error => 3,
+    }
 }
 
 /// The byte that stands for a disk error.

@@ -1,11 +1,16 @@
 //! The bank's workload: accounts that are opened once, transfers between few of them, and audits; money must be conserved.
 //!
 //! Every account is opened with the same deposit, whoever opens it: so what must be there follows from how many there are, and
-//! not from what the bank itself keeps count of. Transfers of too much, from nowhere, or from an account to itself are asked
+//! not from what the bank itself keeps count of. A branch writes a letter about every transfer, by channels of every kind of policy,
+//! and pays interest for some periods by a rate that it fetches; of each it must be told one end. Transfers of too much, from nowhere, or from an account to itself are asked
 //! for too, and must be refused without a trace.
 
 use chronon::{
-    app::bank::{self, Bank, Request},
+    app::{
+        bank::Request,
+        branch::{self, Branch},
+        effect::{Channel, EffectId, OnExhausted, OnUnknown, Policy},
+    },
     digest::{EntryHasher, SetDigest},
 };
 use serde::{Deserialize, Serialize};
@@ -13,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::{Invariant, Plan, Turn, Workload};
 use crate::rng::Stream;
 
-/// The bank under test.
+/// The bank under test, a branch of it.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct BankWorkload;
 
@@ -46,12 +51,24 @@ impl Plan for BankPlan {
 }
 
 impl Workload for BankWorkload {
-    type Application = Bank;
+    type Application = Branch;
     type Plan = BankPlan;
     type Memory = ();
 
-    fn application(&self) -> Bank {
-        Bank
+    /// By channel as [`outside::manners`](crate::outside::manners) has it: whose service remembers; never run twice; asked about
+    /// first; run again, tried a few times and given up.
+    fn application(&self) -> Branch {
+        const MS: u64 = 1_000_000;
+        let policy = Policy::EMIT
+            .with_attempts(10_000)
+            .with_attempt_timeout(300 * MS)
+            .with_total_timeout(u64::MAX)
+            .with_backoff(5 * MS, 100 * MS);
+        let again = policy.with_attempts(4).with_total_timeout(1_500 * MS).with_exhausted(OnExhausted::Fail);
+        let never_twice = policy.with_unknown(OnUnknown::NeverTwice);
+        let ask_first = policy.with_unknown(OnUnknown::AskFirst);
+        let letters = (0..).map(Channel).zip([policy, never_twice, ask_first, again]).collect();
+        Branch { letters, rate: again, period_ns: 150 * MS, periods: 24, ..Branch::default() }
     }
 
     fn plan(&self, random: &mut Stream, calls: u64) -> BankPlan {
@@ -89,27 +106,44 @@ impl Workload for BankWorkload {
         true
     }
 
-    fn digest(&self, state: &bank::State) -> SetDigest {
-        let (mut digest, total) = (state.set_digest(), state.total());
+    fn digest(&self, state: &branch::State) -> SetDigest {
+        let (mut digest, total) = (state.set_digest(), state.bank().total());
         digest.insert(EntryHasher::new().number(total as u64).number((total >> 64) as u64).finish());
         digest
     }
 
     fn invariants(&self) -> Vec<Invariant<Self>> {
-        vec![Invariant { name: "money is conserved", holds: is_conserved }]
+        vec![
+            Invariant { name: "money is conserved", holds: is_conserved },
+            Invariant { name: "nothing is told twice or too early", holds: is_told_once },
+        ]
+    }
+
+    fn waiting(&self, state: &branch::State) -> Option<Vec<EffectId>> {
+        Some(state.waiting().collect())
     }
 }
 
-fn is_conserved(plan: &BankPlan, state: &bank::State) -> Result<(), String> {
-    let deposited = u128::from(state.accounts()) * u128::from(plan.deposit);
-    let held: u128 = state.balances().map(|(_, balance)| u128::from(balance)).sum();
-    if held != deposited {
-        return Err(format!("{deposited} was deposited in {} accounts, and they hold {held}", state.accounts()));
+fn is_conserved(plan: &BankPlan, state: &branch::State) -> Result<(), String> {
+    let bank = state.bank();
+    let given = u128::from(bank.accounts()) * u128::from(plan.deposit) + state.paid();
+    let held: u128 = bank.balances().map(|(_, balance)| u128::from(balance)).sum();
+    if held != given {
+        return Err(format!("{given} was deposited and paid in {} accounts, and they hold {held}", bank.accounts()));
     }
-    if state.total() != deposited {
-        return Err(format!("{deposited} was deposited, and the bank counts {}", state.total()));
+    if bank.total() != given {
+        return Err(format!("{given} was deposited and paid, and the bank counts {}", bank.total()));
     }
     Ok(())
+}
+
+fn is_told_once(_: &BankPlan, state: &branch::State) -> Result<(), String> {
+    match state.counts().unexpected {
+        0 => Ok(()),
+        unexpected => {
+            Err(format!("{unexpected} letters, rates or timers ended that nobody waited for any more, or yet"))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -125,7 +159,7 @@ mod tests {
     #[test]
     fn every_request_and_refusal_comes_up_and_no_money_is_lost() {
         let plan = BankPlan { calls: 2_000, think_ns_max: 0, accounts: 6, deposit: 100 };
-        let (mut state, mut random) = (Bank.genesis(), Stream::new(1, "workload", 0, 0));
+        let (mut state, mut random) = (BankWorkload.application().genesis(), Stream::new(1, "workload", 0, 0));
         let (mut applied, mut refused) = ([0_u32; 4], [0_u32; 7]);
         for call in 0..plan.calls {
             let mut request = Vec::new();
@@ -133,7 +167,7 @@ mod tests {
             BankWorkload.ask(&mut (), turn, &mut request);
             let context = ApplyContext::new(Op(call + 1), Timestamp(1), Checksum(0), 0);
             let event = Event::Request { payload: &request };
-            match Bank.apply(&mut state, event, &context, &mut Outcome::default()) {
+            match BankWorkload.application().apply(&mut state, event, &context, &mut Outcome::default()) {
                 Ok(()) => applied[usize::from(request[0]) - 1] += 1,
                 Err(rejection) => refused[rejection.code as usize] += 1,
             }
@@ -148,12 +182,13 @@ mod tests {
     #[test]
     fn a_deposit_that_is_not_the_plan_s_is_not_conserved() {
         let plan = BankPlan { calls: 1, think_ns_max: 0, accounts: 6, deposit: 100 };
-        let (mut state, mut request) = (Bank.genesis(), Vec::new());
+        let (mut state, mut request) = (branch::State::default(), Vec::new());
         let empty = BankWorkload.digest(&state);
         Request::Open { account: 1, deposit: 101 }.encode(&mut request);
         let context = ApplyContext::new(Op(1), Timestamp(1), Checksum(0), 0);
-        Bank.apply(&mut state, Event::Request { payload: &request }, &context, &mut Outcome::default()).unwrap();
-        let why = "100 was deposited in 1 accounts, and they hold 101";
+        let event = Event::Request { payload: &request };
+        BankWorkload.application().apply(&mut state, event, &context, &mut Outcome::default()).unwrap();
+        let why = "100 was deposited and paid in 1 accounts, and they hold 101";
         assert_eq!(is_conserved(&plan, &state), Err(why.to_owned()));
         assert_ne!(BankWorkload.digest(&state), empty);
     }

@@ -183,6 +183,7 @@ impl World {
                 Held::Start => Pending::Start { node, life },
                 Held::Flight(flight) => Pending::Arrived(Box::new(flight)),
                 Held::Completion(completion) => Pending::Completed { node, life, completion: Box::new(completion) },
+                Held::Report(report) => Pending::Report { node, life, report },
             };
             self.core.queue.push(now_ns, pending);
         }

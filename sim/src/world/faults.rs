@@ -1,6 +1,6 @@
 //! What can be done to links, clocks and disks. Everything is written to the trace.
 
-use chronon::types::NodeId;
+use chronon::{process::Now, types::NodeId};
 
 use super::{Pending, World};
 use crate::{network::LinkSettings, trace::Happening};
@@ -146,6 +146,11 @@ impl World {
         // A clock that runs faster now reaches its deadline sooner than it was to be woken.
         slot.arm(self.core.now_ns, node, &mut self.core.queue);
         self.core.trace.happening(self.core.now_ns, &Happening::Drift { node, drift_ppb });
+    }
+
+    /// What the node's clocks read.
+    pub fn clocks(&self, node: NodeId) -> Now {
+        self.slot(node).clock.now(self.core.now_ns)
     }
 
     /// Steps the node's realtime clock, either way.

@@ -20,6 +20,7 @@ mod slot;
 mod step;
 
 use chronon::{
+    effect::{EffectOrder, EffectReport},
     process::{Completion, Process},
     types::NodeId,
 };
@@ -36,6 +37,7 @@ use crate::{
     oracle::{Interests, Oracle, Violation, WorldView},
     queue::Queue,
     rng::Stream,
+    service::Service,
     trace::{Happening, TraceHeader, TraceWriter},
     verdict::Failure,
 };
@@ -72,6 +74,10 @@ struct Core {
     network: SimNetwork,
     trace: TraceWriter,
     nodes: u32,
+    /// What effects are done by; nobody does any if there is none.
+    service: Option<Box<dyn Service>>,
+    /// What the process that takes the next event is told of an effect.
+    report: Option<Box<EffectReport>>,
 }
 
 /// Something that will happen. Frames are most of it by far: the rest is kept small, or boxed.
@@ -85,6 +91,10 @@ enum Pending {
     Due { node: NodeId, life: u32, operation: u32, put_off: bool },
     /// A completion that a paused node held.
     Completed { node: NodeId, life: u32, completion: Box<Completion> },
+    /// An order comes to whoever does it.
+    Order { node: NodeId, life: u32, order: Box<EffectOrder> },
+    /// What became of an order is known to the node that gave it.
+    Report { node: NodeId, life: u32, report: Box<EffectReport> },
     /// A process begins.
     Start { node: NodeId, life: u32 },
     /// A process's deadline may have come.
@@ -127,6 +137,8 @@ impl World {
                 network: SimNetwork::new(seed, settings.link),
                 trace: TraceWriter::new(settings.trace, settings.bodies),
                 nodes: 0,
+                service: None,
+                report: None,
             },
             steps: 0,
             look_up_at: 0,
@@ -182,6 +194,22 @@ impl World {
         let interests = oracle.interests();
         self.interests = self.interests | interests;
         self.oracles.push(Watcher { oracle: Box::new(oracle), interests });
+    }
+
+    /// Has the effects of this world's processes done by `service` from now on.
+    pub fn set_service(&mut self, service: impl Service + 'static) {
+        self.core.service = Some(Box::new(service));
+    }
+
+    /// What effects are done by, as its own type.
+    pub fn service<S: Service + 'static>(&self) -> Option<&S> {
+        self.core.service.as_deref()?.downcast_ref()
+    }
+
+    /// What effects are done by, as its own type, to be broken or mended. Say what was done with [`World::note`]: the trace
+    /// cannot know.
+    pub fn service_mut<S: Service + 'static>(&mut self) -> Option<&mut S> {
+        self.core.service.as_deref_mut()?.downcast_mut()
     }
 
     /// The seed.
@@ -319,7 +347,13 @@ impl World {
 
     /// The world as oracles see it.
     pub fn view(&self) -> WorldView<'_> {
-        WorldView { now_ns: self.core.now_ns, steps: self.steps, nodes: &self.nodes, counts: self.network_counts() }
+        WorldView {
+            now_ns: self.core.now_ns,
+            steps: self.steps,
+            nodes: &self.nodes,
+            counts: self.network_counts(),
+            service: self.core.service.as_deref(),
+        }
     }
 
     /// Stops the world with a verdict of the caller's own: what whoever drives it found from outside.
@@ -356,6 +390,7 @@ impl World {
             steps: self.steps,
             nodes: &self.nodes,
             counts: self.network_counts(),
+            service: self.core.service.as_deref(),
         };
         for watcher in self.oracles.iter_mut().filter(|watcher| watcher.interests.has(interest)) {
             let name = watcher.oracle.name();

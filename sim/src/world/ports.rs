@@ -1,4 +1,4 @@
-//! What a simulated process is bound to: the three traits, for the length of one step.
+//! What a simulated process is bound to: the four traits, for the length of one step.
 //!
 //! The ports bring one event in and perform the actions at once, each as it comes: on the network, the disk, the queue and
 //! the trace, which the two of them share.
@@ -11,7 +11,8 @@
 use std::cell::RefCell;
 
 use chronon::{
-    env::{Clock, DiskOperation, Network, VirtualDisk},
+    effect::{EffectOrder, EffectReport},
+    env::{Clock, DiskOperation, EffectSink, Network, VirtualDisk},
     frame::Frame,
     process::{Completion, Now, Token},
     types::{Instant, NodeId, Timestamp},
@@ -79,7 +80,46 @@ impl VirtualDisk for DiskPort<'_> {
     }
 }
 
+/// At most one report to take, and the way to whoever does effects.
+pub(super) struct SinkPort<'a> {
+    pub(super) node: NodeId,
+    pub(super) life: u32,
+    pub(super) core: &'a RefCell<&'a mut Core>,
+}
+
+impl EffectSink for SinkPort<'_> {
+    #[inline(always)]
+    fn run(&mut self, order: EffectOrder) {
+        self.core.borrow_mut().order(self.node, self.life, order);
+    }
+
+    #[inline]
+    fn poll(&mut self) -> Option<EffectReport> {
+        self.core.borrow_mut().report.take().map(|report| *report)
+    }
+}
+
 impl Core {
+    #[inline(never)]
+    fn order(&mut self, node: NodeId, life: u32, order: EffectOrder) {
+        self.trace.order(&order);
+        let Some(service) = &mut self.service else { return };
+        for after_ns in service.order(self.now_ns, node, &order) {
+            let order = Box::new(order.clone());
+            self.queue.push(self.now_ns.saturating_add(after_ns), Pending::Order { node, life, order });
+        }
+    }
+
+    /// An order comes to whoever does it, whatever became of the process that gave it.
+    #[inline(never)]
+    pub(super) fn order_arrives(&mut self, node: NodeId, life: u32, order: &EffectOrder) {
+        let Some(service) = &mut self.service else { return };
+        for (after_ns, result) in service.arrive(self.now_ns, node, order) {
+            let report = Box::new(EffectReport { id: order.id, token: order.token, result });
+            self.queue.push(self.now_ns.saturating_add(after_ns), Pending::Report { node, life, report });
+        }
+    }
+
     /// Writes down where the network's streams of randomness stand.
     pub(super) fn checkpoint(&mut self, steps: u64) {
         let Self { trace, network, now_ns, .. } = self;

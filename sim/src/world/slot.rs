@@ -1,6 +1,7 @@
 //! One node of a world: its process while it runs, what it is made anew from, and what outlives it.
 
 use chronon::{
+    effect::EffectReport,
     node::Node,
     process::{Completion, Process},
     types::{Instant, NodeId},
@@ -51,6 +52,7 @@ pub(super) enum Held {
     Start,
     Flight(Flight),
     Completion(Completion),
+    Report(Box<EffectReport>),
 }
 
 impl NodeSlot {

@@ -8,6 +8,7 @@
 use std::cell::RefCell;
 
 use chronon::{
+    effect::EffectReport,
     frame::Frame,
     process::{Action, Completion, Now},
     types::NodeId,
@@ -15,7 +16,7 @@ use chronon::{
 
 use super::{
     Held, Pending, Place, World,
-    ports::{ClockPort, DiskPort, NetworkPort},
+    ports::{ClockPort, DiskPort, NetworkPort, SinkPort},
 };
 use crate::{
     network::{Arrival, Flight},
@@ -64,6 +65,8 @@ impl World {
                 }
             }
             Pending::Completed { node, life, completion } => self.completed(node, life, *completion),
+            Pending::Order { node, life, order } => self.core.order_arrives(node, life, &order),
+            Pending::Report { node, life, report } => self.reported(node, life, report),
             Pending::Start { node, life } => self.start(node, life),
             Pending::Wake { node, life } => self.wake(node, life),
         }
@@ -119,6 +122,21 @@ impl World {
         let body = completion.result.as_ref().ok().filter(|_| wanted).cloned();
         let event = EventView::Completion { token, result, data: body.as_ref() };
         self.take_watched(node, now, event, node, &mut None, &mut Some(completion));
+    }
+
+    fn reported(&mut self, node: NodeId, life: u32, report: Box<EffectReport>) {
+        let slot = &mut self.nodes[node.0 as usize];
+        // Nobody is there to be told what an earlier life had done, or one that has not started.
+        if slot.life != life || !slot.has_started() {
+            return;
+        }
+        if slot.paused {
+            return slot.hold(Held::Report(report));
+        }
+        let now = slot.clock.now(self.core.now_ns);
+        self.core.trace.report((self.core.now_ns, node, now), &report);
+        self.core.report = Some(report.clone());
+        self.take_watched(node, now, EventView::Effect { report: &report }, node, &mut None, &mut None);
     }
 
     fn start(&mut self, node: NodeId, life: u32) {
@@ -186,14 +204,15 @@ impl World {
         let running = slot.running.as_mut().expect("only a process that is up takes an event");
         let mut network = NetworkPort { frame, from, node, core: &core };
         let mut disk = DiskPort { inbox: completion, node, life: slot.life, disk: &mut slot.disk, core: &core };
+        let mut sink = SinkPort { node, life: slot.life, core: &core };
         self.place = Place::Process(node);
-        running.take(&mut ClockPort(now), &mut network, &mut disk);
+        running.take(&mut ClockPort(now), &mut network, &mut disk, &mut sink);
         self.place = Place::World;
         if event.is_some() || slot.plan.is_some() {
             let cut = slot.plan.as_mut().and_then(|plan| plan.cut(running.actions()));
             return self.end_watched(node, now, event, cut);
         }
-        running.perform(usize::MAX, &mut network, &mut disk);
+        running.perform(usize::MAX, &mut network, &mut disk, &mut sink);
         self.end_step(node, None);
     }
 
@@ -229,7 +248,8 @@ impl World {
         let running = slot.running.as_mut().expect("it has just taken an event");
         let mut network = NetworkPort { frame: &mut None, from: node, node, core: &core };
         let mut disk = DiskPort { inbox: &mut None, node, life: slot.life, disk: &mut slot.disk, core: &core };
-        running.perform(count, &mut network, &mut disk);
+        let mut sink = SinkPort { node, life: slot.life, core: &core };
+        running.perform(count, &mut network, &mut disk, &mut sink);
     }
 
     /// What follows the actions: probes, the end of the process if it was that, the next wake-up.

@@ -2,6 +2,7 @@
 
 mod clocks_drift_and_deadlines_are_kept;
 mod crashes_fall_where_they_are_asked_to;
+mod effects_reach_their_service_and_come_back;
 mod links_do_what_their_settings_say;
 mod oracles_see_everything_and_stop_the_world;
 mod support;

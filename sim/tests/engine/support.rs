@@ -1,6 +1,7 @@
 //! Processes and worlds that the tests share.
 
 use chronon::{
+    effect::{EffectOrder, EffectReport},
     frame::Frame,
     process::{Actions, Completion, DiskError, Event, Now, Process, Token},
     types::{Instant, NodeId},
@@ -24,6 +25,8 @@ pub(crate) enum Seen {
     Message(NodeId, Vec<u8>),
     /// A disk operation ended.
     Completion(Token, Result<Vec<u8>, DiskError>),
+    /// An order came to something.
+    Effect(EffectReport),
     /// Its deadline passed.
     Deadline,
 }
@@ -35,6 +38,8 @@ pub(crate) struct Recorder {
     pub(crate) seen: Vec<(Now, Seen)>,
     /// Sent at the start: to whom, and so many frames of one byte each, which count up.
     pub(crate) sends: Option<(NodeId, u8)>,
+    /// Ordered at the start.
+    pub(crate) orders: Vec<EffectOrder>,
     /// Deadlines yet to come, on its own clock, the first first.
     pub(crate) deadlines: Vec<Instant>,
 }
@@ -63,12 +68,14 @@ impl Process for Recorder {
             Event::DiskCompletion(Completion { token, result }) => {
                 Seen::Completion(*token, result.as_ref().map(|data| data.to_vec()).map_err(|error| *error))
             }
+            Event::EffectOutcome(report) => Seen::Effect(report.clone()),
             Event::Deadline => Seen::Deadline,
         };
-        if seen == Seen::Start
-            && let Some((to, count)) = self.sends
-        {
-            (0..count).for_each(|number| actions.send(to, Frame::new(vec![number])));
+        if seen == Seen::Start {
+            if let Some((to, count)) = self.sends {
+                (0..count).for_each(|number| actions.send(to, Frame::new(vec![number])));
+            }
+            self.orders.iter().for_each(|order| actions.run_effect(order.clone()));
         }
         self.seen.push((now, seen));
         while self.deadlines.first().is_some_and(|deadline| *deadline <= now.monotonic) {
@@ -111,7 +118,7 @@ impl Process for Busy {
             Event::DiskCompletion(Completion { token: Token(token), result: Ok(_) }) if *token % 4 == 1 => {
                 return actions.barrier(Token(token + 1));
             }
-            Event::DiskCompletion(_) => return,
+            Event::DiskCompletion(_) | Event::EffectOutcome(_) => return,
             Event::Start { .. } | Event::Deadline => self.next = now.monotonic.after(self.stream.range(1, 3 * MS)),
         }
         let sector = self.stream.below(64) * 4096;

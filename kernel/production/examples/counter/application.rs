@@ -13,10 +13,11 @@ impl Application for Counters {
     fn apply(
         &self,
         state: &mut Self::State,
-        Event::Request { payload: name }: Event<'_>,
+        event: Event<'_>,
         _: &ApplyContext,
         outcome: &mut Outcome,
     ) -> Result<(), Rejection> {
+        let Event::Request { payload: name } = event else { return Ok(()) };
         if name.is_empty() || name.len() > 64 {
             return Err(Rejection::new(1));
         }

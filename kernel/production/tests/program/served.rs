@@ -5,7 +5,7 @@ use std::{cell::RefCell, collections::VecDeque, path::Path, rc::Rc, time::Instan
 use chronon::{
     app::kv::{Kv, Request},
     client::{ClientConfig, ClientProcess, Driver, Next, Outcome},
-    env::{DiskOperation, Network, VirtualDisk},
+    env::{DiskOperation, Network, NoSink, VirtualDisk},
     frame::Frame,
     node::{Node, Polled},
     process::{Completion, Now, Token},
@@ -96,9 +96,9 @@ pub(crate) fn serve(file: &Path, puts: u64) {
     let started = Instant::now();
     while client.process().driver().answered < puts {
         assert!(started.elapsed() < PATIENCE, "{} are answered", client.process().driver().answered);
-        let polled = replica.poll(&mut SystemClock, replicas, &mut disk);
+        let polled = replica.poll(&mut SystemClock, replicas, &mut disk, &mut NoSink::default());
         assert!(!matches!(polled, Polled::Halted(_)), "{:?}", replica.halted());
-        client.poll(&mut SystemClock, clients, &mut NoDisk);
+        client.poll(&mut SystemClock, clients, &mut NoDisk, &mut NoSink::default());
     }
     close(disk, file);
 }

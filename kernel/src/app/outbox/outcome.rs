@@ -66,7 +66,7 @@ impl Outbox {
     }
 
     /// Whether `token` is that of an attempt that needed no start and is under way, or of a question that is not answered.
-    fn is_of_claim(&self, id: EffectId, standing: &Standing, token: FencingToken) -> bool {
+    pub(super) fn is_of_claim(&self, id: EffectId, standing: &Standing, token: FencingToken) -> bool {
         let open = match standing.stage {
             Stage::Ready => self.ready.contains(&id),
             Stage::Delayed(_) | Stage::Dead(_) => standing.asks,

@@ -26,7 +26,7 @@ struct Scene {
 
 impl Scene {
     fn new(clients_max: u32) -> Self {
-        let sequence = Sequence::new(KvWorkload, KvConfig::default());
+        let sequence = Sequence::new(KvWorkload, KvConfig::default(), CLUSTER);
         Self { sequence, model: Model::new(CLUSTER, clients_max), replies: Replies::default() }
     }
 

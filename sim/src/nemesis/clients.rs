@@ -1,0 +1,35 @@
+//! Clients and readers: how many there are, and what they ask.
+
+use super::MS;
+use crate::{
+    reader::ReaderConfig,
+    rng::Stream,
+    schedule::{ReadersPlan, WorkloadPlan},
+    workload::Workload,
+};
+
+/// What each of so many clients asks, enough for the faults to strike in.
+pub(super) fn draw<W: Workload>(
+    workload: &W,
+    random: &mut Stream,
+    clients: u8,
+    expected_commits: u64,
+) -> WorkloadPlan<W::Plan> {
+    let calls = expected_commits.max(230) * random.range(11, 14) / 10;
+    WorkloadPlan { clients, each: workload.plan(random, calls / u64::from(clients) + 1), readers: None, services: None }
+}
+
+/// In some seeds nobody only reads, and never where the application answers no query; in a few there is hardly room for queries.
+pub(super) fn draw_readers<W: Workload>(workload: &W, random: &mut Stream, plan: &W::Plan) -> Option<ReadersPlan> {
+    if random.chance(300_000) || !workload.query(plan, &mut random.clone(), &mut Vec::new()) {
+        return None;
+    }
+    let count = random.range(1, 4) as u8;
+    let queries_max = if random.chance(60_000) { random.range(1, 2) as u32 } else { 256 };
+    let each = ReaderConfig {
+        queries: random.range(20, 120),
+        stale_ppm: *random.pick(&[0, 100_000, 500_000]),
+        think_ns_max: *random.pick(&[0, 2 * MS, 20 * MS]),
+    };
+    Some(ReadersPlan { count, queries_max, each })
+}

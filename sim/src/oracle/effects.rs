@@ -1,0 +1,229 @@
+//! Promises of effects and timers: run under a committed claim, in order, once where that was promised, and ended once; none is lost.
+//!
+//! Orders are watched as processes give them, calls as services record them ([`Outside`]), ends as the log decides them. What the
+//! application waits for, by its own account ([`Workload::waiting`]), must be what the outbox holds. That outboxes and timers are
+//! the same on every replica is the state's promise (see `state.rs`).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chronon::{
+    app::{
+        effect::{Destination, EffectId, EffectOrder, EffectReport, EffectResult, Errand, Fence, FencingToken},
+        outbox::Outbox,
+        system::SystemEntry,
+    },
+    effect::Channel,
+    frame::Frame,
+    process::Action,
+    replica::Replica,
+    types::{NodeId, Op},
+    wire::{
+        batch::{Batch, Kind},
+        header::{HEADER_SIZE, Header},
+    },
+};
+
+use super::{EventView, Oracle, StepView, Violation, WorldView, promise::broken};
+use crate::{
+    outside::{Came, Outside, ServiceCall, is_run_again, manners},
+    workload::Workload,
+};
+
+const PROMISE: &str = "effects";
+
+/// The promises of effects of a cluster of replicas of a workload's application at nodes 0 and up.
+#[derive(Clone)]
+pub struct EffectsOracle<W: Workload> {
+    workload: W,
+    replica_count: u8,
+    /// The last op whose entries were looked at.
+    executed: Op,
+    claims: BTreeSet<Fence>,
+    starts: BTreeSet<(EffectId, FencingToken)>,
+    /// What a life of each node has ordered.
+    ordered: Vec<BTreeSet<(EffectId, FencingToken, Errand)>>,
+    /// How many calls were looked at.
+    calls: usize,
+    /// By channel, the effect that was run last of those that had not been before.
+    last: BTreeMap<Channel, EffectId>,
+    highest: BTreeMap<Channel, FencingToken>,
+    acknowledged: BTreeSet<EffectId>,
+}
+
+impl<W: Workload> EffectsOracle<W> {
+    /// The promises of a cluster of so many replicas.
+    pub fn new(workload: W, replica_count: u8) -> Self {
+        Self {
+            workload,
+            replica_count,
+            executed: Op::ROOT,
+            claims: BTreeSet::new(),
+            starts: BTreeSet::new(),
+            ordered: vec![BTreeSet::new(); usize::from(replica_count)],
+            calls: 0,
+            last: BTreeMap::new(),
+            highest: BTreeMap::new(),
+            acknowledged: BTreeSet::new(),
+        }
+    }
+
+    /// How many effects the log says were done.
+    pub fn acknowledged(&self) -> u64 {
+        self.acknowledged.len() as u64
+    }
+
+    /// Looks at the entries of an op that no replica had executed.
+    fn executes(&mut self, world: &WorldView<'_>, header: &Header, frame: &Frame) -> Result<(), Violation> {
+        if header.op <= self.executed {
+            return Ok(());
+        }
+        self.executed = header.op;
+        let Ok(batch) = Batch::parse(&frame[HEADER_SIZE..]) else { return Ok(()) };
+        for entry in batch.iter().filter(|entry| entry.kind == Kind::System) {
+            match SystemEntry::decode(entry.payload) {
+                Ok(SystemEntry::Claim(fence)) => drop(self.claims.insert(fence)),
+                Ok(SystemEntry::Start { id, token }) => drop(self.starts.insert((id, token))),
+                Ok(SystemEntry::Outcome(report)) => self.comes_to(world, header.op, &report)?,
+                Err(error) => {
+                    let sentence = format!("{} holds a system entry that is none: {error}", header.op);
+                    return Err(broken(PROMISE, "a system entry that is none", sentence));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn comes_to(&mut self, world: &WorldView<'_>, op: Op, report: &EffectReport) -> Result<(), Violation> {
+        let (id, EffectResult::Done { .. }) = (report.id, &report.result) else { return Ok(()) };
+        self.acknowledged.insert(id);
+        let runs = world.service::<Outside>().map_or(1, |outside| outside.runs(id));
+        if runs > 0 {
+            return Ok(());
+        }
+        let sentence = format!("{op} says that effect {id} was done, and no service has done it");
+        Err(broken(PROMISE, "said to be done and never run", sentence))
+    }
+
+    /// A process has something done.
+    fn orders(
+        &mut self,
+        world: &WorldView<'_>,
+        node: NodeId,
+        order: &EffectOrder,
+        outbox: &Outbox,
+    ) -> Result<(), Violation> {
+        let (id, token, name) = (order.id, order.token, world.name(node));
+        if !self.claims.contains(&token.fence) {
+            let sentence = format!("{name} orders effect {id} under {token}, and nobody has committed that claim");
+            return Err(broken(PROMISE, "ordered without a committed claim", sentence));
+        }
+        if token.fence.view.primary(self.replica_count).node() != node {
+            let sentence = format!("{name} orders effect {id} under {token}, which is another primary's claim");
+            return Err(broken(PROMISE, "ordered under another's claim", sentence));
+        }
+        let guarded = outbox.get(id).is_some_and(|entry| entry.standing.policy.is_guarded());
+        if guarded && order.errand == Errand::Run && !self.starts.contains(&(id, token)) {
+            let sentence = format!("{name} orders effect {id} under {token}, whose start is not committed");
+            return Err(broken(PROMISE, "ordered without a committed start", sentence));
+        }
+        if !self.ordered[node.0 as usize].insert((id, token, order.errand)) {
+            let sentence = format!("{name} orders effect {id} twice under {token}");
+            return Err(broken(PROMISE, "ordered twice under one token", sentence));
+        }
+        Ok(())
+    }
+
+    /// What services did since this was last looked at.
+    fn watch_services(&mut self, outside: &Outside) -> Result<(), Violation> {
+        while let Some(call) = outside.calls().get(self.calls) {
+            self.calls += 1;
+            self.serves(call, outside.runs(call.id))?;
+        }
+        Ok(())
+    }
+
+    fn serves(&mut self, call: &ServiceCall, runs: u32) -> Result<(), Violation> {
+        let (Destination::Emit(channel), Came::Ran) = (call.destination, call.came) else { return Ok(()) };
+        let ServiceCall { id, token, .. } = *call;
+        if runs > 1 && !is_run_again(channel) {
+            let sentence = format!("effect {id} was run {runs} times, the last under {token}, and may be run once");
+            return Err(broken(PROMISE, "run twice", sentence));
+        }
+        if !manners(channel).fences {
+            return Ok(());
+        }
+        let highest = self.highest.entry(channel).or_insert(token);
+        if token < *highest {
+            let sentence = format!("effect {id} was run under {token} after another under {highest}");
+            return Err(broken(PROMISE, "run under an older fence", sentence));
+        }
+        *highest = token;
+        let last = self.last.entry(channel).or_insert(id);
+        if runs <= 1 && id < *last {
+            let sentence = format!("effect {id} was run after {last}, which was asked for later in the same channel");
+            return Err(broken(PROMISE, "run out of order", sentence));
+        }
+        *last = id.max(*last);
+        Ok(())
+    }
+
+    /// What the application was told no end of is what the outbox holds, apart from lines of the log.
+    fn waits(&self, name: &str, op: Op, replica: &Replica<W::Application>) -> Result<(), Violation> {
+        let Some(waiting) = self.workload.waiting(replica.state()) else { return Ok(()) };
+        let told = |id: &EffectId| {
+            let entry = replica.executor().outbox().get(*id);
+            entry.is_some_and(|entry| !matches!(entry.standing.destination, Destination::Log(_)))
+        };
+        if let Some(id) = waiting.iter().find(|id| !told(id)) {
+            let sentence =
+                format!("after {op} the application on {name} waits for effect {id}, which the outbox has not");
+            return Err(broken(PROMISE, "an effect is lost", sentence));
+        }
+        let held = replica.executor().outbox().iter().filter(|(id, _)| told(id)).count();
+        if held != waiting.len() {
+            let sentence =
+                format!("after {op} the outbox on {name} holds {held} effects, and {} are waited for", waiting.len());
+            return Err(broken(PROMISE, "an effect that nobody waits for", sentence));
+        }
+        Ok(())
+    }
+}
+
+impl<W: Workload> Oracle for EffectsOracle<W> {
+    fn name(&self) -> &'static str {
+        PROMISE
+    }
+
+    fn after_step(&mut self, world: &WorldView<'_>, node: NodeId, step: &StepView<'_>) -> Result<(), Violation> {
+        if node.0 >= u32::from(self.replica_count) {
+            return Ok(());
+        }
+        let Some(replica) = world.process::<Replica<W::Application>>(node) else { return Ok(()) };
+        if matches!(step.event, EventView::Start) {
+            self.ordered[node.0 as usize].clear();
+        }
+        if let Some(outside) = world.service::<Outside>() {
+            self.watch_services(outside)?;
+        }
+        let executed = replica.vsr().executed();
+        for (header, frame) in executed {
+            self.executes(world, header, frame)?;
+        }
+        if !executed.is_empty() {
+            self.waits(world.name(node), replica.vsr().applied(), replica)?;
+        }
+        for action in step.actions {
+            if let Action::RunEffect(order) = action {
+                self.orders(world, node, order, replica.executor().outbox())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn at_end(&mut self, world: &WorldView<'_>) -> Result<(), Violation> {
+        match world.service::<Outside>() {
+            Some(outside) => self.watch_services(outside),
+            None => Ok(()),
+        }
+    }
+}
