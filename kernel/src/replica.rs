@@ -11,6 +11,7 @@ use crate::{
         system::SystemEntry,
     },
     process::{Actions, Event, Now, Process},
+    storage::snapshot::RECORD_SIZE_MAX,
     types::{Instant, Timestamp},
     vsr::{Config, Probe, StateMachine, Vsr},
     wire::header::Header,
@@ -101,6 +102,7 @@ impl<A: Application> Replica<A> {
         let largest = application.response_size_max() + crate::app::executor::ANSWER_OVERHEAD;
         let room = config.layout.message_size_max - crate::wire::header::HEADER_SIZE as u32;
         assert!(largest <= room, "a response of {largest} bytes fits a message's {room}: raise message_size_max");
+        assert!(largest as usize <= RECORD_SIZE_MAX / 2, "a session with its reply is a record of a checkpoint");
         let executor = Executor::new(application, config.cluster);
         Self { vsr: Vsr::new(config), machine: Machine { executor, dispatch: Dispatch::default() } }
     }

@@ -76,6 +76,11 @@ impl Grid {
         });
     }
 
+    /// Whether [`Grid::allocate`] would give a block.
+    pub fn has_room(&self) -> bool {
+        !self.free.is_empty() || !self.strays.is_empty()
+    }
+
     /// A block for a chunk that is not here, to be written; none if the grid is full. Strays go last.
     ///
     /// # Panics

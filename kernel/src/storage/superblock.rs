@@ -308,7 +308,11 @@ impl Superblock {
         let Checkpoint { header, root } = &self.checkpoint;
         let of_this_log = header.cluster == self.cluster && header.is_log_entry() && self.commit.covers(header.op);
         let beginning = |op: Op, root: Checksum| (op == Op::ROOT) == (root == Checksum(0));
-        if !of_this_log || !beginning(header.op, *root) || !beginning(self.vouched.op, self.vouched.root) {
+        if !of_this_log
+            || header.op > self.head
+            || !beginning(header.op, *root)
+            || !beginning(self.vouched.op, self.vouched.root)
+        {
             return Err(SuperblockError::Checkpoint);
         }
         Ok(())

@@ -60,6 +60,8 @@ pub(super) struct Boot {
     prepares: Vec<Option<PrepareRead>>,
     /// The highest op that anything read so far names.
     highest: Op,
+    /// How many blocks of the grid were sent for.
+    grid_read: u32,
     /// Slots still to be read.
     to_read: Vec<u32>,
     /// How many slots are being written as they were read.
@@ -84,6 +86,7 @@ impl Vsr {
             ring: Vec::new(),
             prepares: Vec::new(),
             highest: Op::ROOT,
+            grid_read: 0,
             to_read: Vec::new(),
             rewriting: 0,
             is_barrier_due: false,
@@ -204,9 +207,17 @@ impl Vsr {
         for first in (0..sectors).step_by(RING_PART as usize) {
             self.boot_read(Kind::BootRing, part_value(first, RING_PART.min(sectors - first)), actions);
         }
+        self.read_grid(actions);
+    }
+
+    /// Reads on in the grid, some parts at once.
+    fn read_grid(&mut self, actions: &mut Actions) {
         let (blocks, at_once) = (self.config.layout.block_count, (GRID_PART / self.config.layout.block_size).max(1));
-        for first in (0..blocks).step_by(at_once as usize) {
-            self.boot_read(Kind::BootGrid, part_value(first, at_once.min(blocks - first)), actions);
+        while self.booting().grid_read < blocks && self.booting().attempts.len() < 2 * SLOTS_MAX {
+            let first = self.booting().grid_read;
+            let count = at_once.min(blocks - first);
+            self.booting().grid_read += count;
+            self.boot_read(Kind::BootGrid, part_value(first, count), actions);
         }
     }
 
@@ -236,6 +247,7 @@ impl Vsr {
 
     /// The rings and the grid are read as far as the prepares' bytes are not needed.
     fn end_of_rings(&mut self, actions: &mut Actions) {
+        self.read_grid(actions);
         if self.booting().attempts.is_empty() {
             self.booting().stage = Stage::Prepares;
             self.read_on(actions);
@@ -339,7 +351,7 @@ impl Vsr {
         let covered = self.checkpoints.op();
         let boot = self.booting();
         boot.highest = boot.highest.max(header.op);
-        if header.op <= covered && boot.ring[slot as usize] == HeaderRead::Valid(*header) {
+        if header.op <= covered {
             // In the checkpoint: others may ask for it, and nothing is promised of it.
             return;
         }

@@ -86,6 +86,8 @@ pub struct Checkpoints {
     pub(super) fetching: Fetching,
     /// The last checkpoint did not fit the grid.
     full: bool,
+    /// A checkpoint that was being written was given up, and the machine does not know yet.
+    is_dropped: bool,
 }
 
 /// A checkpoint that is being written.
@@ -99,6 +101,8 @@ struct Taking {
     tables: Vec<Checksum>,
     /// Tables that are still to be written.
     unmade: VecDeque<Vec<u8>>,
+    /// A chunk for which there was no room when it was made.
+    waiting: Option<(ChunkKind, Vec<u8>)>,
     root: Checksum,
 }
 
@@ -148,6 +152,7 @@ impl Checkpoints {
             writing: BTreeSet::new(),
             fetching: Fetching::default(),
             full: false,
+            is_dropped: false,
         }
     }
 
@@ -249,12 +254,16 @@ impl Vsr {
             leaves: Vec::new(),
             tables: Vec::new(),
             unmade: VecDeque::new(),
+            waiting: None,
             root: Checksum(0),
         });
     }
 
     /// Goes on with the checkpoint that is being written, by one slice.
     pub(super) fn take_checkpoint<M: StateMachine>(&mut self, machine: &mut M, actions: &mut Actions) {
+        if core::mem::take(&mut self.checkpoints.is_dropped) {
+            machine.thaw();
+        }
         let Some(mut taking) = self.checkpoints.taking.take() else { return };
         if self.go_on_taking(&mut taking, machine, actions) {
             self.checkpoints.taking = Some(taking);
@@ -264,6 +273,13 @@ impl Vsr {
             self.checkpoints.making.clear();
             self.free_unreached();
         }
+    }
+
+    /// The same where the machine is not at hand: it lets its frozen state go in the next step.
+    pub(super) fn drop_taking(&mut self) {
+        self.checkpoints.is_dropped |= self.checkpoints.taking.take().is_some();
+        self.checkpoints.making.clear();
+        self.let_go();
     }
 
     /// Gives up the checkpoint that is being written: a later one takes its place.
@@ -280,10 +296,19 @@ impl Vsr {
             && made < SLICE_MAX
             && self.checkpoints.writing.len() < CHUNK_WRITES_MAX
         {
-            let Some((kind, bytes)) = self.make_chunk(taking, machine) else { continue };
+            let waiting = taking.waiting.take().map(|(kind, bytes)| (kind, Some(bytes)));
+            let Some((kind, bytes)) = waiting.or_else(|| self.make_chunk(taking, machine)) else { continue };
             made += 1;
             let Some(bytes) = bytes else { return false };
-            let Some(address) = self.put_chunk(kind, bytes, actions) else { return false };
+            let address = match self.put_chunk(kind, bytes, actions) {
+                Ok(address) => address,
+                // Checkpoints that are not vouched for yet, or one that is fetched, take up the room: they will give it back.
+                Err(bytes) if !self.checkpoints.kept.is_empty() || self.checkpoints.is_syncing() => {
+                    taking.waiting = Some((kind, bytes));
+                    return true;
+                }
+                Err(_) => return false,
+            };
             match kind {
                 ChunkKind::Leaf => taking.leaves.push(address),
                 ChunkKind::Table => taking.tables.push(address),
@@ -340,27 +365,36 @@ impl Vsr {
         None
     }
 
-    /// Sees to it that the grid holds a chunk. Its address, or none if there is no room.
-    fn put_chunk(&mut self, kind: ChunkKind, mut bytes: Vec<u8>, actions: &mut Actions) -> Option<Checksum> {
+    /// Sees to it that the grid holds a chunk. Its address, or the chunk again if there is no room.
+    fn put_chunk(&mut self, kind: ChunkKind, mut bytes: Vec<u8>, actions: &mut Actions) -> Result<Checksum, Vec<u8>> {
         let address = seal_chunk(kind, &mut bytes);
         self.checkpoints.making.insert(address);
         if self.checkpoints.grid.find(address).is_some() {
             actions.probe(Probe::ChunkKept.into());
-            return Some(address);
+            return Ok(address);
         }
-        self.write_chunk(address, Frame::new(bytes), actions).then_some(address)
+        if !self.has_room() {
+            return Err(bytes);
+        }
+        self.write_chunk(address, Frame::new(bytes), actions);
+        Ok(address)
+    }
+
+    /// Whether there is a block for another chunk, after what others fetch, and what nothing needs, has gone.
+    fn has_room(&mut self) -> bool {
+        if !self.checkpoints.grid.has_room() {
+            self.checkpoints.pinned.chunks.clear();
+            self.let_go();
+        }
+        self.checkpoints.grid.has_room()
     }
 
     /// Writes a chunk to a block that is free. Whether there was one.
     pub(super) fn write_chunk(&mut self, address: Checksum, chunk: Frame, actions: &mut Actions) -> bool {
-        let mut block = self.checkpoints.grid.allocate(address);
-        if block.is_none() {
-            // What others fetch, and what a fetch has left behind, goes before this replica's own.
-            self.checkpoints.pinned.chunks.clear();
-            self.free_unreached();
-            block = self.checkpoints.grid.allocate(address);
+        if !self.has_room() {
+            return false;
         }
-        let Some(block) = block else { return false };
+        let block = self.checkpoints.grid.allocate(address).expect("there is room");
         self.checkpoints.writing.insert(block);
         actions.write(Kind::ChunkWrite.token(block.into()), self.config.layout.block_offset(block), chunk, false);
         true
@@ -415,6 +449,8 @@ impl Vsr {
         }
         if self.is_backup() {
             self.append_early(actions);
+        }
+        if self.status == Status::Normal {
             self.advance_durable(actions);
             self.repair(actions);
         }

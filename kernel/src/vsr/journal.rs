@@ -239,6 +239,13 @@ impl Journal {
         self.held[slot as usize] = Held::Unknown;
     }
 
+    /// A read showed that a slot does not hold what nobody here needs any more.
+    pub(super) fn forget(&mut self, op: Op) {
+        let slot = self.layout.slot(op);
+        self.reach(slot);
+        self.held[slot as usize] = Held::Nothing;
+    }
+
     /// Keeps a prepare in memory, in place of the one that was kept so many ops before.
     pub(super) fn remember(&mut self, header: &Header, frame: &Frame) {
         let place = cache_place(header.op);

@@ -257,6 +257,10 @@ impl Vsr {
             _ if self.config.replica_count == 1 => Self::halt_for_damage(op, actions),
             _ => {
                 actions.probe(Probe::Corrupt.into());
+                if op <= self.checkpoints.op() {
+                    // Another wanted it; here the checkpoint has it, and the slot is free.
+                    return self.journal.forget(op);
+                }
                 self.journal.lose(op);
                 self.held_through = self.held_through.min(op.previous());
                 self.repair(actions);

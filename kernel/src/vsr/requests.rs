@@ -112,7 +112,7 @@ impl Vsr {
                 return actions.probe(Probe::SlotNotFree.into());
             }
             let waiting = self.primary.waiting.len();
-            let few = waiting < self.config.company as usize * (self.primary.in_flight.len() - waiting);
+            let few = waiting < self.config.company as usize * (self.primary.in_flight.len().saturating_sub(waiting));
             // What fills a message gains nothing from more.
             let small = self.primary.waiting_size < self.config.layout.message_size_max as usize;
             // What the system has to say waits for nobody.
@@ -133,7 +133,8 @@ impl Vsr {
         while let Some(Request { header, frame }) = self.primary.waiting.pop_front() {
             self.primary.waiting_size -= entry_size(&frame);
             let known = self.primary.in_flight.remove(&header.client);
-            let (_, node) = known.expect("a request that waits is in flight");
+            // A repetition that waited while the first was logged is answered by that.
+            let Some((_, node)) = known else { continue };
             actions.probe(Probe::Busy.into());
             self.reject(node, &header, RejectReason::Busy, actions);
         }

@@ -26,7 +26,7 @@ use crate::{
         snapshot::{RestoreError, SnapshotReader},
         superblock::Vouched,
     },
-    types::{Checksum, CommitIndex, Instant, NodeId, Op},
+    types::{Checksum, Instant, NodeId, Op},
     vsr::{Status, Vsr, checkpoint::Checkpoints, commit::StateMachine, probe::Probe, sessions::Sessions, timer::Timer},
     wire::header::Header,
 };
@@ -54,6 +54,8 @@ pub(super) struct Fetching {
     reads: BTreeMap<u32, Readers>,
     /// Whom to ask next: apart from whom other repair asks, or one in step with it would always ask the same.
     next_peer: u8,
+    /// Chunks of the durable checkpoint that were fetched when no block was known to be free: a few, to be written when one is.
+    unwritten: Vec<(Checksum, Frame)>,
     /// The op that was missing, and since when.
     stalled: (Op, Instant),
 }
@@ -239,7 +241,8 @@ impl Vsr {
         }
         if walk.purpose == Purpose::Survey && walk.is_lacking() {
             // It is not whole here any more, and serves nobody.
-            return self.finish_survey();
+            self.finish_survey();
+            return self.write_unwritten(actions);
         }
         let mut slice = SLICE_MAX;
         loop {
@@ -248,6 +251,8 @@ impl Vsr {
                 break;
             }
             slice -= 1;
+            // A primary that restores its state is getting on, however long it takes.
+            self.primary.progress_at = self.now.monotonic;
         }
         if slice == 0 && walk.missing.is_empty() {
             self.timers.set(Timer::Checkpoint, self.now.monotonic);
@@ -329,6 +334,7 @@ impl Vsr {
                 self.checkpoints.fetching.walk = None;
                 self.checkpoints.kept.insert(0, known);
                 self.finish_survey();
+                self.write_unwritten(actions);
             }
             (Purpose::Gather, Stage::Gathered) if self.checkpoints.writing.is_empty() => {
                 let number = self.grid_barrier(actions);
@@ -358,6 +364,9 @@ impl Vsr {
         if !self.checkpoints.is_surveyed {
             self.start_survey();
         }
+        if self.checkpoints.is_surveyed {
+            self.write_unwritten(actions);
+        }
         self.free_unreached();
         if self.is_primary() {
             self.answer_restored(actions);
@@ -381,6 +390,16 @@ impl Vsr {
         grid.demote(|address| reached.contains(&address) || kept(address));
     }
 
+    /// Writes what was fetched for the durable checkpoint while no block was known to be free.
+    fn write_unwritten(&mut self, actions: &mut Actions) {
+        for (address, chunk) in core::mem::take(&mut self.checkpoints.fetching.unwritten) {
+            if self.checkpoints.grid.find(address).is_none() {
+                // Where there is no room even now, the next start fetches it again.
+                self.write_chunk(address, chunk, actions);
+            }
+        }
+    }
+
     pub(super) fn on_gathered(&mut self, number: u64) {
         if let Some(walk) = &mut self.checkpoints.fetching.walk
             && walk.stage == Stage::Barrier(number)
@@ -389,23 +408,24 @@ impl Vsr {
         }
     }
 
-    /// The checkpoint that was fetched becomes this replica's. It is committed, so that the log of this view has its op; a backup whose
-    /// own part of that log ends below goes on from there, and has acknowledged nothing above.
+    /// The checkpoint that was fetched becomes this replica's, once the primary of this very view says that its op is committed: it may
+    /// have been heard of from a later view, whose log need not be this one's up to there. A backup whose own part of the log ends
+    /// below goes on from there, and has acknowledged nothing above.
     fn install_checkpoint<M: StateMachine>(&mut self, machine: &mut M) {
         let Some(walk) = &self.checkpoints.fetching.walk else { return };
         let Vouched { op, root } = walk.target;
-        let reaches = self.log.head() >= op && self.commit_max.covers(op);
-        let log_allows = self.status == Status::Normal && (reaches || self.is_backup());
+        let header = walk.header.expect("the root was taken");
+        let is_committed = if self.is_primary() { self.commit_max } else { self.repair.primary_commit }.covers(op);
+        let is_of_this_log = self.log.get_tied(op).is_none_or(|known| known.checksum == header.checksum);
+        let log_allows = self.status == Status::Normal && is_committed && is_of_this_log;
         if !log_allows || self.checkpoints.next.is_some() {
             return;
         }
-        let header = walk.header.expect("the root was taken");
         let walk = self.checkpoints.fetching.walk.take().expect("a checkpoint was gathered");
         self.abandon_taking(machine);
         if self.log.head() < op {
             self.log.install(&[header]);
         }
-        self.commit_max = self.commit_max.max(CommitIndex(op.0));
         self.checkpoints.next = Some((Checkpoint { header, root }, walk.reached));
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     types::{Checksum, Op, ReplicaId, Timestamp},
     vsr::{
         Status, Vsr,
-        checkpoint::{Checkpoints, ROOTS_KEPT, interval},
+        checkpoint::{Checkpoints, ROOTS_KEPT, interval, is_checkpoint},
         quorum::majority,
     },
     wire::header::{Command, Header},
@@ -26,11 +26,13 @@ pub(super) fn vouched_in(header: &Header) -> Vouched {
 }
 
 impl Checkpoints {
-    /// A later checkpoint is vouched for.
-    pub(super) fn hear_vouched(&mut self, vouched: Vouched) {
-        if vouched.op > self.vouched.op && vouched.root != Checksum(0) {
+    /// A checkpoint is vouched for. Whether it is later than what was known.
+    pub(super) fn hear_vouched(&mut self, vouched: Vouched) -> bool {
+        let is_later = vouched.op > self.vouched.op && vouched.root != Checksum(0);
+        if is_later {
             self.vouched = vouched;
         }
+        is_later
     }
 }
 
@@ -48,7 +50,7 @@ impl Vsr {
     pub(super) fn hear_checkpoint(&mut self, peer: ReplicaId, greeting: &Header, actions: &mut Actions) {
         self.hear_vouched(vouched_in(greeting), actions);
         let told = Vouched { op: greeting.commit.op(), root: Checksum(greeting.context) };
-        if told.op > Op::ROOT && !self.checkpoints.roots[peer.0 as usize].contains(&told) {
+        if is_checkpoint(told.op, &self.config.layout) && !self.checkpoints.roots[peer.0 as usize].contains(&told) {
             self.count(peer, told, actions);
         }
     }
@@ -58,6 +60,8 @@ impl Vsr {
         let Checkpoint { header, root } = *self.checkpoints.durable();
         if root != Checksum(0) {
             self.count(self.config.replica, Vouched { op: header.op, root }, actions);
+            // It may have stopped before because of just this, and been started again.
+            self.hear_vouched(self.checkpoints.vouched, actions);
         }
     }
 
@@ -79,8 +83,7 @@ impl Vsr {
         let same = at(told.op).filter(|root| *root == told.root).count();
         let all = at(told.op).count();
         let most = at(told.op).map(|root| at(told.op).filter(|other| *other == root).count()).max().unwrap_or_default();
-        if same >= quorum {
-            self.checkpoints.hear_vouched(told);
+        if same >= quorum && self.checkpoints.hear_vouched(told) {
             self.let_go();
         }
         let own =
@@ -96,9 +99,14 @@ impl Vsr {
 
     /// A prepare of this view's log, or a peer, says what is vouched for: if it is not what this replica has, it stops.
     pub(super) fn hear_vouched(&mut self, vouched: Vouched, actions: &mut Actions) {
-        self.checkpoints.hear_vouched(vouched);
+        if !is_checkpoint(vouched.op, &self.config.layout) {
+            return;
+        }
+        if self.checkpoints.hear_vouched(vouched) {
+            self.let_go();
+        }
         let own = self.checkpoints.roots[self.config.replica.0 as usize].iter().find(|root| root.op == vouched.op);
-        if let Some(own) = own.filter(|own| own.root != vouched.root && vouched.op > Op::ROOT) {
+        if let Some(own) = own.filter(|own| own.root != vouched.root) {
             let reason = self.divergence(*own, vouched);
             actions.halt(reason);
         }

@@ -13,6 +13,8 @@ pub(super) fn draw_cluster(random: &mut Stream, replicas: u8, clients: u8) -> Cl
     // So few that they come round many times, and that who is away for a while must take a checkpoint; in some seeds, for who is away
     // for longer.
     let slot_count = *random.pick(&[32, 32, 64, 64, 128]);
+    // In some seeds hardly room for the checkpoints that there may be at once.
+    let block_count = if random.chance(300_000) { random.range(72, 96) as u32 } else { BLOCK_COUNT_ORDINARY };
     ClusterPlan {
         replicas,
         pipeline: random.range(1, 8) as u32,
@@ -21,7 +23,7 @@ pub(super) fn draw_cluster(random: &mut Stream, replicas: u8, clients: u8) -> Cl
         clients_max,
         slot_count,
         message_size_max: MESSAGE_SIZE_ORDINARY,
-        block_count: BLOCK_COUNT_ORDINARY,
+        block_count,
         block_size: BLOCK_SIZE_ORDINARY,
     }
 }

@@ -9,7 +9,7 @@ use crate::{
         HeaderRead, RingEntry, SlotState, decide, is_superseded, layout::HEADERS_PER_SECTOR, superblock::Superblock,
     },
     types::{Checksum, Op},
-    vsr::{Held, Vsr, probe::Probe, vouching::vouched_in},
+    vsr::{Held, Vsr, checkpoint::is_checkpoint, probe::Probe, vouching::vouched_in},
 };
 
 impl Vsr {
@@ -69,7 +69,9 @@ impl Vsr {
         }
         vouched.extend(boot.to_rewrite.iter().map(|header| header.checksum));
         for header in &boot.ring {
-            if let HeaderRead::Valid(header) = header {
+            if let HeaderRead::Valid(header) = header
+                && is_checkpoint(vouched_in(header).op, &self.config.layout)
+            {
                 self.checkpoints.hear_vouched(vouched_in(header));
             }
         }

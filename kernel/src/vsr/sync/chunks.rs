@@ -2,7 +2,7 @@
 
 use alloc::{format, vec::Vec};
 
-use super::{Asked, CHUNK_READS_MAX, Purpose, ROUNDS_MAX, Readers, Walk};
+use super::{Asked, CHUNK_READS_MAX, Purpose, ROUNDS_MAX, Readers, WALK_WINDOW, Walk};
 use crate::{
     frame::{Frame, SECTOR_SIZE},
     process::Actions,
@@ -73,7 +73,9 @@ impl Vsr {
     /// Another replica lacks a chunk.
     pub(in crate::vsr) fn on_request_chunk(&mut self, peer: ReplicaId, request: &Header, actions: &mut Actions) {
         let address = Checksum(request.context);
-        let Some(block) = self.checkpoints.grid.find(address) else { return };
+        // One that nothing here needs any more may be what another replica needs; what it is, is checked when it is read.
+        let grid = &self.checkpoints.grid;
+        let Some(block) = grid.find(address).or_else(|| grid.find_stray(address)) else { return };
         if !self.checkpoints.writing.contains(&block) {
             self.checkpoints.pinned.asked = self.now.monotonic;
             self.read_block(block, address, Some(peer.node()), actions);
@@ -98,6 +100,19 @@ impl Vsr {
         if !walk.arrive(address, chunk) || self.checkpoints.grid.find(address).is_some() {
             return;
         }
+        if self.write_chunk(address, chunk.clone(), actions) {
+            return;
+        }
+        let fetching = &mut self.checkpoints.fetching;
+        if fetching.walk.as_ref().is_none_or(|walk| walk.purpose != Purpose::Gather) {
+            // The walk has it in memory. Which blocks are free is known when the grid is surveyed.
+            if fetching.unwritten.len() < WALK_WINDOW {
+                fetching.unwritten.push((address, chunk.clone()));
+            }
+            return;
+        }
+        // A checkpoint of its own, which this one takes the place of, is in the way.
+        self.drop_taking();
         if !self.write_chunk(address, chunk.clone(), actions) {
             actions.halt(format!(
                 "a checkpoint of the others does not fit this replica's {} blocks: format it with as many as they have",
@@ -149,7 +164,9 @@ impl Vsr {
         });
         let Some(chunk) = chunk else {
             let grid = &self.checkpoints.grid;
-            let still = grid.find(address).or_else(|| grid.find_stray(address)) == Some(block);
+            let lies_there = grid.find(address).or_else(|| grid.find_stray(address)) == Some(block);
+            // What is being written there may not have been there yet when it was read.
+            let still = lies_there && !self.checkpoints.writing.contains(&block);
             if still && readers.attempts < Self::READ_ATTEMPTS_MAX && result.is_err() {
                 actions.probe(Probe::ReadRetried.into());
                 readers.attempts += 1;
