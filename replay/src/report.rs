@@ -90,6 +90,7 @@ pub(crate) struct CampaignReport {
     seeds_with_view_change: u64,
     seeds_with_3_or_more: u64,
     probes: BTreeMap<&'static str, u64>,
+    seeds_with_probe: BTreeMap<&'static str, u64>,
     probes_missing: Vec<&'static str>,
     digest: String,
     code_version: String,
@@ -126,6 +127,7 @@ impl CampaignReport {
             seeds_with_view_change: report.seeds_with_view_change,
             seeds_with_3_or_more: report.seeds_with_3_or_more,
             probes: report.probes.clone(),
+            seeds_with_probe: report.seeds_with_probe.clone(),
             probes_missing: missing(report),
             digest: hex(&report.digest()),
             code_version: program.code_version.clone(),
@@ -190,7 +192,7 @@ pub(crate) fn summary(report: &Report, at: &Circumstances) -> String {
         _ => format!("; never taken: {}", wrapped(&missing)),
     };
     let taken = report.probes.len() - missing.len();
-    let rows = [
+    let mut rows = vec![
         ("virtual time", duration(report.virtual_ns)),
         ("events", grouped(report.events)),
         ("commits", format!("{}, the median seed {}", grouped(report.commits), grouped(report.commits_median()))),
@@ -226,9 +228,15 @@ pub(crate) fn summary(report: &Report, at: &Circumstances) -> String {
         ),
         ("digest", hex(&report.digest())),
     ];
-    // A protocol of one's own may know no views.
+    // A protocol of one's own may know no views, and no checkpoints.
     let has_views = report.view_changes > 0 || report.seeds_with_3_or_more > 0;
-    let rows = rows.iter().filter(|(name, _)| has_views || *name != "view changes");
-    let rows: Vec<String> = rows.map(|(name, value)| format!("  {name:<13} {value}")).collect();
+    rows.retain(|(name, _)| has_views || *name != "view changes");
+    let before_probes = rows.len() - 3;
+    for (name, probe) in [("state syncs", "state_sync_installed"), ("checkpoints", "checkpoint_durable")] {
+        if let (Some(sum), Some(seeds)) = (report.probes.get(probe), report.seeds_with_probe.get(probe)) {
+            rows.insert(before_probes, (name, format!("{}, in {} seeds", grouped(*sum), grouped(*seeds))));
+        }
+    }
+    let rows: Vec<String> = rows.iter().map(|(name, value)| format!("  {name:<13} {value}")).collect();
     format!("{title}\n{}", rows.join("\n"))
 }

@@ -58,6 +58,8 @@ pub struct Report {
     pub seeds_with_view_change: u64,
     /// How often each rare path was taken, of all that a process of some seed declares.
     pub probes: BTreeMap<&'static str, u64>,
+    /// In how many seeds each was taken.
+    pub seeds_with_probe: BTreeMap<&'static str, u64>,
     /// How it ended.
     pub ended: Ended,
     /// How many seeds had so many commits.
@@ -96,6 +98,7 @@ impl Report {
             seeds_with_3_or_more: 0,
             seeds_with_view_change: 0,
             probes: BTreeMap::new(),
+            seeds_with_probe: BTreeMap::new(),
             ended: Ended::Running,
             commits_of_seeds: BTreeMap::new(),
             digest: Digest::default(),
@@ -125,6 +128,7 @@ impl Report {
         for (name, count) in &outcome.probes {
             let sum = self.probes.entry(name).or_default();
             *sum = sum.saturating_add(*count);
+            *self.seeds_with_probe.entry(name).or_default() += u64::from(*count > 0);
         }
         if let Some(failure) = &outcome.failure {
             self.seeds_failed += 1;
@@ -177,5 +181,6 @@ mod tests {
         assert_eq!((report.seeds_with_3_or_more, report.seeds_with_view_change), (3, 2));
         assert_eq!((report.crashes, report.seeds_with_crash), (6, 3));
         assert_eq!(report.probes, BTreeMap::from([("always", 4), ("seed", 6)]));
+        assert_eq!(report.seeds_with_probe, BTreeMap::from([("always", 4), ("seed", 3)]));
     }
 }
