@@ -57,6 +57,8 @@ pipeline = 8
 company = 3
 # Requests that a primary has accepted and not answered; past it clients are told to come back.
 requests_max = 4096
+# Linearizable queries that a primary holds while it asks whether it still is one; past it the same.
+queries_max = 4096
 # What may wait to be sent on one connection; four of the largest messages in any case.
 queue_bytes_max = "16MiB"
 

@@ -84,6 +84,8 @@ pub struct Options {
     pub company: u32,
     /// Requests in flight or waiting: see [`Config::requests_max`].
     pub requests_max: u32,
+    /// Queries that a primary holds: see [`Config::queries_max`].
+    pub queries_max: u32,
     /// How many bytes may wait to be sent on one connection, and to be taken of all: see [`Limits::queue_bytes_max`].
     pub queue_bytes_max: usize,
     /// Time-outs.
@@ -104,6 +106,7 @@ impl Options {
             pipeline: 8,
             company: 3,
             requests_max: 4096,
+            queries_max: 4096,
             queue_bytes_max: 16 * 1024 * 1024,
             timeouts: Timeouts::default(),
         }
@@ -355,6 +358,7 @@ fn config(options: &Options, superblock: &Superblock) -> Config {
         pipeline: options.pipeline,
         company: options.company,
         requests_max: options.requests_max,
+        queries_max: options.queries_max,
         timeouts: options.timeouts,
         ..Config::of(superblock)
     }

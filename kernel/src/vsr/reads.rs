@@ -17,12 +17,12 @@
 //! A query has no session, uses up no request number and is in no table once it is answered: repeated, it is answered again, and a
 //! hostile one takes the room of one query and nothing else. What is lost, the client sends again.
 
-use alloc::vec::Vec;
+use alloc::collections::BTreeMap;
 
 use crate::{
     frame::Frame,
     process::Actions,
-    types::{CommitIndex, NodeId, Op, ReplicaId},
+    types::{ClientId, CommitIndex, NodeId, Op, ReplicaId, RequestNumber},
     vsr::{
         Status, Vsr,
         commit::StateMachine,
@@ -44,7 +44,7 @@ const BACKOFF_MAX: u32 = 4;
 #[derive(Clone, Default)]
 pub(super) struct Reads {
     /// Linearizable queries that no round serves yet. Only at a primary.
-    waiting: Vec<Query>,
+    waiting: Queries,
     /// The round in flight, and the queries that it serves.
     round: Option<Round>,
     /// The nonce of the last round. Never begins anew in a life, and no life serves in a view of another (design rule 2): with the
@@ -53,6 +53,9 @@ pub(super) struct Reads {
     /// A query that may be answered from whatever was executed. Empty between steps.
     stale: Option<Query>,
 }
+
+/// By client and number.
+type Queries = BTreeMap<(ClientId, RequestNumber), Query>;
 
 /// A client's query.
 #[derive(Clone)]
@@ -65,7 +68,7 @@ struct Query {
 /// One question of the primary: is this still the view?
 #[derive(Clone)]
 struct Round {
-    queries: Vec<Query>,
+    queries: Queries,
     /// Who says so.
     confirmed: ReplicaSet,
     /// What was committed when it began, after the last of its queries had come.
@@ -88,11 +91,9 @@ impl Reads {
 
     /// The query of this client and number that is held already.
     fn held(&mut self, header: &Header) -> Option<&mut Query> {
-        let in_round = self.round.iter_mut().flat_map(|round| &mut round.queries);
-        self.waiting
-            .iter_mut()
-            .chain(in_round)
-            .find(|query| (query.header.client, query.header.request) == (header.client, header.request))
+        let key = (header.client, header.request);
+        let in_round = self.round.as_mut().and_then(|round| round.queries.get_mut(&key));
+        in_round.or_else(|| self.waiting.get_mut(&key))
     }
 }
 
@@ -132,7 +133,7 @@ impl Vsr {
             actions.probe(Probe::QueryBusy.into());
             return self.reject(query.from, &query.header, RejectReason::Busy, actions);
         }
-        self.reads.waiting.push(query);
+        self.reads.waiting.insert((query.header.client, query.header.request), query);
         self.start_round(actions);
     }
 
@@ -226,7 +227,7 @@ impl Vsr {
             }
             let Some(round) = self.reads.round.take() else { return };
             self.timers.stop(Timer::ReadRound);
-            for query in &round.queries {
+            for query in round.queries.values() {
                 actions.probe(Probe::QueryAnswered.into());
                 self.answer(machine, query, actions);
             }

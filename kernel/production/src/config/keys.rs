@@ -97,6 +97,10 @@ pub(super) const KEYS: &[Key] = &[
         set: |draft, value| set(&mut draft.options.requests_max, value.count(1..=65_536)?),
     },
     Key {
+        name: "limits.queries_max",
+        set: |draft, value| set(&mut draft.options.queries_max, value.count(1..=65_536)?),
+    },
+    Key {
         name: "limits.queue_bytes_max",
         set: |draft, value| set(&mut draft.options.queue_bytes_max, value.size(16 << 10..=1 << 30)? as usize),
     },

@@ -72,6 +72,7 @@ fn a_mistake_in_a_text_is_one_sentence_with_its_line() {
         ("[limits]\npipeline = -1", "line 2: `limits.pipeline` is a number from 1 to 16, and not -1"),
         ("[limits]\npipeline = '4'", "line 2: `limits.pipeline` is a number from 1 to 16, and not a text"),
         ("[limits]\nrequests_max = 0", "line 2: `limits.requests_max` is a number from 1 to 65536, and not 0"),
+        ("[limits]\nqueries_max = 0", "line 2: `limits.queries_max` is a number from 1 to 65536, and not 0"),
         ("[timeouts]\nping_ms = 1.5", "line 2: `timeouts.ping_ms` is a number from 1 to 1000, and not a fraction"),
         (
             "[limits]\nqueue_bytes_max = '1KiB'",
@@ -120,7 +121,7 @@ fn every_limit_and_time_out_has_a_range_and_its_ends_are_within() {
         }
         ranges += 1;
     }
-    assert_eq!(ranges, 11);
+    assert_eq!(ranges, 12);
 }
 
 #[test]

@@ -73,7 +73,7 @@ fn as_json((address, answer): (&SocketAddr, &Answer)) -> Value {
 
 fn table(addresses: &[SocketAddr], answers: &[Answer], serves: bool) -> String {
     let mut lines = Vec::new();
-    let head = ["replica", "state", "view", "op", "commit", "lag", "clock", "sessions", "disk"];
+    let head = ["replica", "state", "view", "op", "commit", "lag", "checkpoint", "clock", "sessions", "disk"];
     let mut rows = vec![head.map(str::to_owned)];
     for (address, answer) in addresses.iter().zip(answers) {
         match answer {
@@ -98,10 +98,15 @@ fn table(addresses: &[SocketAddr], answers: &[Answer], serves: bool) -> String {
     text + verdict
 }
 
-fn row(address: &SocketAddr, status: &status::Status) -> [String; 9] {
+fn row(address: &SocketAddr, status: &status::Status) -> [String; 10] {
     let clock = match status.clock_offset_ns {
         Some((low, high)) => format!("{} to {} us", low / 1000, high / 1000),
         None => "not agreed".to_owned(),
+    };
+    let checkpoint = match (status.is_syncing, status.is_grid_full) {
+        (true, _) => format!("{}, takes the others'", grouped(status.checkpoint)),
+        (false, true) => format!("{}, the grid is full", grouped(status.checkpoint)),
+        (false, false) => grouped(status.checkpoint),
     };
     [
         format!("{} at {address}", status.replica),
@@ -110,6 +115,7 @@ fn row(address: &SocketAddr, status: &status::Status) -> [String; 9] {
         grouped(status.op),
         grouped(status.commit),
         grouped(status.lag),
+        checkpoint,
         clock,
         grouped(status.sessions),
         status.disk.clone(),
@@ -179,7 +185,10 @@ mod tests {
         let text = table(&addresses, &[status(0, status::State::Primary, 3), away()], false);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 4, "{text}");
-        assert!(lines[1].starts_with("0 at 127.0.0.1:1  primary  3     12,345  12,344  0    -12 to 30 us"), "{text}");
+        assert!(
+            lines[1].starts_with("0 at 127.0.0.1:1  primary  3     12,345  12,344  0    12,000      -12 to 30 us"),
+            "{text}"
+        );
         assert!(lines[2].starts_with("no replica answers at 127.0.0.1:1: "), "{text}");
     }
 }
