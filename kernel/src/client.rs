@@ -198,6 +198,16 @@ impl Client {
         self.view
     }
 
+    /// The cluster was seen in this view, by another client for instance: if that is later than what this one knows, whatever it asks
+    /// next goes to the primary of that view first. What is outstanding goes on as it is.
+    pub fn hear_view(&mut self, view: View) {
+        if view > self.view && self.outstanding.is_none() {
+            self.view = view;
+            self.target = view.primary(self.config.replica_count);
+            self.turn = self.target;
+        }
+    }
+
     /// The number of the request that is not answered; 0 while that is the register.
     pub fn outstanding(&self) -> Option<RequestNumber> {
         self.outstanding.as_ref().map(|outstanding| outstanding.request)

@@ -222,6 +222,18 @@ fn a_replica_that_knows_a_later_view_moves_the_client_on_at_once() {
 }
 
 #[test]
+fn a_view_that_was_seen_elsewhere_says_whom_to_ask_next_and_never_leads_back() {
+    let (mut script, first) = Script::with_request(3, b"first");
+    script.client.hear_view(View(4));
+    assert_eq!(script.client.view(), View(0), "what is outstanding goes on as it is");
+    script.hear(&reply(&first, 5, 6, b"done\0"));
+    script.client.hear_view(View(4));
+    script.client.hear_view(View(2));
+    let second = script.submit(b"second");
+    assert_eq!((second.to, second.header.view), (1, View(4)));
+}
+
+#[test]
 fn a_backup_leads_back_to_the_primary_of_the_known_view_but_keeps_nobody_from_asking_the_others() {
     // Replica 0, the primary, is dead; replica 1 is cut off from the others and believes in view 0 for ever; replicas 2
     // to 4 have long begun view 2.

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use chronon::{
-    types::{ClusterId, ReplicaId},
+    types::{ClusterId, ReplicaId, View},
     vsr::quorum::REPLICAS_MAX,
     wire::{HEADER_SIZE, batch::entry_size},
 };
@@ -46,8 +46,8 @@ impl Cluster {
         (self.message_size_max as usize).saturating_sub(HEADER_SIZE + entry_size(0))
     }
 
-    /// Asks the replicas one after the other, until one says how it is.
-    pub(super) fn learn(addresses: &[SocketAddr], patience: Duration) -> Result<Self, ConnectError> {
+    /// Asks the replicas one after the other, until one says how it is, and in which view.
+    pub(super) fn learn(addresses: &[SocketAddr], patience: Duration) -> Result<(Self, View), ConnectError> {
         let mut unknown = ConnectError::Addresses(addresses.len());
         if !(1..=usize::from(REPLICAS_MAX)).contains(&addresses.len()) {
             return Err(unknown);
@@ -67,7 +67,8 @@ impl Cluster {
             if usize::from(said.replica) != place {
                 return Err(ConnectError::Order { address: *address, replica: ReplicaId(said.replica) });
             }
-            return Ok(Self { id: ClusterId(said.cluster), message_size_max: said.message_size_max });
+            let cluster = Self { id: ClusterId(said.cluster), message_size_max: said.message_size_max };
+            return Ok((cluster, View(said.view)));
         }
         Err(unknown)
     }

@@ -21,7 +21,7 @@ use chronon::{
     env::{Clock, Network},
     frame::Frame,
     process::{Action, Actions},
-    types::{ClientId, ClusterId, Instant, NodeId},
+    types::{ClientId, ClusterId, Instant, NodeId, View},
     vsr::quorum::REPLICAS_MAX,
     wire::{HEADER_SIZE, Header, open},
 };
@@ -45,6 +45,8 @@ pub struct Sessions<T> {
     replica_count: u8,
     payload_size_max: usize,
     sessions: Vec<Session<T>>,
+    /// The latest view that any of them has heard of: the next one to ask begins there.
+    view: View,
     /// Whose an answer is.
     by_client: BTreeMap<ClientId, u32>,
     /// Sessions with nothing in flight, the one that was used last at the end.
@@ -100,8 +102,8 @@ impl<T> Sessions<T> {
         if options.sessions == 0 {
             return Err(ConnectError::NoSessions);
         }
-        let cluster = match options.cluster {
-            Some(cluster) => cluster,
+        let (cluster, view) = match options.cluster {
+            Some(cluster) => (cluster, View(0)),
             None => Cluster::learn(addresses, options.patience)?,
         };
         let frame_size_max = cluster.message_size_max.max(HEADER_SIZE as u32);
@@ -116,6 +118,7 @@ impl<T> Sessions<T> {
             replica_count: addresses.len() as u8,
             payload_size_max: cluster.payload_size_max(),
             sessions: Vec::new(),
+            view,
             by_client: BTreeMap::new(),
             free: (0..options.sessions).rev().collect(),
             waiting: Queue::new(options.queue_max),
@@ -230,6 +233,7 @@ impl<T> Sessions<T> {
 
     fn ask(&mut self, now: Instant, place: u32, tag: T, query: Option<Freshness>, payload: &[u8], expiry: Instant) {
         let session = &mut self.sessions[place as usize];
+        session.client.hear_view(self.view);
         match query {
             None => session.client.submit(now, payload, &mut self.actions),
             Some(freshness) => session.client.query(now, freshness, payload, &mut self.actions),
@@ -250,6 +254,7 @@ impl<T> Sessions<T> {
         let session = &mut self.sessions[place as usize];
         let length = session.asked.as_ref().map_or(0, |asked| asked.length);
         let outcome = session.client.on_frame(now, frame, &mut self.actions).map(|outcome| own(outcome, frame, length));
+        self.view = self.view.max(session.client.view());
         self.perform(place, Some(from));
         if let Some(result) = outcome {
             self.settle(now, place, result);
@@ -393,5 +398,19 @@ mod tests {
         }
         assert!(sessions.parked.is_empty() && sessions.sessions.iter().all(|session| session.parked.is_none()));
         assert_eq!(sessions.network.counts().sent, 3);
+    }
+
+    #[test]
+    fn a_session_begins_with_the_primary_of_the_view_that_another_heard_of() {
+        let addresses: Vec<SocketAddr> = (1..=3).map(|host| SocketAddr::from(([127, 0, 0, host], 1))).collect();
+        let cluster = Cluster { id: ClusterId(7), message_size_max: 4096 };
+        let options = Options { sessions: 2, cluster: Some(cluster), ..Options::default() };
+        let mut sessions = Sessions::connect(&addresses, &options).unwrap();
+        let expiry = SystemClock.monotonic().after(u64::MAX);
+        sessions.submit(0, b"asked", expiry);
+        sessions.view = View(4);
+        sessions.submit(1, b"asked", expiry);
+        let asked: Vec<NodeId> = sessions.parked.keys().map(|(node, _)| *node).collect();
+        assert_eq!(asked, [NodeId(0), NodeId(1)]);
     }
 }
