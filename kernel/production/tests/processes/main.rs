@@ -328,11 +328,12 @@ fn a_cluster_says_how_it_is_through_the_program() {
     cluster.kill((cluster.primary() + 1) % 3);
     let addresses = cluster.joined_addresses();
     let status = |json: &[&str]| chronon().args(["status", "--addresses", &addresses]).args(json).output().unwrap();
-    let output = status(&[]);
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert_eq!(output.status.code(), Some(0), "{said}");
+    // On a busy machine a view may last no longer than it takes to ask.
+    let serving =
+        |json: &'static [&'static str]| until("it serves", || Some(status(json)).filter(|said| said.status.success()));
+    let said = String::from_utf8_lossy(&serving(&[]).stdout).into_owned();
     assert!(said.contains("primary") && said.contains("no replica answers"), "{said}");
-    let json: serde_json::Value = serde_json::from_slice(&status(&["--json"]).stdout).unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&serving(&["--json"]).stdout).unwrap();
     assert_eq!(json["serves"], true);
     cluster.kill(cluster.primary());
     assert_eq!(status(&[]).status.code(), Some(1), "one of three serves nobody");
