@@ -238,7 +238,7 @@ impl Outside {
 }
 
 impl Service for Outside {
-    fn order(&mut self, _now_ns: u64, _from: NodeId, order: &EffectOrder) -> Vec<u64> {
+    fn order(&mut self, order: &EffectOrder) -> Vec<u64> {
         if self.stream.chance(self.plan.lost_ppm) {
             return Vec::new();
         }

@@ -14,7 +14,7 @@ use chronon::{
 /// What the effects of a world's processes are done by. Draws its own randomness, from streams of its own.
 pub trait Service: CloneService + Send {
     /// A process gives an order. After how many nanoseconds it arrives, and each time that it does; nowhere if it is lost.
-    fn order(&mut self, now_ns: u64, from: NodeId, order: &EffectOrder) -> Vec<u64>;
+    fn order(&mut self, order: &EffectOrder) -> Vec<u64>;
 
     /// An order has arrived. What the process is told, and after how many nanoseconds; nothing if it never hears of it.
     fn arrive(&mut self, now_ns: u64, from: NodeId, order: &EffectOrder) -> Vec<(u64, EffectResult)>;

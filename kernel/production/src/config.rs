@@ -41,7 +41,7 @@ listen = "0.0.0.0:4000"
 disk = "auto"
 # How io_uring makes one write durable: by a flag of the write, or by a sync that is linked to it.
 durable = "data-sync"
-# `uring` (on the disk's io_uring), `readiness` (epoll and plain system calls), or whichever of the two there is.
+# `uring` (on the disk's io_uring, or one of their own), `readiness` (epoll and plain system calls), or whichever of the two there is.
 sockets = "auto"
 
 [log]

@@ -17,7 +17,7 @@ use chronon::wire::Header;
 use serde::Serialize;
 
 pub use self::{
-    checkpoint::{CheckpointReport, MissingChunk, checkpoint},
+    checkpoint::{CheckpointReport, DamagedChunk, checkpoint},
     journal::{Class, Given, InspectError, Irregular, JournalReport, PrepareReport, Shape, examine, prepares, shape},
     superblock::{CopyReport, CopyState, Facts, SuperblockReport, superblock},
 };

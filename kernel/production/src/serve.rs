@@ -344,8 +344,8 @@ fn limits(options: &Options, superblock: &Superblock) -> Limits {
     Limits { frame_size_max, queue_bytes_max: options.queue_bytes_max.max(4 * frame_size_max as usize) }
 }
 
-/// What all replicas were formatted with, in one number: which session is evicted is part of the state, and what one logs all must
-/// have room for.
+/// What all replicas were formatted with, in one number: which session is evicted is part of the state, what one logs all must
+/// have room for, and a state is cut into the same chunks everywhere.
 fn terms(superblock: &Superblock) -> u32 {
     let Superblock { layout, clients_max, .. } = superblock;
     let Layout { slot_count, message_size_max, block_count, block_size } = *layout;

@@ -497,7 +497,7 @@ impl<T: Transport> TcpNetwork<T> {
         {
             tracing::warn!(
                 "replicas {} and {} do not speak, since their data files were formatted with other limits: format all replicas with the \
-                 same --slots, --message-size-max and --clients-max",
+                 same --slots, --message-size-max, --grid-size and --clients-max",
                 replica.0,
                 own.0
             );

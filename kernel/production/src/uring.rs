@@ -64,6 +64,8 @@ pub enum Refusal {
     Sockets(&'static str),
     /// The file takes no direct I/O.
     Direct(io::Error),
+    /// The system tells nobody which sockets are ready.
+    Readiness(io::Error),
 }
 
 impl fmt::Display for Refusal {
@@ -83,6 +85,7 @@ impl fmt::Display for Refusal {
             },
             Self::Operation(name) => write!(f, "io_uring is too old here: it has no {name}"),
             Self::Sockets(name) => write!(f, "io_uring is too old here for sockets: it has no {name}"),
+            Self::Readiness(error) => write!(f, "the system gives no epoll: {error}"),
             Self::Direct(error) => write!(f, "the file system takes no direct I/O by the sector: {error}"),
         }
     }
@@ -105,6 +108,7 @@ impl Refusal {
             },
             Self::Operation(_) => "run Linux 5.6 or later, with io_uring",
             Self::Sockets(_) => "run Linux 5.11 or later, with io_uring",
+            Self::Readiness(_) => "raise the limit of open files (ulimit -n, LimitNOFILE=)",
             Self::Direct(_) => "put the data file on a file system that takes O_DIRECT (ext4 and XFS do)",
         }
     }

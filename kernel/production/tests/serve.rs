@@ -142,7 +142,7 @@ fn a_journal_comes_round_and_what_is_served_again_begins_with_a_checkpoint() {
     }
     std::fs::write(&path, bytes).unwrap();
     let damaged = inspect::checkpoint(&DataFile::open_to_read(&path).unwrap()).unwrap();
-    assert!(damaged.is_damaged && damaged.missing[0].words.contains("does not match its checksum"));
+    assert!(damaged.is_damaged && damaged.damaged[0].words.contains("does not match its checksum"));
     std::fs::remove_dir_all(folder).unwrap();
 }
 

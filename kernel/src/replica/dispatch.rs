@@ -5,8 +5,9 @@
 //! next primary finds in the outbox what is open, and does with it what each effect's policy says.
 //!
 //! Invariant: nothing is handed to the host but what a committed claim of this view, or a start committed under it, allows (design
-//! rule 18), and nothing twice under one token. What the host reports is kept until the outbox has no use for it: a report that
-//! came too late for its view is logged if this replica ever leads again.
+//! rule 18), and nothing twice under one token. What the host reports is kept, up to [`REPORTS_MAX`], until the outbox has no use for it: a
+//! report that came too late for its view is logged if this replica ever leads again. One for which there is no room is as if it had
+//! not come: the attempt times out.
 
 use alloc::{
     collections::{BTreeMap, BTreeSet, VecDeque},

@@ -36,7 +36,7 @@ pub const SUPERBLOCK_COPY_SIZE: u32 = 8192;
 /// The entries of the header ring in one sector.
 pub const HEADERS_PER_SECTOR: u32 = (SECTOR_SIZE / HEADER_SIZE) as u32;
 
-/// The fewest blocks of a grid: the root, a table and a leaf of one checkpoint and of the next, and one to spare for each.
+/// The fewest blocks of a grid: the root, a table, a leaf of the sessions and one of the state, of one checkpoint and of the next.
 pub const BLOCKS_MIN: u32 = 8;
 
 /// The numbers that lay out a data file. Chosen once, by `format`, and kept in the superblock.
@@ -46,7 +46,8 @@ pub struct Layout {
     pub slot_count: u32,
     /// The largest message, header included, in bytes: a positive multiple of the sector.
     pub message_size_max: u32,
-    /// How many chunks the checkpoint grid holds, of a checkpoint and of its successor together: at least [`BLOCKS_MIN`].
+    /// How many chunks the checkpoint grid holds, at least [`BLOCKS_MIN`]: those of the durable checkpoint, of its successor, and of
+    /// any that a majority has not vouched for yet or another replica is fetching.
     pub block_count: u32,
     /// The size of a block, in bytes: a positive multiple of the sector, and no more than a message.
     pub block_size: u32,

@@ -143,7 +143,7 @@ impl SnapshotWriter {
     }
 
     /// Whether this record is the last of its leaf: from a quarter of a leaf on, by chance in proportion to its length, so that a leaf
-    /// is three quarters full in the mean.
+    /// is about two thirds full in the mean.
     fn ends_a_leaf(&self, record: &[u8]) -> bool {
         let size = self.leaf_size_max as u64;
         let long = self.leaf.len() as u64 * 4 > size;
@@ -151,7 +151,8 @@ impl SnapshotWriter {
     }
 }
 
-/// A number from all of a record's bytes; not for adversaries, who gain nothing but leaves that are a quarter full.
+/// A number from all of a record's bytes; not for adversaries. Who chooses records that end every leaf early has leaves that are a quarter full; who
+/// chooses some that end none has leaves that shift with every insertion, and checkpoints that are written whole.
 fn mix(bytes: &[u8]) -> u32 {
     const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
     let (words, rest) = bytes.as_chunks::<8>();

@@ -1,7 +1,8 @@
 //! Checkpoints: the state at every so many ops, written aside while the log goes on.
 //!
 //! When the op of a checkpoint is executed, state and sessions are frozen. From then on they are written chunk by chunk between
-//! events, a bounded number at a time; a chunk that the grid holds already is not written. When a barrier has made all of them durable
+//! events, a bounded number at a time (but effects and timers are made into chunks in one step each: their limits bound them); a chunk
+//! that the grid holds already is not written. When a barrier has made all of them durable
 //! the superblock is told, and only when that is durable, are the chunks of the checkpoint before freed, and may the slots of the ops
 //! that it covers be used again (design rules 10 and 11).
 //!
@@ -163,7 +164,7 @@ impl Checkpoints {
     }
 
     /// The checkpoint that the superblock names, or is to name next.
-    pub(super) fn promised(&self) -> Checkpoint {
+    pub(super) fn latest(&self) -> Checkpoint {
         self.next.as_ref().map_or(self.durable, |(next, _)| *next)
     }
 
@@ -207,7 +208,7 @@ impl Checkpoints {
         self.grid.all(address)
     }
 
-    /// How many blocks of the grid are in use.
+    /// How many blocks of the grid hold a chunk that may be relied on.
     pub fn blocks_used(&self) -> usize {
         self.grid.len()
     }
@@ -240,12 +241,14 @@ impl Vsr {
     /// An op was executed: freezes the state if there is a checkpoint at it.
     pub(super) fn freeze<M: StateMachine>(&mut self, header: &Header, machine: &mut M, actions: &mut Actions) {
         let layout = &self.config.layout;
-        if !is_checkpoint(header.op, layout) || header.op <= self.checkpoints.promised().header.op {
+        if !is_checkpoint(header.op, layout) || header.op <= self.checkpoints.latest().header.op {
             return;
         }
         assert!(!self.checkpoints.is_taking(), "one checkpoint is written at a time");
         actions.probe(Probe::CheckpointBegun.into());
         machine.freeze();
+        // What was frozen for one that was dropped meanwhile has gone with it.
+        self.checkpoints.is_dropped = false;
         self.checkpoints.taking = Some(Taking {
             header: *header,
             sessions: self.sessions.clone(),
@@ -394,6 +397,7 @@ impl Vsr {
         if !self.has_room() {
             return false;
         }
+        assert!(chunk.len() <= self.config.layout.block_size as usize, "a chunk fits a block");
         let block = self.checkpoints.grid.allocate(address).expect("there is room");
         self.checkpoints.writing.insert(block);
         actions.write(Kind::ChunkWrite.token(block.into()), self.config.layout.block_offset(block), chunk, false);

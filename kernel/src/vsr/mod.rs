@@ -120,7 +120,7 @@ impl Vsr {
             Command::ReadRound => self.on_read_round(peer, &header, actions),
             Command::ReadRoundOk => self.on_read_round_ok(peer, &header, actions),
             Command::RequestChunk => self.on_request_chunk(peer, &header, actions),
-            Command::Chunk => self.on_chunk(frame, body, actions),
+            Command::Chunk => self.on_chunk(&header, frame, body, actions),
             Command::Request | Command::Reply | Command::Reject | Command::Query | Command::QueryReply => {
                 actions.probe(Probe::BadFrame.into());
             }

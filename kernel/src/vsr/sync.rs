@@ -208,7 +208,7 @@ impl Vsr {
     fn consider_sync(&mut self) {
         let vouched = self.checkpoints.vouched;
         let next = self.applied.max(self.checkpoints.op()).next();
-        let useful = vouched.op >= next && vouched.op > self.checkpoints.promised().header.op;
+        let useful = vouched.op >= next && vouched.op > self.checkpoints.latest().header.op;
         let here = self.log.get_tied(next).is_some_and(|header| self.journal.holds(header));
         if self.status != Status::Normal || !useful || here || self.checkpoints.is_restoring {
             self.checkpoints.fetching.stalled = (next, self.now.monotonic);

@@ -173,7 +173,7 @@ impl Vsr {
             commit: self.commit_max,
             head: self.log.head(),
             suffix,
-            checkpoint: self.checkpoints.promised(),
+            checkpoint: self.checkpoints.latest(),
             vouched: self.checkpoints.vouched,
         }
     }

@@ -29,21 +29,21 @@ pub(super) struct Checkpoints {
     layout: Layout,
     /// The root at each op, and who had it first.
     roots: BTreeMap<Op, (ReplicaId, Checksum)>,
-    /// Of each replica, the op of the checkpoint that was found on its disk in this life.
-    verified: Vec<Op>,
+    /// Of each replica, the op of the last checkpoint that it named in this life.
+    named: Vec<Option<Op>>,
     /// Kept for its capacity.
     bytes: Vec<u8>,
 }
 
 impl Checkpoints {
     pub(super) fn new(replica_count: u8, layout: Layout) -> Self {
-        let verified = vec![Op::ROOT; replica_count as usize];
-        Self { layout, roots: BTreeMap::new(), verified, bytes: Vec::new() }
+        let named = vec![None; replica_count as usize];
+        Self { layout, roots: BTreeMap::new(), named, bytes: Vec::new() }
     }
 
     /// A replica's life is over.
     pub(super) fn crashed(&mut self, replica: ReplicaId) {
-        self.verified[replica.0 as usize] = Op::ROOT;
+        self.named[replica.0 as usize] = None;
     }
 
     /// A replica relies on a superblock that names this checkpoint.
@@ -56,8 +56,10 @@ impl Checkpoints {
         disk: &SimDisk,
     ) -> Result<(), Violation> {
         let (op, root) = (checkpoint.header.op, checkpoint.root);
+        let before = self.named[replica.0 as usize].replace(op);
         // After a start it is known where chunks lie only as far as blocks could be read; what is lost is repaired.
-        if op == self.verified[replica.0 as usize] || vsr.checkpoints().is_restoring() {
+        let just_started = before.is_none() && vsr.checkpoints().is_restoring();
+        if before == Some(op) || op == Op::ROOT || just_started {
             return Ok(());
         }
         if model.get(op).is_none_or(|known| known.checksum != checkpoint.header.checksum) {
@@ -83,7 +85,6 @@ impl Checkpoints {
                 }
             }
         }
-        self.verified[replica.0 as usize] = op;
         Ok(())
     }
 

@@ -104,7 +104,7 @@ impl Core {
     fn order(&mut self, node: NodeId, life: u32, order: EffectOrder) {
         self.trace.order(&order);
         let Some(service) = &mut self.service else { return };
-        for after_ns in service.order(self.now_ns, node, &order) {
+        for after_ns in service.order(&order) {
             let order = Box::new(order.clone());
             self.queue.push(self.now_ns.saturating_add(after_ns), Pending::Order { node, life, order });
         }

@@ -25,7 +25,7 @@ struct Twice {
 }
 
 impl Service for Twice {
-    fn order(&mut self, _now_ns: u64, _from: NodeId, order: &EffectOrder) -> Vec<u64> {
+    fn order(&mut self, order: &EffectOrder) -> Vec<u64> {
         if order.id.op == Op(9) { vec![] } else { vec![10 * MS, 20 * MS] }
     }
 

@@ -32,6 +32,7 @@ impl Application for Counters {
     }
 
     fn snapshot(&self, state: &Self::State, writer: &mut SnapshotWriter) {
+        // A large state would pause whenever the writer is full, and go on behind the record that it left off at.
         state.iter().for_each(|(name, count)| writer.record(&[&count.to_le_bytes(), &name[..]].concat()));
     }
 

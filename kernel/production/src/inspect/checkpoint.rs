@@ -1,6 +1,6 @@
-//! The checkpoint that a data file's superblock names: every chunk that it reaches, found, verified and unpacked.
+//! The checkpoint that a data file's superblock names: every chunk that it reaches, found and verified.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chronon::{
     storage::{
@@ -24,7 +24,7 @@ pub struct CheckpointReport {
     pub header: HeaderFacts,
     /// The address that stands for all of it. Replicas with the same checkpoint have the same; none before the first.
     pub root: Option<String>,
-    /// The latest that a majority is known to have, and its root.
+    /// The op of the latest that a majority is known to have.
     pub vouched_op: u64,
     /// Its root.
     pub vouched_root: String,
@@ -38,19 +38,19 @@ pub struct CheckpointReport {
     pub chunks: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Leaves of the sessions, and of the application's state.
+    /// Leaves of the sessions.
     pub session_leaves: u64,
-    /// Leaves of the application's state.
+    /// Leaves of the application's state, its effects and timers among them.
     pub state_leaves: u64,
-    /// Chunks that are not here whole, with why.
-    pub missing: Vec<MissingChunk>,
-    /// Whether anything is missing.
+    /// Chunks that are not here, or are not what they have to be, with why.
+    pub damaged: Vec<DamagedChunk>,
+    /// Whether there are any.
     pub is_damaged: bool,
 }
 
-/// A chunk that is not here whole.
+/// A chunk that is not here, or is not what it has to be.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct MissingChunk {
+pub struct DamagedChunk {
     /// Its address.
     pub address: String,
     /// The block that claims to hold it, if one does.
@@ -67,7 +67,7 @@ pub fn checkpoint(file: &DataFile) -> Result<CheckpointReport, OpenError> {
     let superblock = Copies::read(file).open()?;
     let Checkpoint { header, root } = superblock.checkpoint;
     let mut walk =
-        Walk { file, layout: superblock.layout, claims: claims(file, &superblock.layout), missing: Vec::new() };
+        Walk { file, layout: superblock.layout, claims: claims(file, &superblock.layout), damaged: Vec::new() };
     let mut report = CheckpointReport {
         file: file.path().display().to_string(),
         header: HeaderFacts::from(&header),
@@ -81,18 +81,26 @@ pub fn checkpoint(file: &DataFile) -> Result<CheckpointReport, OpenError> {
         bytes: 0,
         session_leaves: 0,
         state_leaves: 0,
-        missing: Vec::new(),
+        damaged: Vec::new(),
         is_damaged: false,
     };
     let mut list = Vec::new();
     list.extend((root != Checksum(0)).then_some((root, ChunkKind::Root)));
+    // One may be named more than once, and damaged ones may name each other.
+    let mut seen = BTreeSet::new();
     while let Some((address, kind)) = list.pop() {
+        if !seen.insert(address) {
+            continue;
+        }
         report.chunks += 1;
         let Some(bytes) = walk.chunk(address, kind) else { continue };
         report.bytes += bytes.len() as u64;
         let payload = &bytes[CHUNK_HEADER_SIZE..];
         match kind {
             ChunkKind::Root => match Root::decode(payload) {
+                Some(root) if root.header != header => {
+                    walk.note(address, None, "it is whole, and the root of another prepare's state")
+                }
                 Some(root) => list.extend(root.tables.into_iter().rev().map(|table| (table, ChunkKind::Table))),
                 None => walk.note(address, None, "it is whole, and no root of this program's format"),
             },
@@ -107,8 +115,8 @@ pub fn checkpoint(file: &DataFile) -> Result<CheckpointReport, OpenError> {
             },
         }
     }
-    report.missing = walk.missing;
-    report.is_damaged = !report.missing.is_empty();
+    report.damaged = walk.damaged;
+    report.is_damaged = !report.damaged.is_empty();
     Ok(report)
 }
 
@@ -116,7 +124,7 @@ struct Walk<'a> {
     file: &'a DataFile,
     layout: Layout,
     claims: BTreeMap<Checksum, Vec<u32>>,
-    missing: Vec<MissingChunk>,
+    damaged: Vec<DamagedChunk>,
 }
 
 impl Walk<'_> {
@@ -131,6 +139,7 @@ impl Walk<'_> {
                         bytes.truncate(chunk.size);
                         return Some(bytes);
                     }
+                    Some(chunk) if chunk.address == address => why = "it is whole, and of another kind".to_owned(),
                     _ => "the block that claims to hold it does not match its checksum".clone_into(&mut why),
                 },
                 Err(unread) => why = format!("the block cannot be read: {unread}"),
@@ -141,7 +150,7 @@ impl Walk<'_> {
     }
 
     fn note(&mut self, address: Checksum, block: Option<u32>, words: &str) {
-        self.missing.push(MissingChunk { address: address_words(address), block, words: words.to_owned() });
+        self.damaged.push(DamagedChunk { address: address_words(address), block, words: words.to_owned() });
     }
 }
 

@@ -85,7 +85,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "BYTES", default_value = MESSAGE_SIZE, value_parser = parse_size)]
     message_size_max: u32,
 
-    /// Room for checkpoints. The state, its sessions with it, may take up a third of it: one checkpoint is written while the others are
+    /// Room for checkpoints. The state, its sessions with it, may take up a fifth of it: one checkpoint is written while others are
     /// there, and may have nothing in common with them. The same for all of the cluster's replicas
     #[arg(long, value_name = "BYTES", default_value = GRID_SIZE, value_parser = size::parse)]
     grid_size: u64,

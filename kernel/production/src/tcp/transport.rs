@@ -128,14 +128,16 @@ impl Sockets {
     /// # Errors
     /// If what was chosen cannot be had, or if the system refuses.
     pub fn open(choice: SocketChoice, ring: Option<Ring>) -> Result<(Self, Option<String>), Refusal> {
-        let readiness = || Readiness::new().map(Self::Readiness).map_err(Refusal::Ring);
+        let readiness = || Readiness::new().map(Self::Readiness).map_err(Refusal::Readiness);
         match (choice, ring) {
             (SocketChoice::Readiness, _) | (SocketChoice::Auto, None) => Ok((readiness()?, None)),
             (SocketChoice::Uring, None) => Ok((Self::Uring(Completion::new(Ring::new()?)?), None)),
             (SocketChoice::Uring, Some(ring)) => Ok((Self::Uring(Completion::new(ring)?), None)),
             (SocketChoice::Auto, Some(ring)) => match Completion::new(ring) {
                 Ok(sockets) => Ok((Self::Uring(sockets), None)),
-                Err(why) => Ok((readiness()?, Some(format!("{why}: waiting for sockets by readiness")))),
+                Err(why) => {
+                    Ok((readiness()?, Some(format!("{why}: waiting for sockets by readiness; else {}", why.mend()))))
+                }
             },
         }
     }
@@ -246,9 +248,14 @@ mod tests {
             ring
         };
         let why = "io_uring is too old here for sockets: it has no recv";
+        let mend = "run Linux 5.11 or later, with io_uring";
         for (choice, ring, expected) in [
             (SocketChoice::Auto, Some(ring()), Ok((true, None))),
-            (SocketChoice::Auto, Some(old()), Ok((false, Some(format!("{why}: waiting for sockets by readiness"))))),
+            (
+                SocketChoice::Auto,
+                Some(old()),
+                Ok((false, Some(format!("{why}: waiting for sockets by readiness; else {mend}")))),
+            ),
             (SocketChoice::Auto, None, Ok((false, None))),
             (SocketChoice::Uring, Some(ring()), Ok((true, None))),
             (SocketChoice::Uring, Some(old()), Err(why.to_owned())),

@@ -148,7 +148,17 @@ impl Ring {
     /// # Errors
     /// If the system gives none, takes nothing that is submitted to it, or lacks what a disk needs.
     pub fn new() -> Result<Self, Refusal> {
-        let uring = IoUring::builder().dontfork().setup_cqsize(ANSWERS_MAX).build(PUSHED_MAX).map_err(Refusal::Ring)?;
+        let ring = |cooperative: bool| {
+            let mut builder = IoUring::builder();
+            builder.dontfork().setup_cqsize(ANSWERS_MAX);
+            if cooperative {
+                // Who waits here anyway need not be interrupted to be told that there is an answer.
+                builder.setup_coop_taskrun();
+            }
+            builder.build(PUSHED_MAX)
+        };
+        // A system from before 5.19 knows no cooperation.
+        let uring = ring(true).or_else(|_| ring(false)).map_err(Refusal::Ring)?;
         // To set one up may be allowed, and to use it not.
         uring.submit().map_err(Refusal::Ring)?;
         let mut probe = Probe::new();
@@ -163,9 +173,9 @@ impl Ring {
         }
         let parameters = uring.params();
         let lacks = missing(&SOCKET_OPERATIONS)
-            .or((!parameters.is_feature_fast_poll()).then_some("poll of what would block"))
-            .or((!parameters.is_feature_nodrop()).then_some("room for every answer"))
-            .or((!parameters.is_feature_ext_arg()).then_some("end to waiting"));
+            .or((!parameters.is_feature_fast_poll()).then_some("IORING_FEAT_FAST_POLL"))
+            .or((!parameters.is_feature_nodrop()).then_some("IORING_FEAT_NODROP"))
+            .or((!parameters.is_feature_ext_arg()).then_some("IORING_FEAT_EXT_ARG"));
         Ok(Self(Rc::new(RefCell::new(Core {
             uring,
             asked: Default::default(),

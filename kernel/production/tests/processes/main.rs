@@ -19,7 +19,7 @@ use std::{
 use chronon::types::Checksum;
 use chronon_production::status::State;
 
-use cluster::{Cluster, LAYOUT, chronon};
+use cluster::{Cluster, LAYOUT, chronon, until};
 use load::Load;
 
 /// How much is acknowledged between two faults.

@@ -83,15 +83,17 @@ impl Vsr {
     }
 
     /// A chunk from another replica: whatever it is, it is what its address says.
-    pub(in crate::vsr) fn on_chunk(&mut self, frame: &Frame, body: &[u8], actions: &mut Actions) {
-        let Some(chunk) = Chunk::parse(body).filter(|chunk| chunk.size == body.len()) else {
-            return actions.probe(Probe::BadFrame.into());
-        };
-        if self.checkpoints.fetching.wants(chunk.address) {
-            actions.probe(Probe::ChunkFetched.into());
-            let bytes = frame.slice(frame.len() - body.len(), frame.len());
-            self.arrive(chunk.address, &bytes, actions);
+    pub(in crate::vsr) fn on_chunk(&mut self, header: &Header, frame: &Frame, body: &[u8], actions: &mut Actions) {
+        let address = Checksum(header.context);
+        if !self.checkpoints.fetching.wants(address) {
+            return;
         }
+        let fits = body.len() <= self.config.layout.block_size as usize;
+        if Chunk::parse(body).is_none_or(|chunk| !fits || chunk.size != body.len() || chunk.address != address) {
+            return actions.probe(Probe::BadFrame.into());
+        }
+        actions.probe(Probe::ChunkFetched.into());
+        self.arrive(address, &frame.slice(frame.len() - body.len(), frame.len()), actions);
     }
 
     /// A chunk that the walk may want is in memory: it goes to the grid, unless it lies there, and to the walk.
@@ -115,7 +117,8 @@ impl Vsr {
         self.drop_taking();
         if !self.write_chunk(address, chunk.clone(), actions) {
             actions.halt(format!(
-                "a checkpoint of the others does not fit this replica's {} blocks: format it with as many as they have",
+                "a checkpoint of the others and this replica's own do not fit the {} blocks of its grid together: the state has grown too \
+                 large for --grid-size, which all replicas are formatted with",
                 self.config.layout.block_count
             ));
         }

@@ -55,12 +55,12 @@ pub(super) fn checkpoint(report: &CheckpointReport) -> String {
         size::words(report.block_size.into()),
         grouped(report.blocks_claimed),
     ));
-    for missing in report.missing.iter().take(IRREGULAR_MAX) {
-        let block = missing.block.map_or(String::new(), |block| format!(" (block {block})"));
-        text.push_str(&format!("  {}{block}: {}\n", missing.address, missing.words));
+    for damaged in report.damaged.iter().take(IRREGULAR_MAX) {
+        let block = damaged.block.map_or(String::new(), |block| format!(" (block {block})"));
+        text.push_str(&format!("  {}{block}: {}\n", damaged.address, damaged.words));
     }
-    if report.missing.len() > IRREGULAR_MAX {
-        text.push_str(&format!("  and {} more\n", grouped((report.missing.len() - IRREGULAR_MAX) as u64)));
+    if report.damaged.len() > IRREGULAR_MAX {
+        text.push_str(&format!("  and {} more\n", grouped((report.damaged.len() - IRREGULAR_MAX) as u64)));
     }
     text.push_str(if report.is_damaged { "DAMAGED" } else { "no damage" });
     text
