@@ -9,8 +9,8 @@
 //! What this deliberately lacks: doing anything. A process asks with an [`EffectOrder`], a host has it done and tells what it
 //! came to with an [`EffectReport`].
 
-use alloc::vec::Vec;
-use core::fmt;
+use alloc::{string::ToString, vec::Vec};
+use core::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +41,17 @@ impl fmt::Display for EffectId {
     }
 }
 
+/// As it is displayed, and in no other way.
+impl FromStr for EffectId {
+    type Err = ParseNameError;
+
+    fn from_str(text: &str) -> Result<Self, ParseNameError> {
+        let [cluster, op, position, index] = numbers(text)?;
+        let id = Self { cluster: ClusterId(cluster), op: Op(op), position: narrow(position)?, index: narrow(index)? };
+        if id.to_string() == text { Ok(id) } else { Err(ParseNameError) }
+    }
+}
+
 /// Who may have effects done: the primary of this view, once its claim of the outbox is committed. The later fence wins.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Fence {
@@ -67,6 +78,44 @@ impl fmt::Display for FencingToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:08x}-{:016x}-{:016x}", self.fence.epoch.0, self.fence.view.0, self.attempt.0)
     }
+}
+
+/// As it is displayed, and in no other way.
+impl FromStr for FencingToken {
+    type Err = ParseNameError;
+
+    fn from_str(text: &str) -> Result<Self, ParseNameError> {
+        let [epoch, view, attempt] = numbers(text)?;
+        let fence = Fence { epoch: Epoch(narrow(epoch)?), view: View(view) };
+        let token = Self { fence, attempt: Op(attempt) };
+        if token.to_string() == text { Ok(token) } else { Err(ParseNameError) }
+    }
+}
+
+/// A text that names no effect, or no attempt at one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ParseNameError;
+
+impl fmt::Display for ParseNameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("hexadecimal numbers with dashes between them, as effects are listed with")
+    }
+}
+
+impl core::error::Error for ParseNameError {}
+
+/// So many numbers with dashes between them.
+fn numbers<const COUNT: usize>(text: &str) -> Result<[u64; COUNT], ParseNameError> {
+    let (mut numbers, mut parts) = ([0; COUNT], text.split('-'));
+    for number in &mut numbers {
+        let part = parts.next().ok_or(ParseNameError)?;
+        *number = u64::from_str_radix(part, 16).map_err(|_| ParseNameError)?;
+    }
+    if parts.next().is_none() { Ok(numbers) } else { Err(ParseNameError) }
+}
+
+fn narrow(number: u64) -> Result<u32, ParseNameError> {
+    u32::try_from(number).map_err(|_| ParseNameError)
 }
 
 /// What effects are ordered within: those of one channel are done one after another, as they were asked for. Different channels
@@ -167,8 +216,6 @@ pub struct EffectReport {
 
 #[cfg(test)]
 mod tests {
-    use std::string::ToString;
-
     use super::*;
 
     #[test]
@@ -182,5 +229,22 @@ mod tests {
         assert_eq!(token(1, 2, 300).to_string(), "00000001-0000000000000002-000000000000012c");
         let rising = [token(0, 9, 999), token(1, 0, 5), token(1, 2, 0), token(1, 2, 16), token(1, 16, 1)];
         assert!(rising.is_sorted_by(|a, b| a < b && a.to_string() < b.to_string()));
+    }
+
+    #[test]
+    fn a_name_is_read_as_it_is_written_and_in_no_other_way() {
+        let id = EffectId { cluster: ClusterId(u64::MAX), op: Op(300), position: 0x8000_0001, index: 2 };
+        let token = FencingToken { fence: Fence { epoch: Epoch(1), view: View(2) }, attempt: Op(300) };
+        assert_eq!((id.to_string().parse(), token.to_string().parse()), (Ok(id), Ok(token)));
+        for (wrong, right) in [("f", "F"), ("-", "--"), ("0", ""), ("0", "+"), ("ffff", "1ffff"), ("8", "18")] {
+            let text = id.to_string().replacen(wrong, right, 1);
+            assert_eq!(text.parse::<EffectId>(), Err(ParseNameError), "{text}");
+        }
+        for text in ["", "-", "1-2-3", "1-2-3-4", "1-2-3-4-5"] {
+            assert_eq!(
+                (text.parse::<EffectId>(), text.parse::<FencingToken>()),
+                (Err(ParseNameError), Err(ParseNameError))
+            );
+        }
     }
 }

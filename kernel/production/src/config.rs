@@ -9,6 +9,7 @@
 mod error;
 mod keys;
 mod nearest;
+mod sinks;
 
 use std::{
     net::SocketAddr,
@@ -25,8 +26,9 @@ pub use self::error::{ConfigError, Place};
 use self::{
     keys::{KEYS, Key, Value},
     nearest::nearest,
+    sinks::{KeyError, SinksDraft},
 };
-use crate::serve::Options;
+use crate::{serve::Options, sinks::Sinks};
 
 /// A configuration with every key. But for the first three, each value is the default.
 pub const EXAMPLE: &str = r#"# The data file, made by `chronon format`.
@@ -70,6 +72,21 @@ resend_ms = 60
 ping_ms = 200
 repair_ms = 40
 disk_stall_ms = 1500
+
+# What effects are done by: a section for each channel by its number, `others` for channels that have none, `fetch` for what is
+# fetched, and `log` for lines of the log, which are logged by default. What has no sink is refused.
+# [sinks.0]
+# An address, `file:` and the name of a file, or `log`. Of fetches an address that they are beneath, or `anywhere`.
+# to = "http://127.0.0.1:8080/letters"
+# Where to ask whether an effect was done, for those that ask first: 2xx for yes, 404 for no.
+# status_url = "http://127.0.0.1:8080/letters/{id}"
+# content_type = "application/octet-stream"
+# For a connection, for the answer to begin, and for all of it.
+# connect_ms = 1000
+# start_ms = 10000
+# total_ms = 30000
+# The longest response that a fetch may bring.
+# response_bytes_max = "64KiB"
 "#;
 
 /// How a replica is run.
@@ -144,6 +161,11 @@ pub struct Flags {
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<String>,
 
+    /// What the effects of a channel are done by, as in --sink 0=http://127.0.0.1:8080/letters, --sink others=file:letters.jsonl
+    /// or --sink 1=log; may be repeated
+    #[arg(long, value_name = "CHANNEL=SINK")]
+    pub sink: Vec<String>,
+
     /// Any key of the file, as in --set limits.pipeline=8; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
@@ -191,6 +213,7 @@ impl Config {
         for (flag, key, value) in flags.given() {
             draft.set(key, &Value::Text(value), || Place::Flag(flag.to_owned()))?;
         }
+        draft.take_sinks(&flags.sink)?;
         for text in &flags.set {
             let place = || Place::Flag(format!("--set {text}"));
             let Some((key, value)) = text.split_once('=') else {
@@ -205,6 +228,16 @@ impl Config {
     }
 }
 
+/// What flags like `--sink 0=http://127.0.0.1:8080/letters` say by themselves.
+///
+/// # Errors
+/// If one is none: in one sentence, with the flag.
+pub fn sinks(flags: &[String]) -> Result<Sinks, ConfigError> {
+    let mut draft = Draft::new();
+    draft.take_sinks(flags)?;
+    draft.sinks.finish().map_err(ConfigError::Together)
+}
+
 /// A configuration in the making.
 struct Draft {
     data: Option<PathBuf>,
@@ -212,12 +245,19 @@ struct Draft {
     /// The rest; each value is within its range.
     options: Options,
     log: LogConfig,
+    sinks: SinksDraft,
 }
 
 impl Draft {
     fn new() -> Self {
         let log = LogConfig { level: tracing::Level::INFO, format: LogFormat::Auto };
-        Self { data: None, addresses: None, options: Options::new(PathBuf::new(), Vec::new()), log }
+        Self {
+            data: None,
+            addresses: None,
+            options: Options::new(PathBuf::new(), Vec::new()),
+            log,
+            sinks: SinksDraft::default(),
+        }
     }
 
     fn take_toml(&mut self, text: &str, file: Option<&Path>) -> Result<(), ConfigError> {
@@ -236,15 +276,33 @@ impl Draft {
         given.into_iter().try_for_each(|(at, key, value)| self.set(&key, &Value::Typed(value), || place(at)))
     }
 
+    fn take_sinks(&mut self, flags: &[String]) -> Result<(), ConfigError> {
+        for text in flags {
+            let place = || Place::Flag(format!("--sink {text}"));
+            let Some((channel, sink)) = text.split_once('=') else {
+                let wanted = "a channel and its sink, as in --sink 0=http://127.0.0.1:8080/letters";
+                return Err(ConfigError::Syntax(place(), wanted.to_owned()));
+            };
+            self.set(&format!("sinks.{}.to", channel.trim()), &Value::Text(sink.trim()), place)?;
+        }
+        Ok(())
+    }
+
     fn set(&mut self, key: &str, value: &Value<'_>, place: impl Fn() -> Place) -> Result<(), ConfigError> {
+        if let Some(field) = key.strip_prefix("sinks.").filter(|field| field.contains('.') || !is_section(key)) {
+            return self.sinks.set(field, value).map_err(|error| match error {
+                KeyError::Unknown(near) => ConfigError::Unknown(place(), key.to_owned(), near),
+                KeyError::Value(wrong) => ConfigError::Value(place(), key.to_owned(), wrong),
+            });
+        }
         let Some(Key { name, set }) = KEYS.iter().find(|known| known.name == key) else {
             if is_section(key) {
                 return Err(ConfigError::Syntax(place(), format!("`{key}` is a table: write [{key}] above its keys")));
             }
-            let near = nearest(key, KEYS.iter().map(|known| known.name).chain(sections()));
-            return Err(ConfigError::Unknown(place(), key.to_owned(), near));
+            let near = nearest(key, KEYS.iter().map(|known| known.name).chain(sections()).chain(["sinks"]));
+            return Err(ConfigError::Unknown(place(), key.to_owned(), near.map(str::to_owned)));
         };
-        set(self, value).map_err(|wrong| ConfigError::Value(place(), name, wrong))
+        set(self, value).map_err(|wrong| ConfigError::Value(place(), (*name).to_owned(), wrong))
     }
 
     /// What can only be said of all of it together.
@@ -266,7 +324,8 @@ impl Draft {
             let why = "a primary must be heard of before it is given up";
             return together(format!("`timeouts.heartbeat_ms` is not below `timeouts.election_ms`: {why}"));
         }
-        Ok(Config { options: Options { data, addresses, ..self.options }, log: self.log })
+        let sinks = self.sinks.finish().map_err(ConfigError::Together)?;
+        Ok(Config { options: Options { data, addresses, sinks, ..self.options }, log: self.log })
     }
 }
 
@@ -291,7 +350,7 @@ fn sections() -> impl Iterator<Item = &'static str> {
 }
 
 fn is_section(key: &str) -> bool {
-    sections().any(|section| section == key)
+    sections().any(|section| section == key) || sinks::is_section(key)
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod meter;
 mod metrics;
 pub mod runner;
 pub mod serve;
+pub mod sinks;
 pub mod size;
 pub mod status;
 pub mod sync_disk;

@@ -14,7 +14,7 @@ use chronon::{
     vsr::{Probe, Status, Vsr},
 };
 
-use crate::{metrics::Metrics, runner::Watch, tcp::TcpCounts};
+use crate::{metrics::Metrics, runner::Watch, sinks::Tally, status::Effects, tcp::TcpCounts};
 
 /// How often numbers are published.
 const INTERVAL: Duration = Duration::from_millis(200);
@@ -31,6 +31,7 @@ pub(crate) struct Meter {
     round: Option<Instant>,
     stands: Option<(Status, View)>,
     network: TcpCounts,
+    sinks: Tally,
     published: Time,
 }
 
@@ -44,12 +45,13 @@ impl Meter {
             round: None,
             stands: None,
             network: TcpCounts::default(),
+            sinks: Tally::default(),
             published: Time::now(),
         }
     }
 
     /// Publishes what there is, if it is time.
-    pub(crate) fn publish<A: Application>(&mut self, replica: &Replica<A>, network: TcpCounts) {
+    pub(crate) fn publish<A: Application>(&mut self, replica: &Replica<A>, network: TcpCounts, sinks: &Tally) {
         if self.published.elapsed() < INTERVAL {
             return;
         }
@@ -72,6 +74,11 @@ impl Meter {
         }
         metrics.network(&self.network, &network);
         self.network = network;
+        let effects = Effects::of(replica.executor().outbox(), sinks);
+        metrics.effects.set(effects.pending);
+        metrics.held(effects.parked, effects.dead);
+        metrics.sinks(&self.sinks, sinks);
+        self.sinks.clone_from(sinks);
     }
 
     fn time_commits(&mut self, now: Instant, vsr: &Vsr) {

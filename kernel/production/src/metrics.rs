@@ -15,7 +15,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::tcp::TcpCounts;
+use crate::{sinks::Tally, tcp::TcpCounts};
 
 /// Where the buckets of a latency end, in seconds: a tenth of a millisecond is a good disk, a second is a sick one.
 const BUCKETS: [f64; 14] =
@@ -30,6 +30,19 @@ struct Name {
     name: &'static str,
 }
 
+/// Which channel's effects a number is about: a channel's number, `fetch` or `log`.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct ChannelName {
+    channel: String,
+}
+
+/// The same, and what they came to.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct ChannelResult {
+    channel: String,
+    result: &'static str,
+}
+
 /// A replica's numbers.
 pub(crate) struct Metrics {
     registry: Registry,
@@ -42,6 +55,11 @@ pub(crate) struct Metrics {
     pub(crate) commit_latency: Histogram,
     pub(crate) durable_write_latency: Histogram,
     pub(crate) query_latency: Histogram,
+    /// Effects that have not ended.
+    pub(crate) effects: Level,
+    effects_run: Family<ChannelResult, Counter>,
+    effects_in_flight: Family<ChannelName, Level>,
+    effects_held: Family<Name, Level>,
     queries: Family<Name, Counter>,
     queues: Family<Name, Level>,
     rare_paths: Family<Name, Counter>,
@@ -63,6 +81,10 @@ impl Metrics {
             commit_latency: Histogram::new(BUCKETS),
             durable_write_latency: Histogram::new(BUCKETS),
             query_latency: Histogram::new(BUCKETS),
+            effects: Level::default(),
+            effects_run: Family::default(),
+            effects_in_flight: Family::default(),
+            effects_held: Family::default(),
             queries: Family::default(),
             queues: Family::default(),
             rare_paths: Family::default(),
@@ -95,12 +117,47 @@ impl Metrics {
             Unit::Seconds,
             metrics.query_latency.clone(),
         );
+        registry.register("effects_pending", "Effects that have not ended", metrics.effects.clone());
+        registry.register(
+            "effects_held",
+            "Effects that wait for an operator: parked, or dead letters",
+            metrics.effects_held.clone(),
+        );
+        registry.register(
+            "effects_in_flight",
+            "Orders that this replica's sinks have not come to an end with",
+            metrics.effects_in_flight.clone(),
+        );
+        registry.register(
+            "effects_run",
+            "Orders by what this replica's sinks said of them",
+            metrics.effects_run.clone(),
+        );
         registry.register("queries", "Queries that were answered", metrics.queries.clone());
         registry.register("queue_length", "What waits", metrics.queues.clone());
         registry.register("rare_paths", "How often each rare path was taken", metrics.rare_paths.clone());
         registry.register("connections", "Connections by what became of them", metrics.connections.clone());
         registry.register("frames", "Frames by what became of them", metrics.frames.clone());
         metrics
+    }
+
+    /// How many effects wait for an operator.
+    pub(crate) fn held(&self, parked: u64, dead: u64) {
+        self.effects_held.get_or_create(&Name { name: "parked" }).set(parked);
+        self.effects_held.get_or_create(&Name { name: "dead" }).set(dead);
+    }
+
+    /// Publishes what sinks said between `before` and `now`.
+    pub(crate) fn sinks(&self, before: &Tally, now: &Tally) {
+        for (lane, counts) in now.iter() {
+            let channel = lane.to_string();
+            self.effects_in_flight.get_or_create(&ChannelName { channel: channel.clone() }).set(counts.in_flight);
+            let earlier = before.of(lane);
+            for ((result, now), (_, before)) in counts.results().into_iter().zip(earlier.results()) {
+                let name = ChannelResult { channel: channel.clone(), result };
+                self.effects_run.get_or_create(&name).inc_by(now.saturating_sub(before));
+            }
+        }
     }
 
     pub(crate) fn queue(&self, name: &'static str, length: u64) {

@@ -10,7 +10,7 @@
 use std::{io, time::Duration};
 
 use chronon::{
-    env::{Clock, Network, NoSink},
+    env::{Clock, Network},
     frame::Frame,
     node::{Node, Polled},
     process::{Now, ProbeId, Process},
@@ -21,6 +21,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use crate::{
     clock::SystemClock,
     disk::HostDisk,
+    sinks::{Sinks, Workers},
     tcp::{Readiness, TcpNetwork, Transport},
 };
 
@@ -75,17 +76,26 @@ pub struct Runner<P, D, T = Readiness> {
     disk: D,
     /// Whether who waits for the network waits for the disk, too, and begins what it was asked for.
     one_ring: bool,
-    /// Nothing does effects here yet: each is refused, and is a dead letter or has failed.
-    sink: NoSink,
+    workers: Workers,
     bad_frame: Option<ProbeId>,
 }
 
 impl<P: Process, D: HostDisk, T: Transport> Runner<P, D, T> {
-    /// A process that starts at the first turn, under a nonce from the system's random numbers.
+    /// A process that starts at the first turn, under a nonce from the system's random numbers. It has no sinks for its effects.
     ///
     /// # Errors
     /// If the system refuses.
-    pub fn new(process: P, mut network: TcpNetwork<T>, disk: D) -> io::Result<Self> {
+    pub fn new(process: P, network: TcpNetwork<T>, disk: D) -> io::Result<Self> {
+        Self::with_sinks(process, network, disk, Sinks::default())
+    }
+
+    /// The same with these sinks.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn with_sinks(process: P, mut network: TcpNetwork<T>, disk: D, sinks: Sinks) -> io::Result<Self> {
+        let workers = Workers::new(sinks)?;
+        network.watch(workers.wake())?;
         let one_ring = disk.ring().is_some_and(|ring| network.is_on(&ring));
         if !one_ring {
             network.watch(disk.wake())?;
@@ -98,7 +108,7 @@ impl<P: Process, D: HostDisk, T: Transport> Runner<P, D, T> {
             network,
             disk,
             one_ring,
-            sink: NoSink::default(),
+            workers,
             bad_frame,
         })
     }
@@ -110,6 +120,7 @@ impl<P: Process, D: HostDisk, T: Transport> Runner<P, D, T> {
     /// If the process runs no longer. It must not be given another turn then.
     pub fn turn(&mut self, watch: &mut impl Watch<P>, patience: Duration) -> Result<(), Stop> {
         self.disk.quiet();
+        self.workers.quiet();
         let mut more = true;
         for _ in 0..EVENTS_MAX {
             more = self.step(watch)?;
@@ -128,7 +139,7 @@ impl<P: Process, D: HostDisk, T: Transport> Runner<P, D, T> {
     /// Takes one event, if there is one.
     fn step(&mut self, watch: &mut impl Watch<P>) -> Result<bool, Stop> {
         let mut listening = Listening { network: &mut self.network, from: None };
-        let polled = self.node.poll(&mut self.clock, &mut listening, &mut self.disk, &mut self.sink);
+        let polled = self.node.poll(&mut self.clock, &mut listening, &mut self.disk, &mut self.workers);
         let from = listening.from;
         let (now, halted) = match polled {
             Polled::Idle => return Ok(false),
@@ -161,6 +172,11 @@ impl<P: Process, D: HostDisk, T: Transport> Runner<P, D, T> {
     /// Its network.
     pub const fn network(&mut self) -> &mut TcpNetwork<T> {
         &mut self.network
+    }
+
+    /// Who does its effects.
+    pub const fn workers(&self) -> &Workers {
+        &self.workers
     }
 
     /// Its disk.

@@ -46,7 +46,8 @@ use crate::{
     meter::Meter,
     metrics::{self, Metrics},
     runner::{Runner, Stop},
-    status::Status,
+    sinks::Sinks,
+    status::{Effects, Status},
     tcp::{Limits, SocketChoice, Sockets, Speaker, TcpConfig, TcpNetwork},
     timed_disk::TimedDisk,
     uring::{DurableMode, Refusal},
@@ -90,6 +91,8 @@ pub struct Options {
     pub queue_bytes_max: usize,
     /// Time-outs.
     pub timeouts: Timeouts,
+    /// What effects are done by: the same on each replica.
+    pub sinks: Sinks,
 }
 
 impl Options {
@@ -109,6 +112,7 @@ impl Options {
             queries_max: 4096,
             queue_bytes_max: 16 * 1024 * 1024,
             timeouts: Timeouts::default(),
+            sinks: Sinks::default(),
         }
     }
 }
@@ -146,6 +150,8 @@ pub enum ServeError {
     Disk(disk::OpenError),
     /// The sockets cannot be waited for as was asked.
     Sockets(Refusal),
+    /// A sink can do nothing.
+    Sink(String, io::Error),
     /// The system refused something else.
     System(io::Error),
 }
@@ -179,6 +185,7 @@ impl fmt::Display for ServeError {
                 "cannot wait for sockets as was asked: {refusal}; {}, or choose the sockets `readiness`",
                 refusal.mend()
             ),
+            Self::Sink(what, error) => write!(f, "the sink for {what} cannot be used: {error}"),
             Self::System(error) => write!(f, "the system refused: {error}"),
         }
     }
@@ -190,9 +197,11 @@ impl std::error::Error for ServeError {
             Self::DataFile(error) => Some(error),
             Self::Disk(error) => Some(error),
             Self::Sockets(refusal) => Some(refusal),
-            Self::Unreadable(_, error) | Self::Listen(_, error) | Self::Metrics(_, error) | Self::System(error) => {
-                Some(error)
-            }
+            Self::Unreadable(_, error)
+            | Self::Listen(_, error)
+            | Self::Metrics(_, error)
+            | Self::Sink(_, error)
+            | Self::System(error) => Some(error),
             _ => None,
         }
     }
@@ -258,6 +267,7 @@ impl<A: Application> Server<A> {
             let (addresses, replicas) = (options.addresses.len(), superblock.replica_count);
             return Err(ServeError::Addresses { addresses, replicas });
         }
+        options.sinks.prepare().map_err(|(what, error)| ServeError::Sink(what, error))?;
         let listener = listen(&superblock)?;
         let address = listener.local_addr()?;
         let Superblock { cluster, replica, .. } = superblock;
@@ -290,7 +300,7 @@ impl<A: Application> Server<A> {
         tracing::info!(cluster = cluster.0, replica = replica.0, %address, disk = words, sockets = waiting, "serving");
         let disk = TimedDisk::new(disk, metrics.durable_write_latency.clone());
         let process = Replica::new(config(options, &superblock), application);
-        let runner = Runner::new(process, network, disk)?;
+        let runner = Runner::with_sinks(process, network, disk, options.sinks.clone())?;
         Ok(Self { runner, meter: Meter::new(metrics), disk: words, address })
     }
 
@@ -324,14 +334,16 @@ impl<A: Application> Server<A> {
         self.runner.turn(&mut self.meter, patience)?;
         self.answer_operators();
         let counts = self.runner.network().counts();
-        self.meter.publish(self.runner.process(), counts);
+        self.meter.publish(self.runner.process(), counts, self.runner.workers().tally());
         Ok(())
     }
 
     fn answer_operators(&mut self) {
         while let Some(operator) = self.runner.network().asked() {
             let counts = self.runner.network().counts();
-            let status = Status::of(self.runner.process(), SystemClock.monotonic(), self.disk, &counts);
+            let effects = Effects::of(self.runner.process().executor().outbox(), self.runner.workers().tally());
+            let now = SystemClock.monotonic();
+            let status = Status::of(self.runner.process(), now, self.disk, &counts, effects);
             let answer = serde_json::to_vec(&status).expect("a status has no map with keys that are no text");
             chronon::env::Network::send(self.runner.network(), operator, Frame::new(answer));
         }

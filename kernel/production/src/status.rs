@@ -11,7 +11,10 @@ use std::{
 };
 
 use chronon::{
-    app::application::Application,
+    app::{
+        application::Application,
+        outbox::{Outbox, Stage},
+    },
     replica::Replica,
     types::Instant as Monotonic,
     vsr::{self, Vsr},
@@ -19,7 +22,10 @@ use chronon::{
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
-use crate::tcp::{HELLO_SIZE, TcpCounts, operator_hello};
+use crate::{
+    sinks::{Counts, Tally},
+    tcp::{HELLO_SIZE, TcpCounts, operator_hello},
+};
 
 /// The longest answer that is read.
 const ANSWER_SIZE_MAX: u32 = 1 << 20;
@@ -71,6 +77,8 @@ pub struct Status {
     pub disk: String,
     /// Sessions of clients.
     pub sessions: u64,
+    /// The effects that its application asked for.
+    pub effects: Effects,
     /// What waits where.
     pub queues: Vec<Queue>,
     /// Of connections and frames.
@@ -102,6 +110,49 @@ impl fmt::Display for State {
     }
 }
 
+/// Effects that have not ended, as far as this replica has executed the log; and what its own sinks did, which is something if it is or
+/// was the primary.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Effects {
+    /// How many have not ended.
+    pub pending: u64,
+    /// Of these, of how many nobody knows whether they were done, and which are never run twice.
+    pub parked: u64,
+    /// And how many are dead letters.
+    pub dead: u64,
+    /// What the sinks did, by channel.
+    pub channels: Vec<ChannelCounts>,
+}
+
+/// What a replica's sinks did in one channel: see [`Counts`](crate::sinks::Counts).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "Counts has them")]
+pub struct ChannelCounts {
+    /// The channel's number, `fetch` or `log`.
+    pub channel: String,
+    pub in_flight: u64,
+    pub done: u64,
+    pub failed: u64,
+    pub refused: u64,
+    pub unknown: u64,
+}
+
+impl Effects {
+    /// What an outbox holds, and what became of orders.
+    pub fn of(outbox: &Outbox, sinks: &Tally) -> Self {
+        let held = outbox.held(None);
+        let (parked, dead) = held.fold((0, 0), |(parked, dead), (_, entry)| match entry.standing.stage {
+            Stage::Parked => (parked + 1, dead),
+            _ => (parked, dead + 1),
+        });
+        let channels = sinks.iter().map(|(lane, counts)| {
+            let Counts { in_flight, done, failed, refused, unknown } = counts;
+            ChannelCounts { channel: lane.to_string(), in_flight, done, failed, refused, unknown }
+        });
+        Self { pending: outbox.len() as u64, parked, dead, channels: channels.collect() }
+    }
+}
+
 /// Something that waits.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Queue {
@@ -128,7 +179,13 @@ pub struct Network {
 
 impl Status {
     /// Of a replica, at `now` on its clock.
-    pub fn of<A: Application>(replica: &Replica<A>, now: Monotonic, disk: &str, network: &TcpCounts) -> Self {
+    pub fn of<A: Application>(
+        replica: &Replica<A>,
+        now: Monotonic,
+        disk: &str,
+        network: &TcpCounts,
+        effects: Effects,
+    ) -> Self {
         let vsr = replica.vsr();
         let config = vsr.config();
         let (commit, applied) = (vsr.commit_max().0, vsr.applied().0);
@@ -156,6 +213,7 @@ impl Status {
             clock_offset_ns: vsr.clock_interval(now).map(|(low, high)| (narrow(low), narrow(high))),
             disk: disk.to_owned(),
             sessions: vsr.sessions().len() as u64,
+            effects,
             queues: vsr.queues().map(queue).to_vec(),
             network: Network {
                 connections: network.greeted.saturating_sub(network.ended),

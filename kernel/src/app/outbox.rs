@@ -19,6 +19,7 @@ use alloc::{
     collections::{BTreeMap, BTreeSet},
     vec::Vec,
 };
+use core::ops::Bound;
 
 use crate::{
     app::{
@@ -55,6 +56,8 @@ pub struct Outbox {
     ready: BTreeSet<EffectId>,
     /// The first of each lane, if it is started.
     started: BTreeSet<EffectId>,
+    /// Those that are parked or dead.
+    held: BTreeSet<EffectId>,
     /// When the log's time does something to whom.
     alarms: BTreeSet<(Timestamp, EffectId)>,
     /// How often anything changed here. No part of the state: for whoever looks at it again and again.
@@ -97,6 +100,7 @@ impl Outbox {
             lanes: BTreeMap::new(),
             ready: BTreeSet::new(),
             started: BTreeSet::new(),
+            held: BTreeSet::new(),
             alarms: BTreeSet::new(),
             changes: 0,
         }
@@ -263,6 +267,13 @@ impl Outbox {
         self.entries.iter().map(|(id, entry)| (*id, entry))
     }
 
+    /// The effects that wait for an operator, parked or dead, after this one if one is given, in the order of their ids. A parked one may
+    /// still be resolved by the sink's late answer.
+    pub fn held(&self, after: Option<EffectId>) -> impl Iterator<Item = (EffectId, &Entry)> {
+        let first = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.held.range((first, Bound::Unbounded)).map(|id| (*id, &self.entries[id]))
+    }
+
     /// How many effects have not ended.
     pub fn len(&self) -> usize {
         self.entries.len()
@@ -337,6 +348,9 @@ impl Outbox {
         if standing.stage == Stage::Started {
             self.started.insert(id);
         }
+        if standing.is_held() {
+            self.held.insert(id);
+        }
         self.alarms.extend(standing.alarm().map(|at| (at, id)));
         self.digest.insert(entry.hash);
         let before = self.entries.insert(id, entry);
@@ -352,6 +366,7 @@ impl Outbox {
         }
         self.ready.remove(&id);
         self.started.remove(&id);
+        self.held.remove(&id);
         if entry.standing.is_live() {
             let lane = self.lanes.get_mut(&entry.standing.lane(id)).expect("what is live is in its lane");
             lane.remove(&entry.standing.place);

@@ -29,6 +29,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
             "toml",
             "tracing",
             "tracing-subscriber",
+            "ureq",
         ],
     ),
     ("sim", &["blake3", "chronon", "rand_chacha", "serde", "toml"]),

@@ -29,9 +29,9 @@ pub enum ConfigError {
     /// It is no TOML, or says the same twice.
     Syntax(Place, String),
     /// There is no such key. The nearest one, if one is near.
-    Unknown(Place, String, Option<&'static str>),
+    Unknown(Place, String, Option<String>),
     /// A value is none for its key: which values are.
-    Value(Place, &'static str, String),
+    Value(Place, String, String),
     /// A key that has no default is not given: it, and the flag that could give it.
     Missing(&'static str, &'static str),
     /// Values that make no sense together, or with the data file.

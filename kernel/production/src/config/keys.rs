@@ -19,7 +19,7 @@ pub(super) enum Value<'a> {
 }
 
 /// Why a value is none for its key. Goes on from "`key` is".
-type Wrong = String;
+pub(super) type Wrong = String;
 
 /// A key, and what sets it.
 pub(super) struct Key {
@@ -144,7 +144,7 @@ fn address(text: &str) -> Result<SocketAddr, Wrong> {
 }
 
 impl Value<'_> {
-    fn text(&self, wanted: &str) -> Result<&str, Wrong> {
+    pub(super) fn text(&self, wanted: &str) -> Result<&str, Wrong> {
         match self {
             Self::Text(text) => Ok(text),
             Self::Typed(DeValue::String(text)) => Ok(text),
@@ -174,7 +174,7 @@ impl Value<'_> {
         chosen.ok_or_else(|| format!("{wanted}, and not `{text}`"))
     }
 
-    fn number(&self, range: RangeInclusive<u64>) -> Result<u64, Wrong> {
+    pub(super) fn number(&self, range: RangeInclusive<u64>) -> Result<u64, Wrong> {
         let wanted = format!("a number from {} to {}", range.start(), range.end());
         let (number, given) = match self {
             Self::Text(text) => (text.replace('_', "").parse::<i128>().ok(), format!("`{text}`")),
@@ -196,7 +196,7 @@ impl Value<'_> {
         self.number(1..=max).map(|ms| ms * MS)
     }
 
-    fn size(&self, range: RangeInclusive<u64>) -> Result<u64, Wrong> {
+    pub(super) fn size(&self, range: RangeInclusive<u64>) -> Result<u64, Wrong> {
         let text = match self {
             Self::Text(text) => text,
             Self::Typed(DeValue::String(text)) => text.as_ref(),

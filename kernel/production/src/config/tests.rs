@@ -1,7 +1,9 @@
 //! What a configuration may say, and in which words it is refused otherwise.
 
+use chronon::effect::{Channel, Destination, Severity};
+
 use super::*;
-use crate::{disk::DiskChoice, uring::DurableMode};
+use crate::{disk::DiskChoice, sinks::HttpOptions, uring::DurableMode};
 
 const LEAST: &str = "data = 'r0'\naddresses = ['127.0.0.1:4000']\n";
 
@@ -21,6 +23,7 @@ fn flags(given: &[(&str, &str)]) -> Flags {
             "log-level" => flags.log_level = Some(value),
             "log-format" => flags.log_format = Some(value),
             "set" => flags.set.push(value),
+            "sink" => flags.sink.push(value),
             _ => panic!("{flag}"),
         }
     }
@@ -40,13 +43,82 @@ fn the_example_has_every_key_and_its_values_are_the_defaults() {
     assert_eq!((format!("{options:?}"), log), (format!("{usual:?}"), least.log));
     let mut section = String::new();
     let named = EXAMPLE.lines().filter_map(|line| {
+        let line = line.trim_start_matches("# ");
         if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
             section = format!("{name}.");
         }
-        let (key, _) = line.trim_start_matches("# ").split_once(" = ")?;
+        let (key, _) = line.split_once(" = ")?;
         Some(format!("{section}{key}"))
     });
-    assert!(named.eq(KEYS.iter().map(|key| key.name)), "each key once, in the order of KEYS");
+    let keys = KEYS.iter().map(|key| key.name.to_owned()).chain(sinks::fields());
+    assert!(named.eq(keys), "each key once, in the order of KEYS");
+    let sinks = EXAMPLE.lines().skip_while(|line| *line != "# [sinks.0]").map(|line| line.trim_start_matches("# "));
+    let sinks: Vec<&str> = sinks.filter(|line| line.starts_with('[') || line.contains(" = ")).collect();
+    let Config { options, .. } = Config::from_toml(&format!("{LEAST}{}", sinks.join("\n"))).unwrap();
+    let HttpOptions { content_type, connect, start, total, response_bytes_max, .. } = HttpOptions::new(None);
+    let said = format!("{:?}", options.sinks.of(Destination::Emit(Channel(0))).unwrap());
+    for value in [
+        format!("{content_type:?}"),
+        format!("connect: {connect:?}, start: {start:?}, total: {total:?}"),
+        format!("response_bytes_max: {response_bytes_max}"),
+    ] {
+        assert!(said.contains(&value), "{value}: {said}");
+    }
+}
+
+#[test]
+fn each_channel_has_its_sink_and_what_makes_no_sense_is_refused_with_the_nearest_that_does() {
+    let given = [
+        ("data", "r0"),
+        ("addresses", "127.0.0.1:4000"),
+        ("sink", "0=http://127.0.0.1:8080/letters"),
+        ("sink", "others=file:letters.jsonl"),
+        ("sink", "7 = log"),
+        ("set", "sinks.0.total_ms=500"),
+        ("sink", "fetch=anywhere"),
+    ];
+    let sinks = Config::load(&flags(&given)).unwrap().options.sinks;
+    for (destination, words) in [
+        (Destination::Emit(Channel(0)), "total: 500ms"),
+        (Destination::Emit(Channel(7)), "LogSink"),
+        (Destination::Emit(Channel(8)), "FileSink { path: \"letters.jsonl\""),
+        (Destination::Fetch, "HttpSink { options: HttpOptions { url: None"),
+        (Destination::Log(Severity::Info), "LogSink"),
+    ] {
+        let said = format!("{:?}", sinks.of(destination).unwrap());
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    let nobody = Config::from_toml(LEAST).unwrap().options.sinks;
+    assert!(nobody.of(Destination::Emit(Channel(0))).is_none() && nobody.of(Destination::Fetch).is_none());
+    let wanted = "an address as in http://127.0.0.1:8080/letters, a file as in file:letters.jsonl, or `log`";
+    for (text, sentence) in [
+        ("sinks.0.too = 'log'", "line 3: there is no key `sinks.0.too`; did you mean `sinks.0.to`?"),
+        ("sinks.other.to = 'log'", "line 3: there is no key `sinks.other.to`; did you mean `sinks.others`?"),
+        ("sinks.4294967296.to = 'log'", "line 3: there is no key `sinks.4294967296.to`"),
+        ("sinks.0 = 'log'", "line 3: `sinks.0` is a table: write [sinks.0] above its keys"),
+        ("sink.0 = 'log'", "line 3: there is no key `sink`; did you mean `sinks`?"),
+        ("sinks.0.to = 'ftp://x'", &format!("line 3: `sinks.0.to` is {wanted}, and not `ftp://x`")),
+        ("sinks.0.to = 'anywhere'", &format!("line 3: `sinks.0.to` is {wanted}, and not `anywhere`")),
+        (
+            "sinks.0.to = 'https://x'",
+            "line 3: `sinks.0.to` is an address that begins with http://, and not `https://x`; let a proxy on this machine speak TLS",
+        ),
+        (
+            "sinks.fetch.to = 'file:x'",
+            "line 3: `sinks.fetch.to` is an address, or `anywhere` if what is fetched has whole ones, and not `file:x`",
+        ),
+        ("sinks.0.start_ms = 0", "line 3: `sinks.0.start_ms` is a number from 1 to 600000, and not 0"),
+        ("sinks.0.start_ms = 9", &format!("`sinks.0.to` is missing: {wanted}")),
+        ("[sinks.0]\nto = 'log'\nstart_ms = 9", "`sinks.0.start_ms` is for HTTP, and `sinks.0.to` is not"),
+        (
+            "[sinks.0]\nto = 'http://x'\nstatus_url = 'http://x/y'",
+            "`sinks.0` needs an address with {id} where the effect's id is to stand, and not `http://x/y`",
+        ),
+    ] {
+        assert_eq!(refusal(Config::from_toml(&format!("{LEAST}{text}"))), sentence, "{text}");
+    }
+    let refused = refusal(Config::load(&flags(&[("sink", "0")])));
+    assert!(refused.starts_with("--sink 0: a channel and its sink"), "{refused}");
 }
 
 #[test]

@@ -11,14 +11,15 @@ use chronon::{
     storage::layout::Layout,
 };
 use chronon_production::{
-    config::{LogConfig, LogFormat},
+    config::{self, LogConfig, LogFormat},
     local::LocalCluster,
+    sinks::Sinks,
 };
 
 use super::{
     log,
     output::{Status, Trouble, remark, say},
-    start::Demo,
+    start::{self, Demo},
 };
 
 /// A journal of 64 MiB and as much for checkpoints, for each replica: a first try is quick to make.
@@ -48,6 +49,11 @@ pub(crate) struct Arguments {
     #[arg(long, value_enum, value_name = "NAME", default_value_t = Demo::Kv)]
     application: Demo,
 
+    /// What the effects of a channel are done by, as in --sink others=file:letters.jsonl or --sink 0=http://127.0.0.1:8080/letters;
+    /// may be repeated
+    #[arg(long, value_name = "CHANNEL=SINK")]
+    sink: Vec<String>,
+
     /// Log what the replicas do
     #[arg(long)]
     verbose: bool,
@@ -58,20 +64,24 @@ pub(crate) fn main(arguments: &Arguments) -> Result<Status, Trouble> {
         .map_err(|error| Trouble::machine(format!("Ctrl-C cannot be heeded: {error}")))?;
     let level = if arguments.verbose { tracing::Level::INFO } else { tracing::Level::WARN };
     log::begin(&LogConfig { level, format: LogFormat::Text });
+    let sinks = config::sinks(&arguments.sink).map_err(Trouble::usage)?;
     match arguments.application {
-        Demo::Kv => run(&Kv, arguments),
-        Demo::Bank => run(&Bank, arguments),
+        Demo::Kv => run(&Kv, arguments, &sinks),
+        Demo::Bank => run(&Bank, arguments, &sinks),
+        Demo::Branch => run(&start::branch(), arguments, &sinks),
     }
 }
 
-fn run<A: Application>(application: &A, arguments: &Arguments) -> Result<Status, Trouble> {
+fn run<A: Application>(application: &A, arguments: &Arguments, sinks: &Sinks) -> Result<Status, Trouble> {
     let lasting = arguments.folder.is_some();
     let temporary = || std::env::temp_dir().join(format!("chronon-dev-{}", std::process::id()));
     let folder = arguments.folder.clone().unwrap_or_else(temporary);
     remark(&format!("making the data files in {}", folder.display()));
-    let status = LocalCluster::start(application, &folder, arguments.replicas, LAYOUT, |_| {})
-        .map_err(Trouble::machine)
-        .and_then(|cluster| serve(&cluster, arguments.application));
+    let status = LocalCluster::start(application, &folder, arguments.replicas, LAYOUT, |options| {
+        options.sinks = sinks.clone();
+    })
+    .map_err(Trouble::machine)
+    .and_then(|cluster| serve(&cluster, arguments.application));
     if !lasting && let Err(error) = std::fs::remove_dir_all(&folder) {
         remark(&format!("{} could not be removed: {error}", folder.display()));
     }
@@ -83,7 +93,7 @@ fn serve(cluster: &LocalCluster, application: Demo) -> Result<Status, Trouble> {
     let addresses = addresses.join(",");
     let try_it = match application {
         Demo::Kv => format!("chronon kv --addresses {addresses} put greeting hello"),
-        Demo::Bank => format!("chronon bank --addresses {addresses}"),
+        Demo::Bank | Demo::Branch => format!("chronon bank --addresses {addresses}"),
     };
     say(&format!("{}\n\n  {try_it}\n  chronon status --addresses {addresses}\n", words(cluster)))?;
     loop {

@@ -61,6 +61,7 @@ impl From<ServeError> for Trouble {
             | ServeError::Metrics(..)
             | ServeError::Disk(_)
             | ServeError::Sockets(_)
+            | ServeError::Sink(..)
             | ServeError::System(_) => Self::machine(error),
         }
     }

@@ -1,6 +1,7 @@
 //! `start`: one replica, until it is killed.
 
-use chronon::app::{application::Application, bank::Bank, kv::Kv};
+use chronon::app::{application::Application, bank::Bank, branch::Branch, effect::Policy, kv::Kv};
+use chronon::effect::Channel;
 use chronon_production::{
     config::{Config, Flags},
     serve::Server,
@@ -37,6 +38,14 @@ pub(crate) enum Demo {
     Kv,
     /// Accounts and transfers
     Bank,
+    /// A bank that writes a letter about each transfer: those about an account by the channel of its number, from 0 to 3, counted round
+    Branch,
+}
+
+/// The branch of the bank as it is demonstrated. It pays no interest, so that money can be counted at any time.
+pub(crate) fn branch() -> Branch {
+    let letters = (0..4).map(|channel| (Channel(channel), Policy::EMIT)).collect();
+    Branch { letters, periods: 0, ..Branch::default() }
 }
 
 pub(crate) fn main(arguments: &Arguments) -> Result<Status, Trouble> {
@@ -49,6 +58,7 @@ pub(crate) fn main(arguments: &Arguments) -> Result<Status, Trouble> {
     match arguments.application {
         Demo::Kv => serve(Kv, &config),
         Demo::Bank => serve(Bank, &config),
+        Demo::Branch => serve(branch(), &config),
     }
 }
 

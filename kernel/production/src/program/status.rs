@@ -6,7 +6,7 @@ use chronon_production::status::{self, AskError};
 use serde_json::{Value, json};
 
 use super::{
-    number::grouped,
+    number::{counted, grouped},
     output::{Status, Trouble, say, say_json},
 };
 
@@ -90,12 +90,23 @@ fn table(addresses: &[SocketAddr], answers: &[Answer], serves: bool) -> String {
         text.push('\n');
     }
     lines.iter().for_each(|line| text.push_str(&format!("{line}\n")));
+    text.push_str(&held(answers));
     let verdict = if serves {
         "a majority is in one view: the cluster serves"
     } else {
         "no majority of these replicas is in one view with its primary: nothing commits"
     };
     text + verdict
+}
+
+/// A line if effects wait for an operator, by who has executed most.
+fn held(answers: &[Answer]) -> String {
+    let latest = answers.iter().flatten().max_by_key(|status| status.applied);
+    let Some(status::Effects { parked, dead, .. }) = latest.map(|status| &status.effects) else { return String::new() };
+    if *parked == 0 && *dead == 0 {
+        return String::new();
+    }
+    format!("{} and {} wait for an operator\n", counted(*dead, "dead letter"), counted(*parked, "parked effect"))
 }
 
 fn row(address: &SocketAddr, status: &status::Status) -> [String; 10] {
@@ -150,6 +161,7 @@ mod tests {
             clock_offset_ns: Some((-12_000, 30_000)),
             disk: "io_uring".to_owned(),
             sessions: 2,
+            effects: status::Effects { pending: 3, parked: 0, dead: 0, channels: Vec::new() },
             queues: Vec::new(),
             network: status::Network {
                 connections: 0,
@@ -190,5 +202,9 @@ mod tests {
             "{text}"
         );
         assert!(lines[2].starts_with("no replica answers at 127.0.0.1:1: "), "{text}");
+        let mut answers = [status(0, status::State::Primary, 3)];
+        answers.iter_mut().flatten().for_each(|status| status.effects.dead = 2);
+        let text = table(&addresses, &answers, false);
+        assert!(text.contains("2 dead letters and 0 parked effects wait for an operator"), "{text}");
     }
 }

@@ -43,7 +43,7 @@ pub(crate) struct Cluster {
     wires: Option<Wires>,
     mount: Option<PathBuf>,
     /// What else each is told.
-    flags: Vec<&'static [&'static str]>,
+    flags: Vec<Vec<String>>,
     processes: Vec<Option<Child>>,
 }
 
@@ -55,7 +55,14 @@ impl Cluster {
     /// One for each of these flags, which it is given.
     pub(crate) fn start_each_with(name: &str, flags: &[&'static [&'static str]]) -> Self {
         let mut cluster = Self::prepare(name, flags.len() as u8, false, None).expect("no mount is needed");
-        cluster.flags = flags.to_vec();
+        cluster.flags = flags.iter().map(|flags| flags.iter().map(|flag| (*flag).to_owned()).collect()).collect();
+        Some(cluster).begin()
+    }
+
+    /// Each with the same flags.
+    pub(crate) fn start_all_with(name: &str, replicas: u8, flags: &[String]) -> Self {
+        let mut cluster = Self::prepare(name, replicas, false, None).expect("no mount is needed");
+        cluster.flags = vec![flags.to_vec(); usize::from(replicas)];
         Some(cluster).begin()
     }
 
@@ -87,7 +94,7 @@ impl Cluster {
             None => vec![addresses.clone(); usize::from(replicas)],
         };
         let processes = (0..replicas).map(|_| None).collect();
-        let flags = vec![&[][..]; usize::from(replicas)];
+        let flags = vec![Vec::new(); usize::from(replicas)];
         let mut cluster = Self { folder, addresses, known, wires, mount: None, flags, processes };
         for replica in 0..replicas {
             match &small {
@@ -134,7 +141,7 @@ impl Cluster {
         let known: Vec<String> = self.known[usize::from(replica)].iter().map(ToString::to_string).collect();
         command.args(["start", "--log-format", "text", "--data"]).arg(self.data_file(replica));
         command.args(["--addresses", &known.join(","), "--listen", &self.addresses[usize::from(replica)].to_string()]);
-        command.args(self.flags[usize::from(replica)]);
+        command.args(&self.flags[usize::from(replica)]);
         command.stdin(Stdio::null()).stdout(Stdio::null());
         command
     }

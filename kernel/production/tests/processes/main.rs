@@ -2,9 +2,11 @@
 //! asked again happened once, and the replicas hold the same log, byte for byte.
 
 mod cluster;
+mod effects;
 mod load;
 mod log;
 mod reads;
+mod service;
 mod wire;
 
 use std::{

@@ -86,6 +86,11 @@ impl Standing {
         matches!(self.stage, Stage::Ready | Stage::Delayed(_) | Stage::Started)
     }
 
+    /// Whether it waits for an operator.
+    pub(super) const fn is_held(&self) -> bool {
+        matches!(self.stage, Stage::Parked | Stage::Dead(_))
+    }
+
     /// When the log's time does something to it.
     pub(super) fn alarm(&self) -> Option<Timestamp> {
         let alarm = match self.stage {

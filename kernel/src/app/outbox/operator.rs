@@ -52,6 +52,6 @@ impl Outbox {
 
     fn is_held(&self, id: EffectId) -> Result<(), Refusal> {
         let entry = self.entries.get(&id).ok_or(Refusal::NoSuchEffect)?;
-        if matches!(entry.standing.stage, Stage::Parked | Stage::Dead(_)) { Ok(()) } else { Err(Refusal::NotHeld) }
+        if entry.standing.is_held() { Ok(()) } else { Err(Refusal::NotHeld) }
     }
 }
