@@ -32,7 +32,7 @@ use crate::{
     process::Actions,
     types::{Checksum, ClientId, Instant, Op, ReplicaId, RequestNumber, Session, Timestamp, View},
     wire::{
-        header::{Command, Header, QUERY_LINEARIZABLE, QUERY_NUMBER_FIRST, QUERY_STALE, SENDER_CLIENT},
+        header::{Command, Header, OPERATOR, QUERY_LINEARIZABLE, QUERY_NUMBER_FIRST, QUERY_STALE, SENDER_CLIENT},
         message::RejectReason,
         seal::{open, seal},
     },
@@ -126,6 +126,8 @@ pub struct Client {
     outstanding: Option<Outstanding>,
     /// The request that waits for the register to be answered. Only meaningful while that is outstanding.
     waiting: Vec<u8>,
+    /// Whether its requests are an operator's.
+    is_operator: bool,
     jitter: u64,
 }
 
@@ -165,16 +167,26 @@ impl Client {
             turn: ReplicaId(0),
             outstanding: None,
             waiting: Vec::new(),
+            is_operator: false,
             jitter: 0,
         };
         client.take_identity();
         client
     }
 
+    /// The same as an operator: what it submits is an [`OperatorRequest`](crate::app::operator::OperatorRequest), executed by the
+    /// executor and not by the application, and accepted however full the outbox is.
+    ///
+    /// # Panics
+    /// As [`Client::new`].
+    pub fn operator(config: ClientConfig) -> Self {
+        Self { is_operator: true, ..Self::new(config) }
+    }
+
     /// Begins a life: no identity of an earlier one is used again, provided that `nonce` is the life's own (see
     /// [`Event::Start`](crate::process::Event::Start)).
     pub fn begin(&mut self, nonce: u128) {
-        *self = Self { life: nonce, ..Self::new(self.config.clone()) };
+        *self = Self { life: nonce, is_operator: self.is_operator, ..Self::new(self.config.clone()) };
         self.take_identity();
     }
 
@@ -439,6 +451,7 @@ impl Client {
         header.client = self.id;
         header.request = request;
         header.context = if request.0 == 0 { 0 } else { self.session.map_or(0, |session| u128::from(session.0)) };
+        header.context |= if self.is_operator { OPERATOR } else { 0 };
         self.send(now, header, None, payload, actions);
     }
 

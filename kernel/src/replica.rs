@@ -8,6 +8,7 @@ use crate::{
     app::{
         application::{Application, ApplyContext, RestoreError, SnapshotWriter},
         executor::Executor,
+        operator::OPERATOR_ANSWER_MAX,
         system::SystemEntry,
     },
     process::{Actions, Event, Now, Process},
@@ -44,6 +45,10 @@ impl<A: Application> StateMachine for Machine<A> {
 
     fn execute(&mut self, header: &Header, position: u32, payload: &[u8]) -> &[u8] {
         self.executor.apply(payload, &context_of(header, position))
+    }
+
+    fn operate(&mut self, header: &Header, position: u32, payload: &[u8]) -> &[u8] {
+        self.executor.operate(payload, &context_of(header, position))
     }
 
     fn execute_system(&mut self, header: &Header, position: u32, payload: &[u8]) {
@@ -100,7 +105,7 @@ impl<A: Application> Replica<A> {
     /// If a limit in `config` is out of its range, or if the application's largest response does not fit a message,
     /// or if its effects or timers may be too many for a checkpoint's record.
     pub fn new(config: Config, application: A) -> Self {
-        let largest = application.response_size_max() + crate::app::executor::ANSWER_OVERHEAD;
+        let largest = application.response_size_max().max(OPERATOR_ANSWER_MAX) + crate::app::executor::ANSWER_OVERHEAD;
         let room = config.layout.message_size_max - crate::wire::header::HEADER_SIZE as u32;
         assert!(largest <= room, "a response of {largest} bytes fits a message's {room}: raise message_size_max");
         assert!(largest as usize <= RECORD_SIZE_MAX / 2, "a session with its reply is a record of a checkpoint");

@@ -151,6 +151,7 @@ pub mod trace;
 
 pub mod service;
 
+pub mod operator;
 pub mod oracle;
 
 pub mod world;

@@ -37,6 +37,7 @@ mod blocking;
 mod driver;
 mod error;
 mod kv;
+mod operator;
 mod options;
 mod queue;
 mod sessions;
@@ -53,6 +54,7 @@ pub use self::{
     blocking::{Client, Pending},
     error::{ConnectError, NextStep, RequestError},
     kv::{KvClient, KvError, Swap},
+    operator::{Operator, OperatorError},
     options::{Cluster, Options},
     sessions::Sessions,
 };

@@ -17,6 +17,7 @@ use crate::{
     app::{
         application::{Application, ApplyContext, Event, Outcome, Rejection, RestoreError, SnapshotWriter},
         effect::{Ended, Refusal},
+        operator::{OPERATOR_ANSWER_MAX, OperatorRefusal, OperatorRequest, Page},
         outbox::Outbox,
         outcome::Wish,
         system::SystemEntry,
@@ -116,6 +117,35 @@ impl<A: Application> Executor<A> {
     pub fn apply(&mut self, payload: &[u8], context: &ApplyContext) -> &[u8] {
         let result = self.run(Event::Request { payload }, context);
         finish(&mut self.outcome.response, result, self.application.response_size_max())
+    }
+
+    /// Executes one committed request of an operator's: see [`OperatorRequest`]. What it returns is an [`Answer`] too.
+    ///
+    /// # Panics
+    /// If the application does.
+    pub fn operate(&mut self, payload: &[u8], context: &ApplyContext) -> &[u8] {
+        let decided = self.decide(payload, context);
+        // What the application was told meanwhile has left its response.
+        self.outcome.response.clear();
+        let result = decided.map(|page| page.into_iter().for_each(|page| page.encode(&mut self.outcome.response)));
+        finish(&mut self.outcome.response, result.map_err(Rejection::from), OPERATOR_ANSWER_MAX)
+    }
+
+    fn decide(&mut self, payload: &[u8], context: &ApplyContext) -> Result<Option<Page>, OperatorRefusal> {
+        let op = context.op;
+        let ended = match OperatorRequest::decode(payload).map_err(|_| OperatorRefusal::Malformed)? {
+            OperatorRequest::List { after } => return Ok(Some(Page::of(&self.outbox, after))),
+            OperatorRequest::Redrive { id } => {
+                self.outbox.redrive(id, op, context.timestamp)?;
+                None
+            }
+            OperatorRequest::Resolve { id, response } => self.outbox.resolve(id, op, response)?,
+            OperatorRequest::Drop { id } => self.outbox.discard(id, op)?,
+        };
+        if let Some(ended) = ended {
+            self.tell(Event::from(&ended), context);
+        }
+        Ok(None)
     }
 
     /// Executes a committed entry that no client asked for: see [`SystemEntry`].

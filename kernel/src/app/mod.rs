@@ -22,6 +22,8 @@ pub mod system;
 
 pub mod application;
 
+pub mod operator;
+
 pub mod bank;
 
 pub mod branch;

@@ -51,6 +51,11 @@ impl<D: Driver> ClientProcess<D> {
         Self { client: Client::new(config), driver, wake: None, payload: Vec::new() }
     }
 
+    /// An operator's client: see [`Client::operator`].
+    pub fn operator(config: ClientConfig, driver: D) -> Self {
+        Self { client: Client::operator(config), driver, wake: None, payload: Vec::new() }
+    }
+
     /// The protocol's side of it.
     pub fn client(&self) -> &Client {
         &self.client

@@ -23,6 +23,9 @@ pub trait StateMachine {
     /// requests before it and of its arguments, and of nothing else.
     fn execute(&mut self, header: &Header, position: u32, payload: &[u8]) -> &[u8];
 
+    /// The same with an operator's request, which is about what the machine keeps beside the application's state.
+    fn operate(&mut self, header: &Header, position: u32, payload: &[u8]) -> &[u8];
+
     /// The op of `header` begins, and with it its time: what is due then happens, before any entry of the op.
     fn begin(&mut self, header: &Header);
 
@@ -129,7 +132,12 @@ impl Vsr {
                 if entry.request.0 == 0 {
                     self.sessions.register(entry.client, header.op, header.timestamp);
                 } else {
-                    let body = machine.execute(header, position as u32, entry.payload);
+                    let body = if entry.kind == Kind::Operator {
+                        actions.probe(Probe::OperatorExecuted.into());
+                        machine.operate(header, position as u32, entry.payload)
+                    } else {
+                        machine.execute(header, position as u32, entry.payload)
+                    };
                     self.sessions.record(entry.client, entry.request, header.op, header.timestamp, body);
                 }
             }

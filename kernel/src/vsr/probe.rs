@@ -138,6 +138,8 @@ probes! {
     Tick = "tick_proposed",
     /// A prepare with entries of the system's own was executed.
     SystemExecuted = "system_entry_executed",
+    /// An operator's request was executed.
+    OperatorExecuted = "operator_request_executed",
     /// A request was refused because the state machine is nearly full.
     MachineFull = "request_refused_machine_full",
 }

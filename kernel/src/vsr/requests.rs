@@ -11,12 +11,16 @@ use crate::{
         state::{Primary, Request},
     },
     wire::{
-        batch,
+        batch::{self, Entry, Kind},
         header::{Command, HEADER_SIZE, Header},
         message::RejectReason,
         seal::{seal, seal_with},
     },
 };
+
+/// Beyond what there is room for clients, so many requests of operators are accepted (design rule 19): a machine that is full is what
+/// they are needed for.
+pub(super) const OPERATORS_MAX: u32 = 8;
 
 /// The most requests in one prepare.
 const BATCH_LENGTH_MAX: usize = 1024;
@@ -70,13 +74,18 @@ impl Vsr {
             }
             return;
         }
-        let room = (self.config.requests_max as usize).saturating_sub(self.primary.in_flight.len());
-        if self.journal_is_full() || self.primary.turned_away.go_before(header.client, room, self.now.monotonic) {
+        let is_operators = header.is_operators();
+        let limit = self.config.requests_max as usize + if is_operators { OPERATORS_MAX as usize } else { 0 };
+        let room = limit.saturating_sub(self.primary.in_flight.len());
+        let turned_away = &mut self.primary.turned_away;
+        let no_room =
+            if is_operators { room == 0 } else { turned_away.go_before(header.client, room, self.now.monotonic) };
+        if self.journal_is_full() || no_room {
             self.primary.turned_away.note(header.client, self.now.monotonic);
             actions.probe(Probe::Busy.into());
             return self.reject(from, header, RejectReason::Busy, actions);
         }
-        if self.primary.full {
+        if self.primary.full && !is_operators {
             actions.probe(Probe::MachineFull.into());
             return self.reject(from, header, RejectReason::Busy, actions);
         }
@@ -173,8 +182,10 @@ impl Vsr {
                 if count == BATCH_LENGTH_MAX || bytes.len() + batch::entry_size(payload.len()) > room {
                     break;
                 }
+                let kind = if request.header.is_operators() { Kind::Operator } else { Kind::Request };
                 let Header { client, request: number, .. } = request.header;
-                batch::push(bytes, client, request.header.session(), number, payload);
+                let session = request.header.session();
+                batch::push_entry(bytes, &Entry { kind, client, session, request: number, payload });
                 *waiting_size -= entry_size(&request.frame);
                 waiting.pop_front();
                 count += 1;

@@ -297,12 +297,14 @@ impl Vsr {
 
     /// The lengths of everything that grows with traffic, each with its limit. Nothing may exceed its limit.
     pub fn queues(&self) -> [(&'static str, u64, u64); 16] {
-        use super::{checkpoint, config::PIPELINE_MAX, journal, repair, sync, system::SYSTEM_MAX};
+        use super::{
+            checkpoint, config::PIPELINE_MAX, journal, repair, requests::OPERATORS_MAX, sync, system::SYSTEM_MAX,
+        };
         let requests_max = u64::from(self.config.requests_max);
         let length = |length: usize| length as u64;
         [
-            ("requests in flight", length(self.primary.in_flight.len()), requests_max),
-            ("requests waiting", length(self.primary.waiting.len()), requests_max),
+            ("requests in flight", length(self.primary.in_flight.len()), requests_max + u64::from(OPERATORS_MAX)),
+            ("requests waiting", length(self.primary.waiting.len()), requests_max + u64::from(OPERATORS_MAX)),
             ("entries of the system's own waiting", length(self.primary.system.len()), length(SYSTEM_MAX)),
             ("requests before the view served", length(self.primary.early.len()), requests_max),
             ("prepares in flight", length(self.primary.acks.len()), u64::from(PIPELINE_MAX)),

@@ -5,7 +5,7 @@
 //!   16  session   u64
 //!   24  request   u64   0 registers a session
 //!   32  length    u32   of the payload
-//!   36  kind      u32   0 a client's request, 1 the system's own, of no client, session and number (all 0)
+//!   36  kind      u32   0 a client's request, 1 the system's own, of no client, session and number (all 0), 2 an operator's request
 //!   40  payload   [u8; length], the next entry right behind it
 //! ```
 //!
@@ -73,6 +73,9 @@ pub enum Kind {
     Request = 0,
     /// The primary: what it says is no client's concern, and judged by the state machine alone.
     System = 1,
+    /// An operator, who has a session as a client has: what is asked is asked of the state machine's own keeping, and not of the
+    /// application.
+    Operator = 2,
 }
 
 /// One entry of a batch.
@@ -157,6 +160,7 @@ fn split_entry(bytes: &[u8]) -> Option<(Entry<'_>, &[u8])> {
     let kind = match (layout.kind.get(), layout.client.get(), layout.session.get(), layout.request.get()) {
         (0, ..) => Kind::Request,
         (1, 0, 0, 0) => Kind::System,
+        (2, ..) => Kind::Operator,
         _ => return None,
     };
     let (payload, rest) = rest.split_at_checked(layout.length.get() as usize)?;
@@ -283,7 +287,7 @@ mod tests {
             bytes[index] = 1;
             assert_eq!(Batch::parse(&bytes).map(|batch| batch.len()), Err(WireError::Batch));
             let mut bytes = system();
-            bytes[index] = 2;
+            bytes[index] = 3;
             assert_eq!(Batch::parse(&bytes).map(|batch| batch.len()), Err(WireError::Batch));
         }
         for index in 0..32 {

@@ -24,7 +24,7 @@
 //!
 //! | command           | request              | op          | commit     | timestamp    | context             | body            |
 //! |-------------------|----------------------|-------------|------------|--------------|---------------------|-----------------|
-//! | Request           | number, 0 registers  |             |            |              | session             | payload         |
+//! | Request           | number, 0 registers  |             |            |              | session, `OPERATOR` | payload         |
 //! | Reply             | number               | op          |            | of the op    | session             | response        |
 //! | Prepare           | vouched op           | op          | primary's  | of the op    | parent's checksum   | a batch         |
 //! | PrepareOk         |                      | op          | sender's   |              | prepare's checksum  |                 |
@@ -75,6 +75,9 @@ pub const VERSION: u16 = 1;
 
 /// The `sender` of a frame that comes from a client.
 pub const SENDER_CLIENT: u8 = u8::MAX;
+
+/// Beside the session in the context of a request: it is an operator's, in every request of its session alike.
+pub const OPERATOR: u128 = 1 << 64;
 
 /// The context of a query that must not miss what was committed before it was asked.
 pub const QUERY_LINEARIZABLE: u128 = 0;
@@ -377,6 +380,11 @@ impl Header {
     /// The session that a request or a reply belongs to.
     pub const fn session(&self) -> Session {
         Session(self.context as u64)
+    }
+
+    /// Whether a request is an operator's.
+    pub const fn is_operators(&self) -> bool {
+        self.context & OPERATOR != 0
     }
 
     /// Whether this can be in a log: a prepare, and at op 0 the root itself.

@@ -42,12 +42,13 @@ use super::{
 };
 use crate::{
     disk::SimDisk,
+    operator::Operator,
     workload::{self, KvConfig, KvWorkload, PutWorkload, Workload},
 };
 
 /// The promises of a cluster of replicas of a workload's application at nodes 0 and up, and of the clients at the nodes above.
 ///
-/// Clients are those that run a [`workload::Caller`] of it or a [`PutWorkload`]; other processes are let be. It must see a cluster from
+/// Clients are those that run a [`workload::Caller`] of it, a [`PutWorkload`] or an [`Operator`]; other processes are let be. It must see a cluster from
 /// its first step on.
 #[derive(Clone)]
 pub struct ClusterOracle<W: Workload = KvWorkload> {
@@ -349,7 +350,9 @@ impl<W: Workload> ClusterOracle<W> {
     fn client_step(&mut self, world: &WorldView<'_>, node: NodeId, step: &StepView<'_>) -> Result<(), Violation> {
         let workload = world.process::<ClientProcess<workload::Caller<W>>>(node);
         let load = || world.process::<ClientProcess<PutWorkload>>(node).map(ClientProcess::client);
-        let Some(client) = workload.map(ClientProcess::client).or_else(load) else { return Ok(()) };
+        let operator = || world.process::<ClientProcess<Operator>>(node).map(ClientProcess::client);
+        let client = workload.map(ClientProcess::client).or_else(load).or_else(operator);
+        let Some(client) = client else { return Ok(()) };
         let index = node.0 as usize - self.replica_count as usize;
         if self.callers.len() <= index {
             self.callers.resize(index + 1, Caller::default());

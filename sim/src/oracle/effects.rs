@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chronon::{
     app::{
         effect::{Destination, EffectId, EffectOrder, EffectReport, EffectResult, Errand, Fence, FencingToken},
+        operator::OperatorRequest,
         outbox::Outbox,
         system::SystemEntry,
     },
@@ -48,6 +49,8 @@ pub struct EffectsOracle<W: Workload> {
     last: BTreeMap<Channel, EffectId>,
     highest: BTreeMap<Channel, FencingToken>,
     acknowledged: BTreeSet<EffectId>,
+    /// What operators had run again: behind whatever its channel held by then, and not in the order of the ids.
+    redriven: BTreeSet<EffectId>,
 }
 
 impl<W: Workload> EffectsOracle<W> {
@@ -64,6 +67,7 @@ impl<W: Workload> EffectsOracle<W> {
             last: BTreeMap::new(),
             highest: BTreeMap::new(),
             acknowledged: BTreeSet::new(),
+            redriven: BTreeSet::new(),
         }
     }
 
@@ -79,6 +83,11 @@ impl<W: Workload> EffectsOracle<W> {
         }
         self.executed = header.op;
         let Ok(batch) = Batch::parse(&frame[HEADER_SIZE..]) else { return Ok(()) };
+        for entry in batch.iter().filter(|entry| entry.kind == Kind::Operator) {
+            if let Ok(OperatorRequest::Redrive { id }) = OperatorRequest::decode(entry.payload) {
+                self.redriven.insert(id);
+            }
+        }
         for entry in batch.iter().filter(|entry| entry.kind == Kind::System) {
             match SystemEntry::decode(entry.payload) {
                 Ok(SystemEntry::Claim(fence)) => drop(self.claims.insert(fence)),
@@ -158,6 +167,9 @@ impl<W: Workload> EffectsOracle<W> {
             return Err(broken(PROMISE, "run under an older fence", sentence));
         }
         *highest = token;
+        if self.redriven.contains(&id) {
+            return Ok(());
+        }
         let last = self.last.entry(channel).or_insert(id);
         if runs <= 1 && id < *last {
             let sentence = format!("effect {id} was run after {last}, which was asked for later in the same channel");

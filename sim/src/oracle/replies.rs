@@ -100,7 +100,7 @@ impl Replies {
                 model.accounts.register(client, header.op, header.timestamp);
             } else {
                 let context = ApplyContext::new(header.op, header.timestamp, header.checksum, position);
-                sequence.run(model, client, &context, entry.payload)?;
+                sequence.run(model, client, &context, &entry)?;
             }
         }
         model.state = sequence.digest();

@@ -12,6 +12,7 @@ use chronon::{
     },
     digest::{EntryHasher, SetDigest},
     types::{Checksum, ClientId, ClusterId, Op, ReplicaId},
+    wire::batch::{Entry, Kind},
 };
 
 use super::{Violation, model::Model, promise::broken, replies::name};
@@ -65,16 +66,19 @@ impl<W: Workload> Sequence<W> {
         let _ = self.executor.apply_system(payload, context);
     }
 
-    /// Runs a client's request. Its answer becomes the account's last.
+    /// Runs a client's request, or an operator's. Its answer becomes the account's last.
     pub(super) fn run(
         &mut self,
         model: &mut Model,
         client: ClientId,
         context: &ApplyContext,
-        payload: &[u8],
+        entry: &Entry<'_>,
     ) -> Result<(), Violation> {
         let before = self.digest();
-        let answer = self.executor.apply(payload, context);
+        let answer = match entry.kind {
+            Kind::Operator => self.executor.operate(entry.payload, context),
+            Kind::Request | Kind::System => self.executor.apply(entry.payload, context),
+        };
         model.accounts.record(client, context.op, context.timestamp, answer);
         let Ok(Answer::Rejected { code, .. }) = Answer::decode(answer) else { return Ok(()) };
         if self.digest() == before {
@@ -110,6 +114,11 @@ mod tests {
         rng::Stream,
         workload::{Calls, Turn},
     };
+
+    fn entry(payload: &[u8]) -> Entry<'_> {
+        let (session, request) = (chronon::types::Session(1), chronon::types::RequestNumber(1));
+        Entry { kind: Kind::Request, client: A, session, request, payload }
+    }
 
     /// Adds what it is asked to; refuses what is odd, and is careless about a 9.
     #[derive(Clone, Copy)]
@@ -182,7 +191,7 @@ mod tests {
         let mut model = Model::starting_from(CLUSTER, 4, sequence.digest());
         model.accounts.register(A, Op(1), Timestamp(1));
         let context = ApplyContext::new(Op(2), Timestamp(2), Checksum(0), 0);
-        let result = requests.iter().try_for_each(|request| sequence.run(&mut model, A, &context, &[*request]));
+        let result = requests.iter().try_for_each(|request| sequence.run(&mut model, A, &context, &entry(&[*request])));
         (sequence, result)
     }
 

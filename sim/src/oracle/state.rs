@@ -61,7 +61,7 @@ pub(super) fn recorded(
         return Err(other_length(model, replica, sessions));
     }
     let Ok(batch) = Batch::parse(&frame[HEADER_SIZE..]) else { return Ok(()) };
-    for entry in batch.iter().filter(|entry| entry.kind == Kind::Request) {
+    for entry in batch.iter().filter(|entry| entry.kind != Kind::System) {
         let account = model.accounts.get(entry.client).filter(|account| account.lives);
         let recorded = sessions.lookup(entry.client);
         let same = match (account, recorded) {

@@ -5,6 +5,7 @@ use chronon::{
     app::{
         branch::{self, Branch},
         effect::{Channel, EffectId, Policy},
+        operator::{OperatorRefusal, OperatorRequest},
         outbox::Outbox,
     },
     client::{ClientConfig, ClientProcess},
@@ -15,6 +16,7 @@ use chronon::{
 };
 use chronon_sim::{
     disk::DiskSettings,
+    operator::Operator,
     oracle::{cluster::ClusterOracle, effects::EffectsOracle},
     outside::{Came, Outside, ServiceCall, ServicesPlan},
     workload::{BankPlan, BankWorkload, Caller, Invariant, Turn, Workload},
@@ -132,6 +134,16 @@ impl Cluster {
 
     pub(crate) fn caller(&self, client: NodeId) -> &Caller<Over> {
         self.world.process::<ClientProcess<Caller<Over>>>(client).expect("it is up").driver()
+    }
+
+    /// An operator, who looks every so many milliseconds.
+    pub(crate) fn operator(&mut self, pause_ms: u64) -> NodeId {
+        let config = ClientConfig::new(CLUSTER, ClientId(1_000), self.replicas);
+        self.world.add_node("o", ClientProcess::operator(config, Operator::new(7, pause_ms * MS)))
+    }
+
+    pub(crate) fn decided(&self, operator: NodeId) -> &[(OperatorRequest, Result<(), OperatorRefusal>)] {
+        self.world.process::<ClientProcess<Operator>>(operator).expect("it is up").driver().decided()
     }
 
     /// Runs until this holds.

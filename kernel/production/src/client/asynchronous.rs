@@ -28,7 +28,7 @@ impl Client {
         // The cluster is asked what it is by calls that block.
         std::thread::Builder::new().name("chronon-connect".to_owned()).spawn(move || {
             // Nobody may wait for it any more.
-            let _ = tell.send(Driver::connect(&addresses, &options));
+            let _ = tell.send(Driver::connect(&addresses, &options, false));
         })?;
         let driver = told.await.expect("the thread tells how it went")?;
         Ok(Self { driver: Arc::new(driver) })

@@ -19,7 +19,12 @@ impl Client {
     /// # Errors
     /// If there is no such cluster, or if the system refuses.
     pub fn connect(addresses: &[SocketAddr], options: Options) -> Result<Self, ConnectError> {
-        Ok(Self { driver: Arc::new(Driver::connect(addresses, &options)?) })
+        Ok(Self { driver: Arc::new(Driver::connect(addresses, &options, false)?) })
+    }
+
+    /// A client whose requests are an operator's.
+    pub(super) fn operator(addresses: &[SocketAddr], options: &Options) -> Result<Self, ConnectError> {
+        Ok(Self { driver: Arc::new(Driver::connect(addresses, options, true)?) })
     }
 
     /// The longest payload that the cluster takes.

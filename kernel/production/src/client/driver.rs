@@ -63,8 +63,12 @@ struct Gate {
 }
 
 impl Driver {
-    pub(super) fn connect(addresses: &[SocketAddr], options: &Options) -> Result<Self, ConnectError> {
-        let mut sessions = Sessions::connect(addresses, options)?;
+    pub(super) fn connect(
+        addresses: &[SocketAddr],
+        options: &Options,
+        is_operator: bool,
+    ) -> Result<Self, ConnectError> {
+        let mut sessions = Sessions::connect_as(addresses, options, is_operator)?;
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(io::Error::from)?;
         sessions.watch(wake.as_fd())?;
         let gate = Gate {

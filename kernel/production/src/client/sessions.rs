@@ -96,6 +96,15 @@ impl<T> Sessions<T> {
     /// # Errors
     /// If there is no such cluster, or if the system refuses.
     pub fn connect(addresses: &[SocketAddr], options: &Options) -> Result<Self, ConnectError> {
+        Self::connect_as(addresses, options, false)
+    }
+
+    /// The same, for an operator or for clients.
+    pub(super) fn connect_as(
+        addresses: &[SocketAddr],
+        options: &Options,
+        is_operator: bool,
+    ) -> Result<Self, ConnectError> {
         if !(1..=usize::from(REPLICAS_MAX)).contains(&addresses.len()) {
             return Err(ConnectError::Addresses(addresses.len()));
         }
@@ -128,17 +137,17 @@ impl<T> Sessions<T> {
             actions: Actions::new(),
         };
         for place in 0..options.sessions {
-            sessions.add(place)?;
+            sessions.add(place, is_operator)?;
         }
         Ok(sessions)
     }
 
-    fn add(&mut self, place: u32) -> io::Result<()> {
+    fn add(&mut self, place: u32, is_operator: bool) -> io::Result<()> {
         let config = ClientConfig {
             payload_size_max: self.payload_size_max as u32,
             ..ClientConfig::new(self.cluster, ClientId(random()?), self.replica_count)
         };
-        let mut client = Client::new(config);
+        let mut client = if is_operator { Client::operator(config) } else { Client::new(config) };
         client.begin(random()?);
         let id = client.id();
         self.by_client.insert(id, place);

@@ -6,6 +6,7 @@
 mod bank;
 mod bench;
 mod dev;
+mod effects;
 mod format;
 mod inspect;
 mod kv;
@@ -58,6 +59,7 @@ enum Command {
     Format(format::Arguments),
     Start(start::Arguments),
     Status(status::Arguments),
+    Effects(effects::Arguments),
     Kv(kv::Arguments),
     Repl(repl::Arguments),
     Bank(bank::Arguments),
@@ -85,6 +87,7 @@ fn answer(asked: &Command) -> Result<Status, Trouble> {
         Command::Format(arguments) => format::main(arguments),
         Command::Start(arguments) => start::main(arguments),
         Command::Status(arguments) => status::main(arguments),
+        Command::Effects(arguments) => effects::main(arguments),
         Command::Kv(arguments) => kv::main(arguments),
         Command::Repl(arguments) => repl::main(arguments),
         Command::Bank(arguments) => bank::main(arguments),

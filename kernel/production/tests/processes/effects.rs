@@ -17,7 +17,7 @@ use chronon::{
 use chronon_production::client::{Client, Options};
 
 use crate::{
-    cluster::{Cluster, until},
+    cluster::{Cluster, chronon, until},
     service::{Manner, Service},
 };
 
@@ -187,4 +187,41 @@ fn a_file_has_a_line_for_each_letter_whoever_is_killed_while_it_is_appended() {
         assert!(ids.is_sorted() && !ids.is_empty(), "channel {channel} keeps its order: {ids:?}");
     }
     std::fs::remove_file(&path).unwrap();
+}
+
+#[test]
+fn an_operator_lists_dead_letters_and_has_them_run_again_or_drops_them() {
+    let service = Service::start(|_, _| Manner::Fails(404, false));
+    let cluster = start("dead-letters", &["--sink", &format!("others={}", service.url())]);
+    let transfers = Transfers::begin(&cluster);
+    transfers.wait_for(SOME);
+    let mut letters = transfers.end();
+    let addresses = cluster.joined_addresses();
+    let effects = |arguments: &[&str]| {
+        let output =
+            chronon().arg("effects").args(arguments).args(["--json", "--addresses", &addresses]).output().unwrap();
+        let said = serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap();
+        (output.status.code(), said["effects"].as_array().unwrap().clone())
+    };
+    let dead = until("every letter is dead", || {
+        let (_, dead) = effects(&["list"]);
+        (dead.len() == letters.len()).then_some(dead)
+    });
+    assert!(dead.iter().all(|held| held["stage"] == "dead: refused" && held["code"] == 404), "{dead:?}");
+    let status = cluster.status(cluster.primary());
+    assert_eq!((status.effects.dead, status.effects.parked), (letters.len() as u64, 0));
+    service.behave(|_, _| Manner::Well);
+    let [first, second] = [0, 1].map(|place: usize| dead[place]["id"].as_str().unwrap());
+    let gone = dead[0]["preview"].as_str().unwrap().to_owned();
+    assert_eq!(effects(&["drop", first]).0, Some(0));
+    let (code, told) = effects(&["redrive", first, second]);
+    assert_eq!((code, told[1]["refused"].is_null()), (Some(1), true), "one has ended, and the other is run again");
+    assert!(told[0]["refused"].as_str().unwrap().contains("no such effect"), "{told:?}");
+    assert_eq!(effects(&["redrive", "--all"]).0, Some(0));
+    wait_for_effects(&cluster);
+    letters.retain(|letter| *letter != gone);
+    let mut found: Vec<String> = service.done().into_iter().map(|call| call.body).collect();
+    found.sort_unstable();
+    letters.sort_unstable();
+    assert_eq!(found, letters, "each once, but the one that was dropped");
 }

@@ -315,3 +315,42 @@ fn effects_and_timers_of_a_checkpoint_take_the_place_of_the_present_ones() {
     assert_eq!((executor.effects_digest(), executor.due(), executor.outbox().len()), (digest, due, 1));
     assert!(executor.outbox().changes() > changes, "whoever looked before looks again");
 }
+
+fn operate(executor: &mut Executor<Scribe>, op: u64, request: &OperatorRequest) -> Result<Vec<u8>, u32> {
+    let mut payload = Vec::new();
+    request.encode(&mut payload);
+    executor.begin(&context(op));
+    match Answer::decode(executor.operate(&payload, &context(op))).unwrap() {
+        Answer::Applied(response) => Ok(response.to_vec()),
+        Answer::Rejected { code, .. } => Err(code),
+    }
+}
+
+#[test]
+fn an_operator_is_answered_about_dead_letters_and_the_application_is_told_what_ended_by_it() {
+    let mut executor = Executor::new(Scribe, ClusterId(1));
+    system(&mut executor, 1, &SystemEntry::Claim(CLAIM)).unwrap();
+    let ids = [2, 4].map(|op| {
+        request(&mut executor, op, b"mail");
+        let task = executor.outbox().tasks().next().unwrap();
+        let report = EffectReport { id: task.id, token: task.token, result: EffectResult::Refused { code: 9 } };
+        system(&mut executor, op + 1, &SystemEntry::Outcome(report.clone())).unwrap();
+        report.id
+    });
+    let page = operate(&mut executor, 6, &OperatorRequest::List { after: None }).unwrap();
+    let page = Page::decode(&page).unwrap();
+    assert!(page.effects.iter().map(|held| held.id).eq(ids) && !page.more);
+    assert_eq!((page.effects[0].code, &page.effects[0].preview[..]), (9, &b"dear"[..]));
+    let after = operate(&mut executor, 7, &OperatorRequest::List { after: Some(ids[0]) }).unwrap();
+    assert_eq!(Page::decode(&after).unwrap().effects[0].id, ids[1]);
+    assert_eq!(operate(&mut executor, 8, &OperatorRequest::Redrive { id: ids[0] }), Ok(vec![]));
+    let not_held = Err(OperatorRefusal::NotHeld as u32);
+    assert_eq!(operate(&mut executor, 9, &OperatorRequest::Redrive { id: ids[0] }), not_held, "it is under way");
+    let resolve = OperatorRequest::Resolve { id: ids[1], response: vec![] };
+    assert_eq!(operate(&mut executor, 10, &resolve), Ok(vec![]));
+    assert_eq!(operate(&mut executor, 11, &resolve), Err(OperatorRefusal::NoSuchEffect as u32));
+    assert_eq!(*executor.state(), ["acknowledged 4 at 10"]);
+    let malformed = executor.operate(b"none", &context(12)).to_vec();
+    let code = OperatorRefusal::Malformed as u32;
+    assert_eq!(Answer::decode(&malformed), Ok(Answer::Rejected { code, detail: &[] }));
+}
