@@ -19,11 +19,9 @@ use crate::{
 const REPLICAS: std::ops::RangeInclusive<u8> = 1..=6;
 
 /// The rare paths that only an application with effects or timers leads to.
-const EFFECT_PROBES: [&str; 4] =
-    ["tick_proposed", "system_entry_executed", "operator_request_executed", "request_refused_machine_full"];
+const EFFECT_PROBES: [&str; 4] = ["tick_proposed", "system_entry_executed", "operator_request_executed", MACHINE_FULL];
 
-/// Those of them that a script takes, and no seed need.
-const SCRIPTED_PROBES: [&str; 2] = ["operator_request_executed", "request_refused_machine_full"];
+const MACHINE_FULL: &str = "request_refused_machine_full";
 
 /// A scenario of the simulator, over an application.
 pub(crate) struct Cluster<W> {
@@ -98,9 +96,9 @@ impl<W: Workload> Subject for Cluster<W> {
     }
 
     fn expects(&self, probe: &str) -> bool {
-        // What effects lead to, only those who ask for them can take; but for a full outbox and who drains it, which a script has.
+        // What effects lead to, only those who ask for them can take; but for a full outbox, which a script fills.
         let of_effects = EFFECT_PROBES.contains(&probe);
-        if of_effects { self.workload.has_effects() && !SCRIPTED_PROBES.contains(&probe) } else { self.exhausts }
+        if of_effects { self.workload.has_effects() && probe != MACHINE_FULL } else { self.exhausts }
     }
 
     fn check(&self, choice: &Choice) -> Result<(), String> {

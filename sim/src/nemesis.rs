@@ -103,6 +103,7 @@ pub fn draw_for<W: Workload>(workload: &W, seed: u64, options: &Options) -> Sche
     schedule.workload.readers = clients::draw_readers(workload, &mut random, &schedule.workload.each);
     if workload.has_effects() {
         schedule.workload.services = Some(ServicesPlan::draw(&mut Stream::new(seed, "nemesis.services", 0, 0)));
+        schedule.workload.operator = clients::draw_operator(&mut Stream::new(seed, "nemesis.operator", 0, 0));
         // What ends and what is due takes ops of its own.
         schedule.cluster.slot_count *= 2;
     }

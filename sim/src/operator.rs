@@ -16,14 +16,27 @@ use chronon::{
     process::Now,
     types::Instant,
 };
+use serde::{Deserialize, Serialize};
 
 use crate::{outside::manners, rng::Stream};
+
+/// What an operator does, as data.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OperatorPlan {
+    /// How often it looks and finds nothing, until it leaves.
+    pub looks: u64,
+    /// How long it waits then.
+    pub pause_ns: u64,
+}
 
 /// A seeded operator.
 #[derive(Clone)]
 pub struct Operator {
     stream: Stream,
-    pause_ns: u64,
+    plan: OperatorPlan,
+    /// How often it looked and found nothing.
+    looks: u64,
     /// What was listed and not decided.
     held: VecDeque<Held>,
     /// What was asked last.
@@ -33,10 +46,15 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// An operator that looks every `pause_ns`.
-    pub fn new(seed: u64, pause_ns: u64) -> Self {
+    /// The operator of a seed.
+    pub fn new(seed: u64, plan: OperatorPlan) -> Self {
         let (stream, asked) = (Stream::new(seed, "operator", 0, 0), OperatorRequest::List { after: None });
-        Self { stream, pause_ns, held: VecDeque::new(), asked, wake: None, decided: Vec::new() }
+        Self { stream, plan, looks: 0, held: VecDeque::new(), asked, wake: None, decided: Vec::new() }
+    }
+
+    /// Whether it has left.
+    pub fn is_finished(&self) -> bool {
+        self.looks >= self.plan.looks && self.held.is_empty()
     }
 
     /// What it decided, and what it was told of that.
@@ -63,6 +81,9 @@ impl Operator {
 
 impl Driver for Operator {
     fn next(&mut self, now: Now, request: &mut Vec<u8>) -> Next {
+        if self.looks >= self.plan.looks && self.held.is_empty() {
+            return Next::Done;
+        }
         if let Some(wake) = self.wake.filter(|wake| *wake > now.monotonic) {
             return Next::WaitUntil(wake);
         }
@@ -82,7 +103,8 @@ impl Driver for Operator {
             (Answer::Applied(page), OperatorRequest::List { .. }) => {
                 self.held = Page::decode(page).expect("a list is answered by a page").effects.into();
                 if self.held.is_empty() {
-                    self.wake = Some(now.monotonic.after(self.pause_ns));
+                    self.looks += 1;
+                    self.wake = Some(now.monotonic.after(self.plan.pause_ns));
                 }
             }
             (Answer::Applied(_), asked) => self.decided.push((asked.clone(), Ok(()))),

@@ -18,6 +18,7 @@ use crate::{
     disk::{DiskSettings, OperationKind},
     nearest::nearest,
     network::LinkSettings,
+    operator::OperatorPlan,
     outside::ServicesPlan,
     reader::ReaderConfig,
     workload::{KvConfig, Plan},
@@ -93,6 +94,9 @@ pub struct WorkloadPlan<P: Plan = KvConfig> {
     /// How the services behave that effects are done by; without it all are sound.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub services: Option<ServicesPlan>,
+    /// Who decides of effects that were given up or parked; without it nobody does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operator: Option<OperatorPlan>,
 }
 
 /// The readers of a simulation.
@@ -448,6 +452,7 @@ impl<P: Plan> Schedule<P> {
             (readers.is_none_or(|readers| readers.queries_max > 0), "workload.readers.queries_max must be positive"),
             (readers.is_none_or(|readers| readers.each.stale_ppm <= MILLION), READERS_RULE),
             (readers.is_none_or(|readers| readers.each.think_ns_max <= HOUR_NS), READERS_RULE),
+            (self.workload.operator.is_none_or(|operator| operator.pause_ns <= HOUR_NS), OPERATOR_RULE),
             (each.think_ns_max() <= HOUR_NS, "workload.each.think_ns_max must be at most an hour"),
             (calls <= CALLS_MAX, CALLS_RULE),
             (link.latency_min_ns <= link.latency_max_ns, "network.latency_min_ns must be at most latency_max_ns"),
@@ -510,6 +515,7 @@ const CALLS_MAX: u64 = 1_000_000;
 const CALLS_RULE: &str = "the calls of all clients together must be at most 1000000";
 const READERS_RULE: &str =
     "workload.readers.each takes a stale_ppm of at most 1000000 and a think_ns_max of at most an hour";
+const OPERATOR_RULE: &str = "workload.operator takes a pause_ns of at most an hour";
 const SERVICES_RULE: &str = "the chances of workload.services must be at most 1000000, latency_min_ns at most latency_max_ns, and \
                              all times at most an hour";
 

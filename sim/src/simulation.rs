@@ -21,6 +21,7 @@ use chronon::{
 use crate::{
     clock::ClockSettings,
     nemesis,
+    operator::Operator,
     oracle::{cluster::ClusterOracle, effects::EffectsOracle, reads::ReadsOracle},
     outside::Outside,
     schedule::{Fault, Progress, Schedule},
@@ -115,6 +116,8 @@ pub struct Simulation<W: Workload = KvWorkload> {
     restarts: u64,
     /// When each client's realtime last read what it did at first: what a clock that forgets goes back to.
     client_clocks_began_ns: Vec<u64>,
+    /// The operator's node, if there is one.
+    operator: Option<NodeId>,
 }
 
 impl Simulation {
@@ -161,6 +164,7 @@ impl<W: Workload> Simulation<W> {
             crashes: 0,
             restarts: 0,
             client_clocks_began_ns: vec![0; usize::from(schedule.workload.clients)],
+            operator: None,
             schedule: schedule.clone(),
             workload,
         };
@@ -221,6 +225,12 @@ impl<W: Workload> Simulation<W> {
             clients.push(self.world.add_node(format!("c{client}"), ClientProcess::new(config, caller)));
         }
         self.add_readers(cluster);
+        if let Some(operator) = self.schedule.workload.operator {
+            // Above those of the readers.
+            let config = ClientConfig::new(cluster, ClientId(2000), plan.replicas);
+            let operator = Operator::new(self.schedule.seed, operator);
+            self.operator = Some(self.world.add_node("o", ClientProcess::operator(config, operator)));
+        }
         let plan = self.schedule.workload.each.clone();
         if self.workload.has_effects() {
             let services = self.schedule.workload.services.unwrap_or_default();
@@ -249,6 +259,9 @@ impl<W: Workload> Simulation<W> {
         }
         if self.world.verdict().is_none() {
             self.must_answer_queries();
+        }
+        if self.world.verdict().is_none() {
+            self.must_let_the_operator_go();
         }
         if self.world.verdict().is_none() {
             self.must_end_effects();

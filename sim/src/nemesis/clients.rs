@@ -2,6 +2,7 @@
 
 use super::MS;
 use crate::{
+    operator::OperatorPlan,
     reader::ReaderConfig,
     rng::Stream,
     schedule::{ReadersPlan, WorkloadPlan},
@@ -16,7 +17,14 @@ pub(super) fn draw<W: Workload>(
     expected_commits: u64,
 ) -> WorkloadPlan<W::Plan> {
     let calls = expected_commits.max(230) * random.range(11, 14) / 10;
-    WorkloadPlan { clients, each: workload.plan(random, calls / u64::from(clients) + 1), readers: None, services: None }
+    let each = workload.plan(random, calls / u64::from(clients) + 1);
+    WorkloadPlan { clients, each, readers: None, services: None, operator: None }
+}
+
+/// In some seeds nobody decides of what was given up.
+pub(super) fn draw_operator(random: &mut Stream) -> Option<OperatorPlan> {
+    let plan = OperatorPlan { looks: random.range(10, 60), pause_ns: random.range(5 * MS, 200 * MS) };
+    (!random.chance(300_000)).then_some(plan)
 }
 
 /// In some seeds nobody only reads, and never where the application answers no query; in a few there is hardly room for queries.

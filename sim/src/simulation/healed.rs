@@ -6,6 +6,7 @@ use super::{ANSWER_BOUND_NS, LOOK_NS, Relief, Simulation};
 use crate::{
     clock::ClockSettings,
     network::LinkSettings,
+    operator::Operator,
     oracle::{Violation, convergence},
     outside::Outside,
     schedule::LeftBehind,
@@ -99,6 +100,27 @@ impl<W: Workload> Simulation<W> {
                     format!("a query of {} stayed unanswered for 10 s in a healed cluster", self.world.name(reader));
                 self.world.fail("liveness", Violation::liveness("a query is never answered", sentence));
             }
+        }
+    }
+
+    /// The operator decides of what there is within the bound, until it leaves.
+    pub(super) fn must_let_the_operator_go(&mut self) {
+        let Some(node) = self.operator else { return };
+        let mut since = (None, self.world.now_ns());
+        while self.world.verdict().is_none() {
+            let Some(operator) = self.world.process::<ClientProcess<Operator>>(node) else { return };
+            let (operator, asked) = (operator.driver(), operator.client().outstanding());
+            if operator.is_finished() {
+                return;
+            }
+            let stands = Some((asked, operator.decided().len()));
+            if asked.is_none() || since.0 != stands {
+                since = (stands, self.world.now_ns());
+            } else if self.world.now_ns() - since.1 > ANSWER_BOUND_NS {
+                let sentence = "an operator's request stayed unanswered for 10 s in a healed cluster".to_owned();
+                self.world.fail("liveness", Violation::liveness("an operator is never answered", sentence));
+            }
+            self.advance_healed(self.world.now_ns() + LOOK_NS);
         }
     }
 

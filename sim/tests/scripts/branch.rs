@@ -16,7 +16,7 @@ use chronon::{
 };
 use chronon_sim::{
     disk::DiskSettings,
-    operator::Operator,
+    operator::{Operator, OperatorPlan},
     oracle::{cluster::ClusterOracle, effects::EffectsOracle},
     outside::{Came, Outside, ServiceCall, ServicesPlan},
     workload::{BankPlan, BankWorkload, Caller, Invariant, Turn, Workload},
@@ -139,7 +139,13 @@ impl Cluster {
     /// An operator, who looks every so many milliseconds.
     pub(crate) fn operator(&mut self, pause_ms: u64) -> NodeId {
         let config = ClientConfig::new(CLUSTER, ClientId(1_000), self.replicas);
-        self.world.add_node("o", ClientProcess::operator(config, Operator::new(7, pause_ms * MS)))
+        self.world.add_node(
+            "o",
+            ClientProcess::operator(
+                config,
+                Operator::new(7, OperatorPlan { looks: u64::MAX, pause_ns: pause_ms * MS }),
+            ),
+        )
     }
 
     pub(crate) fn decided(&self, operator: NodeId) -> &[(OperatorRequest, Result<(), OperatorRefusal>)] {
