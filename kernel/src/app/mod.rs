@@ -29,3 +29,5 @@ pub mod branch;
 pub mod executor;
 
 pub mod kv;
+
+pub mod number;

@@ -303,11 +303,19 @@ impl Vsr {
         }
     }
 
-    pub(super) fn send_heartbeat(&mut self, actions: &mut Actions) {
+    pub(super) fn send_heartbeat(&self, actions: &mut Actions) {
         let mut header = self.header(Command::Commit);
         header.commit = self.commit_max;
         header.op = self.log.head();
         self.broadcast(header, &[], actions);
+    }
+
+    /// What a replica still says that stops in the middle of a step: as the primary, how far the log is committed. Nobody else may know
+    /// that yet, and what it promised is durable.
+    pub fn last_word(&self, actions: &mut Actions) {
+        if self.is_primary() {
+            self.send_heartbeat(actions);
+        }
     }
 
     fn is_isolated(&self) -> bool {

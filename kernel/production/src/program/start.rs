@@ -3,6 +3,7 @@
 use chronon::app::{application::Application, bank::Bank, kv::Kv};
 use chronon_production::{
     config::{Config, Flags},
+    runner::Stop,
     serve::Server,
 };
 
@@ -56,5 +57,6 @@ fn serve<A: Application>(application: A, config: &Config) -> Result<Status, Trou
     let mut server = Server::open(application, &config.options)?;
     let Err(stop) = server.run() else { return Ok(Status::Done) };
     tracing::error!("stopped: {stop}");
-    Err(Trouble::machine(stop))
+    let status = if matches!(stop, Stop::Panicked(_)) { Status::Panicked } else { Status::Machine };
+    Err(Trouble { status, sentence: stop.to_string() })
 }
