@@ -152,6 +152,11 @@ impl<A: Application> Process for Replica<A> {
         if let Event::EffectOutcome(report) = event {
             self.machine.dispatch.report(report, self.machine.executor.outbox());
         }
+        if let Some(entry) = self.vsr.given_entry()
+            && let Ok(SystemEntry::Outcome(report)) = SystemEntry::decode(entry)
+        {
+            self.machine.dispatch.told(&report, self.machine.executor.outbox());
+        }
         self.vsr.commit(&mut self.machine, actions);
         let Machine { executor, dispatch } = &mut self.machine;
         dispatch.run(&mut self.vsr, executor.outbox(), now.monotonic, actions);

@@ -19,7 +19,8 @@ use crate::{
 const REPLICAS: std::ops::RangeInclusive<u8> = 1..=6;
 
 /// The rare paths that only an application with effects or timers leads to.
-const EFFECT_PROBES: [&str; 3] = ["tick_proposed", "system_entry_executed", MACHINE_FULL];
+const EFFECT_PROBES: [&str; 5] =
+    ["tick_proposed", "system_entry_executed", "reserved_room_taken", "entry_given_to_the_primary", MACHINE_FULL];
 
 const MACHINE_FULL: &str = "request_refused_machine_full";
 

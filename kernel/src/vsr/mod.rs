@@ -58,6 +58,7 @@ impl Vsr {
         self.now = now;
         self.executed.clear();
         self.restored = None;
+        self.given = None;
         match event {
             Event::Start { nonce } => {
                 // Zero is what answers nobody.
@@ -122,6 +123,7 @@ impl Vsr {
             Command::ReadRoundOk => self.on_read_round_ok(peer, &header, actions),
             Command::RequestChunk => self.on_request_chunk(peer, &header, actions),
             Command::Chunk => self.on_chunk(&header, frame, body, actions),
+            Command::Entry => self.on_entry(frame),
             Command::Request | Command::Reply | Command::Reject | Command::Query | Command::QueryReply => {
                 actions.probe(Probe::BadFrame.into());
             }

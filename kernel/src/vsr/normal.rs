@@ -11,6 +11,7 @@ use crate::{
         config::PIPELINE_MAX,
         probe::Probe,
         quorum::{ReplicaSet, majority},
+        requests::reserving,
         timer::Timer,
         vouching::vouched_in,
     },
@@ -330,7 +331,7 @@ impl Vsr {
         let serving_late = self.applied < self.primary.start_head;
         // The others have committed all there is, and nothing more can be proposed before the own disk has caught up.
         let next = self.log.head().next();
-        let may_write = self.journal.window_allows(next, self.promised().head) && self.slot_is_free(next);
+        let may_write = self.journal.window_allows(next, self.promised().head) && self.slot_is_free(reserving(next));
         let behind = !self.primary.waiting.is_empty() && !may_write;
         (own_missing || serving_late || behind)
             && self.now.monotonic.since(self.primary.progress_at) > self.config.timeouts.disk_stall_ns
