@@ -7,7 +7,7 @@ use chronon_sim::{
     schedule::{self, Schedule},
     simulation::Outcome,
     trace::TraceMode,
-    workload::{BankWorkload, KvWorkload, Plan, Workload},
+    workload::{BankWorkload, JobsWorkload, KvWorkload, Plan, Workload},
 };
 
 use crate::{
@@ -41,6 +41,7 @@ pub(crate) fn subjects() -> Vec<Box<dyn Subject>> {
     let mut subjects: Vec<Box<dyn Subject>> =
         over(&KvWorkload).map(|cluster| Box::new(exhausts(cluster)) as Box<dyn Subject>).collect();
     subjects.push(Box::new(swarm("bank", "transfers between accounts, under every fault family", BankWorkload)));
+    subjects.push(Box::new(swarm("jobs", "workers with leases of jobs, under every fault family", JobsWorkload)));
     subjects
 }
 
