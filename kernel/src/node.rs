@@ -133,6 +133,25 @@ impl<P: Process> Node<P> {
         }
     }
 
+    /// For a host that caught a panic out of [`Node::poll`] or [`Node::take`]: performs, in the place of what the step asked for, what
+    /// the process has to say of it. Whether it halted. If not, what the panic means is known to nobody, and neither is what
+    /// state it left: the host lets it go on.
+    #[cold]
+    pub fn panicked<N: Network, D: VirtualDisk, S: EffectSink>(
+        &mut self,
+        message: &str,
+        network: &mut N,
+        disk: &mut D,
+        sink: &mut S,
+    ) -> bool {
+        self.actions.list.clear();
+        self.process.panicked(message, &mut self.actions);
+        if self.actions.list.iter().any(|action| matches!(action, Action::Halt { .. })) {
+            self.perform(usize::MAX, network, disk, sink);
+        }
+        self.halted.is_some()
+    }
+
     /// Where the process's frames come from and go to: a host may read into one of them, and give back what it has done with.
     pub fn pool(&mut self) -> &mut FramePool {
         &mut self.actions.pool

@@ -227,6 +227,14 @@ pub trait Process: CloneProcess + Send {
     fn probes(&self) -> &'static [&'static str] {
         &[]
     }
+
+    /// A step of this process panicked with this message, and its host caught that. Nothing that the step asked for is done, and the
+    /// process takes no further event, for its state is as far as the step got. If it knows what it was about all the same, it halts
+    /// in words for the operator, and may send a last word before that. Otherwise, and by default, it asks for nothing: the host lets
+    /// the panic go on.
+    fn panicked(&mut self, message: &str, actions: &mut Actions) {
+        let _ = (message, actions);
+    }
 }
 
 /// What a world needs of every process: to be copied and to be looked into. Implemented for all that is `Clone`.
@@ -258,6 +266,10 @@ impl Process for Box<dyn Process> {
 
     fn probes(&self) -> &'static [&'static str] {
         (**self).probes()
+    }
+
+    fn panicked(&mut self, message: &str, actions: &mut Actions) {
+        (**self).panicked(message, actions);
     }
 }
 

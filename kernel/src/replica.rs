@@ -2,6 +2,8 @@
 
 mod dispatch;
 
+use alloc::format;
+
 use dispatch::{Dispatch, REPORTS_MAX, UNDER_WAY_MAX};
 
 use crate::{
@@ -155,6 +157,11 @@ impl<A: Application> Process for Replica<A> {
         if let Event::EffectOutcome(report) = event {
             self.machine.dispatch.report(report, self.machine.executor.outbox());
         }
+        if let Some(entry) = self.vsr.given_entry()
+            && let Ok(SystemEntry::Outcome(report)) = SystemEntry::decode(entry)
+        {
+            self.machine.dispatch.told(&report, self.machine.executor.outbox());
+        }
         self.vsr.commit(&mut self.machine, actions);
         let Machine { executor, dispatch } = &mut self.machine;
         dispatch.run(&mut self.vsr, executor.outbox(), now.monotonic, actions);
@@ -169,5 +176,17 @@ impl<A: Application> Process for Replica<A> {
 
     fn probes(&self) -> &'static [&'static str] {
         Probe::NAMES
+    }
+
+    /// A panic while an op is executed is a poison pill: the op is committed and stays in the log, no replica goes past it with this
+    /// application, and none may skip it. What it left of the state is discarded with this life (design rule 20). The others are told
+    /// how far the log is committed, so that they come to that op as well, and say so.
+    fn panicked(&mut self, message: &str, actions: &mut Actions) {
+        let Some(op) = self.vsr.executing() else { return };
+        self.vsr.last_word(actions);
+        actions.halt(format!(
+            "the application panicked in {op}: {message}; {op} is committed and stays in the log, and no replica goes past it: start \
+             all of them again with an application that can take it"
+        ));
     }
 }

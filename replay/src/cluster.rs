@@ -7,7 +7,7 @@ use chronon_sim::{
     schedule::{self, Schedule},
     simulation::Outcome,
     trace::TraceMode,
-    workload::{BankWorkload, KvWorkload, Plan, Workload},
+    workload::{BankWorkload, JobsWorkload, KvWorkload, Plan, Workload},
 };
 
 use crate::{
@@ -19,7 +19,14 @@ use crate::{
 const REPLICAS: std::ops::RangeInclusive<u8> = 1..=6;
 
 /// The rare paths that only an application with effects or timers leads to.
-const EFFECT_PROBES: [&str; 4] = ["tick_proposed", "system_entry_executed", "operator_request_executed", MACHINE_FULL];
+const EFFECT_PROBES: [&str; 6] = [
+    "tick_proposed",
+    "system_entry_executed",
+    "operator_request_executed",
+    "reserved_room_taken",
+    "entry_given_to_the_primary",
+    MACHINE_FULL,
+];
 
 const MACHINE_FULL: &str = "request_refused_machine_full";
 
@@ -40,6 +47,7 @@ pub(crate) fn subjects() -> Vec<Box<dyn Subject>> {
     let mut subjects: Vec<Box<dyn Subject>> =
         over(&KvWorkload).map(|cluster| Box::new(exhausts(cluster)) as Box<dyn Subject>).collect();
     subjects.push(Box::new(swarm("bank", "transfers between accounts, under every fault family", BankWorkload)));
+    subjects.push(Box::new(swarm("jobs", "workers with leases of jobs, under every fault family", JobsWorkload)));
     subjects
 }
 

@@ -277,7 +277,7 @@ static CAUGHT: Mutex<Vec<(ThreadId, Option<Panic>)>> = Mutex::new(Vec::new());
 /// Does `work`; a panic in it is silent and comes back as an error.
 ///
 /// Whatever `work` was changing is as far as it got. A world is still good for being looked at: whose step it was, the trace
-/// up to the event that did it.
+/// up to the event that did it. It may go on if [`World::stop_panicked`] says so.
 pub fn caught<T>(work: impl FnOnce() -> T) -> Result<T, Panic> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {

@@ -9,6 +9,7 @@
 
 mod bank;
 mod caller;
+mod jobs;
 mod kv;
 mod put;
 
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub use bank::{BankPlan, BankWorkload};
 pub use caller::{Call, CallOutcome, Caller, End, Told};
+pub use jobs::{JobsWorkload, Worker};
 pub use kv::{KvCaller, KvConfig, KvWeights, KvWorkload};
 pub use put::PutWorkload;
 

@@ -7,7 +7,12 @@
 //! Deliberately absent: any knowledge of a protocol, but for one rare path by its name. Whoever takes it has been sent a frame
 //! that made no sense, and the connection that brought it ends.
 
-use std::{io, time::Duration};
+use std::{
+    any::Any,
+    io,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    time::Duration,
+};
 
 use chronon::{
     env::{Clock, Network},
@@ -28,6 +33,10 @@ use crate::{
 /// The most events that are taken before the sockets are looked at again.
 const EVENTS_MAX: u32 = 512;
 
+/// How often, and how long each time, a process that panicked waits for its last words to be sent.
+const LAST_WAITS: u32 = 20;
+const LAST_WAIT: Duration = Duration::from_millis(5);
+
 /// The probe of a process that was sent what is no frame of its protocol.
 const BAD_FRAME: &str = "bad_frame";
 
@@ -36,14 +45,26 @@ const BAD_FRAME: &str = "bad_frame";
 pub enum Stop {
     /// It asked to be stopped, in its own words: it cannot go on truthfully. Restarting it recovers.
     Halted(String),
+    /// It panicked, and knows in what: it would again. Restarting it recovers once the program is mended.
+    Panicked(String),
     /// The system cannot tell any more what happens on sockets or disk.
     System(io::Error),
+}
+
+impl Stop {
+    /// The exit status that says so: 4 for a panic, which no restart mends, and 3 for anything else.
+    pub const fn exit_status(&self) -> u8 {
+        match self {
+            Self::Panicked(_) => 4,
+            Self::Halted(_) | Self::System(_) => 3,
+        }
+    }
 }
 
 impl std::fmt::Display for Stop {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Halted(reason) => f.write_str(reason),
+            Self::Halted(reason) | Self::Panicked(reason) => f.write_str(reason),
             Self::System(error) => write!(f, "the system gave up the sockets or the disk: {error}"),
         }
     }
@@ -139,8 +160,14 @@ impl<P: Process, D: HostDisk, T: Transport> Runner<P, D, T> {
     /// Takes one event, if there is one.
     fn step(&mut self, watch: &mut impl Watch<P>) -> Result<bool, Stop> {
         let mut listening = Listening { network: &mut self.network, from: None };
-        let polled = self.node.poll(&mut self.clock, &mut listening, &mut self.disk, &mut self.workers);
+        let Self { node, clock, disk, workers, .. } = self;
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the process says what it was about, and takes no event after that"
+        )]
+        let polled = catch_unwind(AssertUnwindSafe(|| node.poll(clock, &mut listening, disk, workers)));
         let from = listening.from;
+        let polled = polled.map_err(|panic| self.stop_panicked(panic))?;
         let (now, halted) = match polled {
             Polled::Idle => return Ok(false),
             Polled::Stepped(now) => (now, false),
@@ -157,6 +184,20 @@ impl<P: Process, D: HostDisk, T: Transport> Runner<P, D, T> {
             return Err(Stop::Halted(reason));
         }
         Ok(true)
+    }
+
+    /// The process panicked: it is told so, and what it says of it is sent. A panic that it knows nothing of goes on.
+    #[cold]
+    fn stop_panicked(&mut self, panic: Box<dyn Any + Send>) -> Stop {
+        let message = message_of(&*panic);
+        if !self.node.panicked(&message, &mut self.network, &mut self.disk, &mut self.workers) {
+            resume_unwind(panic);
+        }
+        for _ in 0..LAST_WAITS {
+            // It is a last word: whoever does not hear it is told by nobody.
+            let Ok(()) = self.network.wait(LAST_WAIT) else { break };
+        }
+        Stop::Panicked(self.node.halted().unwrap_or("it panicked").to_owned())
     }
 
     fn patience(&mut self) -> Duration {
@@ -183,6 +224,13 @@ impl<P: Process, D: HostDisk, T: Transport> Runner<P, D, T> {
     pub const fn disk(&mut self) -> &mut D {
         &mut self.disk
     }
+}
+
+/// What a panic said, in one line.
+fn message_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    let lines: Vec<&str> = text.unwrap_or("a panic without a message").lines().map(str::trim).collect();
+    lines.join("; ")
 }
 
 /// Remembers from whom the frame came that a step was about.

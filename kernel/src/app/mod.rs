@@ -30,4 +30,8 @@ pub mod branch;
 
 pub mod executor;
 
+pub mod jobs;
+
 pub mod kv;
+
+pub mod number;

@@ -5,9 +5,10 @@
 //! next primary finds in the outbox what is open, and does with it what each effect's policy says.
 //!
 //! Invariant: nothing is handed to the host but what a committed claim of this view, or a start committed under it, allows (design
-//! rule 18), and nothing twice under one token. What the host reports is kept, up to [`REPORTS_MAX`], until the outbox has no use for it: a
-//! report that came too late for its view is logged if this replica ever leads again. One for which there is no room is as if it had
-//! not come: the attempt times out.
+//! rule 18), and nothing twice under one token. What the host reports is kept, up to [`REPORTS_MAX`], until the outbox has no use for
+//! it; one for which there is no room is as if it had not come: the attempt times out. A replica that does not lead any more gives what it
+//! knows to the one that does, again and again until it is logged: what was started and is not run twice would be parked for ever though
+//! somebody knows what it came to.
 
 use alloc::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -34,6 +35,9 @@ pub(super) const FETCHES_MAX: usize = 128;
 /// How many effects are under way at most, one of each channel.
 pub(super) const UNDER_WAY_MAX: usize = 1024;
 
+/// How many reports a backup gives the primary at once.
+const GIVEN_MAX: usize = 16;
+
 /// How many reports are kept at most that are not logged yet.
 pub(super) const REPORTS_MAX: usize = 4096;
 
@@ -54,6 +58,8 @@ pub(super) struct Dispatch {
     seen: u64,
     /// Whether something is left to do that no change of the outbox will call for.
     unfinished: bool,
+    /// When a backup gives the primary its reports again.
+    give_at: Option<Instant>,
 }
 
 #[derive(Clone)]
@@ -94,6 +100,13 @@ impl Dispatch {
         self.unfinished = true;
     }
 
+    /// Another replica reports what an attempt of its own came to, in a view that is over.
+    pub(super) fn told(&mut self, report: &EffectReport, outbox: &Outbox) {
+        if !self.reports.iter().any(|pending| pending.report == *report) {
+            self.report(report, outbox);
+        }
+    }
+
     /// Whether a report is to be seen logged.
     pub(super) fn waits(&self) -> bool {
         !self.reports.is_empty()
@@ -106,9 +119,11 @@ impl Dispatch {
         }
     }
 
-    /// When an attempt is next given up.
+    /// When an attempt is next given up, or a report given to the primary once more.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.alarms.first().map(|(until, _)| *until)
+        let alarm = self.alarms.first().map(|(until, _)| *until);
+        let again = self.give_at.filter(|_| !self.reports.is_empty());
+        alarm.into_iter().chain(again).min()
     }
 
     /// How many effects are under way, and how many reports wait.
@@ -129,10 +144,12 @@ impl Dispatch {
         if !vsr.is_serving() || vsr.view() != self.view {
             self.forget_view(vsr.view());
             if !vsr.is_serving() {
-                return self.drop_stale(outbox);
+                self.drop_stale(outbox);
+                return self.give(vsr, now, actions);
             }
             self.unfinished = true;
         }
+        self.give_at = None;
         self.give_up(now, outbox);
         if !self.unfinished && self.seen == outbox.changes() {
             return;
@@ -165,6 +182,22 @@ impl Dispatch {
 
     fn drop_stale(&mut self, outbox: &Outbox) {
         self.reports.retain(|pending| outbox.awaits(pending.report.id, pending.report.token));
+    }
+
+    /// What this replica had done is the log's concern still: its primary is told. Of what nobody knows there is nothing to tell.
+    fn give(&mut self, vsr: &Vsr, now: Instant, actions: &mut Actions) {
+        self.reports.retain(|pending| !matches!(pending.report.result, EffectResult::Unknown { .. }));
+        if !vsr.is_backup() || self.reports.is_empty() {
+            self.give_at = None;
+        } else if self.give_at.is_none_or(|at| at <= now) {
+            for Pending { report, .. } in self.reports.iter_mut().take(GIVEN_MAX) {
+                fit(report, vsr);
+                let mut entry = Vec::new();
+                SystemEntry::Outcome(report.clone()).encode(&mut entry);
+                vsr.give_entry(&entry, actions);
+            }
+            self.give_at = Some(now.after(vsr.config().timeouts.resend_ns));
+        }
     }
 
     /// Attempts whose time is over came to nobody knows what.
@@ -203,12 +236,7 @@ impl Dispatch {
             if *proposed == Some(view) {
                 continue;
             }
-            let room = (vsr.config().payload_size_max() as usize).saturating_sub(SystemEntry::OVERHEAD_MAX);
-            if let EffectResult::Done { response } = &report.result
-                && response.len() > room
-            {
-                report.result = EffectResult::Refused { code: RESPONSE_TOO_LARGE };
-            }
+            fit(report, vsr);
             if !propose(vsr, &SystemEntry::Outcome(report.clone())) {
                 self.unfinished = true;
                 return;
@@ -245,6 +273,16 @@ impl Dispatch {
             self.fetches += usize::from(is_fetch);
             self.under_way.insert(task.id, UnderWay { token: task.token, kind: task.kind, until, is_fetch });
         }
+    }
+}
+
+/// A response that fits no entry of the log is none.
+fn fit(report: &mut EffectReport, vsr: &Vsr) {
+    let room = (vsr.config().payload_size_max() as usize).saturating_sub(SystemEntry::OVERHEAD_MAX);
+    if let EffectResult::Done { response } = &report.result
+        && response.len() > room
+    {
+        report.result = EffectResult::Refused { code: RESPONSE_TOO_LARGE };
     }
 }
 

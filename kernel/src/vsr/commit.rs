@@ -70,9 +70,7 @@ impl Vsr {
     /// Executes what is committed, here, and tied to the current view's log (design rule 8).
     pub fn commit<M: StateMachine>(&mut self, machine: &mut M, actions: &mut Actions) {
         while let Some((header, frame)) = self.next_committed(actions) {
-            self.executing = Some(header.op);
             self.execute(machine, &header, &frame, actions);
-            self.executing = None;
             self.applied = header.op;
             self.primary.progress_at = self.now.monotonic;
             actions.probe(Probe::Applied.into());
@@ -119,6 +117,8 @@ impl Vsr {
         let batch = Batch::parse(&frame[HEADER_SIZE..]).expect("a primary logs whole batches");
         let answering = self.is_primary();
         let reply_header = self.header(Command::Reply);
+        // From here on, a panic is the state machine's.
+        self.executing = Some(header.op);
         machine.begin(header);
         for (position, entry) in batch.iter().enumerate() {
             if entry.kind == Kind::System {
@@ -154,6 +154,7 @@ impl Vsr {
                 send_reply(&reply_header, node, entry.client, &reply, actions);
             }
         }
+        self.executing = None;
     }
 
     /// The head of what is committed and known here.

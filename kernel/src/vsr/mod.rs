@@ -54,9 +54,11 @@ use crate::{
 impl Vsr {
     /// Takes one event. What it commits is executed by [`Vsr::commit`], which the caller calls next.
     pub fn step(&mut self, now: Now, event: Event<'_>, actions: &mut Actions) {
+        assert!(self.executing.is_none(), "what a panic left of a replica is used no more");
         self.now = now;
         self.executed.clear();
         self.restored = None;
+        self.given = None;
         match event {
             Event::Start { nonce } => {
                 // Zero is what answers nobody.
@@ -121,6 +123,7 @@ impl Vsr {
             Command::ReadRoundOk => self.on_read_round_ok(peer, &header, actions),
             Command::RequestChunk => self.on_request_chunk(peer, &header, actions),
             Command::Chunk => self.on_chunk(&header, frame, body, actions),
+            Command::Entry => self.on_entry(frame),
             Command::Request | Command::Reply | Command::Reject | Command::Query | Command::QueryReply => {
                 actions.probe(Probe::BadFrame.into());
             }

@@ -11,6 +11,7 @@ use crate::{
         config::PIPELINE_MAX,
         probe::Probe,
         quorum::{ReplicaSet, majority},
+        requests::reserving,
         timer::Timer,
         vouching::vouched_in,
     },
@@ -303,11 +304,19 @@ impl Vsr {
         }
     }
 
-    pub(super) fn send_heartbeat(&mut self, actions: &mut Actions) {
+    pub(super) fn send_heartbeat(&self, actions: &mut Actions) {
         let mut header = self.header(Command::Commit);
         header.commit = self.commit_max;
         header.op = self.log.head();
         self.broadcast(header, &[], actions);
+    }
+
+    /// What a replica still says that stops in the middle of a step: as the primary, how far the log is committed. Nobody else may know
+    /// that yet, and what it promised is durable.
+    pub fn last_word(&self, actions: &mut Actions) {
+        if self.is_primary() {
+            self.send_heartbeat(actions);
+        }
     }
 
     fn is_isolated(&self) -> bool {
@@ -322,7 +331,7 @@ impl Vsr {
         let serving_late = self.applied < self.primary.start_head;
         // The others have committed all there is, and nothing more can be proposed before the own disk has caught up.
         let next = self.log.head().next();
-        let may_write = self.journal.window_allows(next, self.promised().head) && self.slot_is_free(next);
+        let may_write = self.journal.window_allows(next, self.promised().head) && self.slot_is_free(reserving(next));
         let behind = !self.primary.waiting.is_empty() && !may_write;
         (own_missing || serving_late || behind)
             && self.now.monotonic.since(self.primary.progress_at) > self.config.timeouts.disk_stall_ns

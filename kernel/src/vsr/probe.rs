@@ -142,6 +142,10 @@ probes! {
     OperatorExecuted = "operator_request_executed",
     /// A request was refused because the state machine is nearly full.
     MachineFull = "request_refused_machine_full",
+    /// The system's own entries, or a tick, took room in the pipeline or the journal that requests have not.
+    ReservedRoom = "reserved_room_taken",
+    /// A replica that leads no more gave the primary an entry to be logged.
+    EntryGiven = "entry_given_to_the_primary",
 }
 
 impl From<Probe> for ProbeId {

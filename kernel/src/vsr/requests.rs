@@ -3,9 +3,10 @@
 use crate::{
     frame::Frame,
     process::Actions,
-    types::{ClientId, NodeId},
+    types::{ClientId, NodeId, Op},
     vsr::{
         Status, Vsr,
+        config::PIPELINE_MAX,
         probe::Probe,
         sessions::{Reply, Verdict},
         state::{Primary, Request},
@@ -21,6 +22,12 @@ use crate::{
 /// Beyond what there is room for clients, so many requests of operators are accepted (design rule 19): a machine that is full is what
 /// they are needed for.
 pub(super) const OPERATORS_MAX: u32 = 8;
+/// The last slots before a checkpoint covers the ring that no request gets (design rule 19). The ring holds two intervals and a pipeline, so
+/// that requests alone still come to the next checkpoint but one.
+const SLOTS_RESERVED: u64 = PIPELINE_MAX as u64 / 2;
+
+/// How many prepares the system may have in flight beyond those of requests, within [`PIPELINE_MAX`].
+const PREPARES_RESERVED: u32 = 1;
 
 /// The most requests in one prepare.
 const BATCH_LENGTH_MAX: usize = 1024;
@@ -96,9 +103,9 @@ impl Vsr {
         self.pump(actions);
     }
 
-    /// Whether every slot has an op that no checkpoint covers, and none will: the state does not fit the grid.
+    /// Whether every slot that requests may have has an op that no checkpoint covers, and none will: the state does not fit the grid.
     fn journal_is_full(&self) -> bool {
-        self.checkpoints.is_full() && !self.may_propose(self.log.head().next())
+        self.checkpoints.is_full() && !self.may_propose(reserving(self.log.head().next()))
     }
 
     /// Turns waiting requests into prepares while the pipeline has room; those that waited together go together.
@@ -108,28 +115,38 @@ impl Vsr {
     /// load, and a lone request waits for nobody.
     pub fn pump(&mut self, actions: &mut Actions) {
         while self.is_serving() && self.has_waiting() {
+            // What the system has to say waits for nobody.
+            let own = !self.primary.system.is_empty() || self.primary.tick;
             let in_flight = self.log.head().0 - self.commit_max.0;
             let durable_head = self.promised().head;
             let next = self.log.head().next();
             if self.journal_is_full() {
-                return self.refuse_waiting(actions);
+                self.refuse_waiting(actions);
+                if !own {
+                    return;
+                }
             }
-            if in_flight >= u64::from(self.config.pipeline) || !self.journal.window_allows(next, durable_head) {
+            let pipeline = u64::from(self.config.pipeline.min(PIPELINE_MAX - PREPARES_RESERVED));
+            let (prepares, slot) =
+                if own { (pipeline + u64::from(PREPARES_RESERVED), next) } else { (pipeline, reserving(next)) };
+            if in_flight >= prepares || !self.journal.window_allows(next, durable_head) {
                 return;
             }
-            if !self.may_propose(next) {
+            if !self.may_propose(slot) {
                 return actions.probe(Probe::SlotNotFree.into());
             }
             let waiting = self.primary.waiting.len();
             let few = waiting < self.config.company as usize * (self.primary.in_flight.len().saturating_sub(waiting));
             // What fills a message gains nothing from more.
             let small = self.primary.waiting_size < self.config.layout.message_size_max as usize;
-            // What the system has to say waits for nobody.
-            let patient = self.primary.system.is_empty() && !self.primary.tick;
-            if in_flight > 0 && few && small && waiting < BATCH_LENGTH_MAX && patient {
+            if in_flight > 0 && few && small && waiting < BATCH_LENGTH_MAX && !own {
                 return;
             }
-            self.prepare(actions);
+            let takes_requests = in_flight < pipeline && self.may_propose(reserving(next));
+            if own && !takes_requests {
+                actions.probe(Probe::ReservedRoom.into());
+            }
+            self.prepare(takes_requests, actions);
         }
     }
 
@@ -149,8 +166,8 @@ impl Vsr {
         }
     }
 
-    /// One prepare of as many waiting entries as fit, the system's own first.
-    fn prepare(&mut self, actions: &mut Actions) {
+    /// One prepare of as many waiting entries as fit, the system's own first; of these alone where there is room for no request.
+    fn prepare(&mut self, takes_requests: bool, actions: &mut Actions) {
         let (timestamp, clamped) = self.clock.timestamp(self.log.head_header().timestamp, self.now);
         if clamped {
             actions.probe(Probe::TimestampClamped.into());
@@ -177,7 +194,7 @@ impl Vsr {
                 system.pop_front();
                 own += 1;
             }
-            while let Some(request) = waiting.front() {
+            while let Some(request) = waiting.front().filter(|_| takes_requests) {
                 let payload = &request.frame[HEADER_SIZE..];
                 if count == BATCH_LENGTH_MAX || bytes.len() + batch::entry_size(payload.len()) > room {
                     break;
@@ -245,6 +262,11 @@ pub(super) fn send_reply(header: &Header, to: NodeId, client: ClientId, reply: &
     header.timestamp = reply.timestamp;
     let (_, frame) = seal(header, reply.body, actions);
     actions.send(to, frame);
+}
+
+/// The op whose slot must be free for a request in `op`: the slots between are the system's.
+pub(super) const fn reserving(op: Op) -> Op {
+    Op(op.0 + SLOTS_RESERVED)
 }
 
 /// The bytes that a request takes in a batch.

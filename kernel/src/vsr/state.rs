@@ -63,6 +63,8 @@ pub struct Vsr {
     pub(super) applied: Op,
     /// The op that is being executed.
     pub(super) executing: Option<Op>,
+    /// The entry that another replica gave this one in the last step, in its frame.
+    pub(super) given: Option<Frame>,
     pub(super) sessions: Sessions,
     pub(super) timers: Timers,
     pub(super) jitter: Jitter,
@@ -209,6 +211,7 @@ impl Vsr {
             boot: None,
             executed: Vec::new(),
             restored: None,
+            given: None,
             written: Vec::new(),
             config,
         }

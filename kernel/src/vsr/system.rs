@@ -1,17 +1,21 @@
 //! What a primary puts into the log by itself: entries that no client asked for, and the passing of time.
 //!
-//! Room is reserved for both (design rule 19): the system's entries go into the next prepare before any request, and a state
-//! machine that is nearly full refuses requests and never these. A deadline of the state machine's is looked at when the log's time
+//! Room is reserved for both (design rule 19): the system's entries go into the next prepare before any request, a place in the
+//! pipeline and the last slots of the journal are theirs alone, and a state machine that is nearly full refuses requests and never these. A deadline of the state machine's is looked at when the log's time
 //! may have come to it; if nothing in the log is as late, a prepare without requests, a *tick*, moves the time on (design rule 17).
 //! What is due then is decided where the tick is executed, and not here.
 
 use alloc::vec::Vec;
 
 use crate::{
+    frame::Frame,
     process::Actions,
     types::Timestamp,
     vsr::{Vsr, commit::StateMachine, probe::Probe, timer::Timer},
-    wire::batch,
+    wire::{
+        batch,
+        header::{Command, HEADER_SIZE},
+    },
 };
 
 /// How many entries of the system's wait at most.
@@ -34,6 +38,26 @@ impl Vsr {
         self.primary.waiting_size += batch::entry_size(entry.len());
         self.primary.system.push_back(entry);
         true
+    }
+
+    /// Sends an entry of the system's own to the primary of the view, as a backup of it. It may be lost.
+    pub fn give_entry(&self, entry: &[u8], actions: &mut Actions) {
+        if self.is_backup() {
+            actions.probe(Probe::EntryGiven.into());
+            self.send(self.primary_of_view(), self.header(Command::Entry), entry, actions);
+        }
+    }
+
+    /// The entry that another replica gave this one in the last step, which is for whoever knows its meaning to propose or to drop.
+    pub fn given_entry(&self) -> Option<&[u8]> {
+        self.given.as_ref().map(|frame| &frame[HEADER_SIZE..])
+    }
+
+    /// Another replica has something for the log.
+    pub(super) fn on_entry(&mut self, frame: &Frame) {
+        if self.is_serving() {
+            self.given = Some(frame.clone());
+        }
     }
 
     /// How many more entries [`Vsr::propose_entry`] takes.

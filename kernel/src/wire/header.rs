@@ -45,6 +45,7 @@
 //! | ReadRoundOk       |                      |             |            |              | nonce               |                 |
 //! | RequestChunk      |                      |             |            |              | address             |                 |
 //! | Chunk             |                      |             |            |              | address             | the chunk       |
+//! | Entry             |                      |             |            |              |                     | a system entry  |
 //!
 //! `client` is set in what a client says and is told, and in a Prepare, Ping or Pong to the root of the checkpoint that it names as vouched for;
 //! a Reject may refuse a Query. A Request's or a Query's `view` is the latest that the client knows of; a Prepare's
@@ -138,17 +139,19 @@ pub enum Command {
     RequestChunk,
     /// The answer.
     Chunk,
+    /// A replica gives the primary an entry of the system's own to be logged.
+    Entry,
 }
 
 stored! { enum Command {
     Request, Reply, Prepare, PrepareOk, Commit, StartViewChange, DoViewChange, StartView, RequestStartView,
     RequestHeaders, Headers, RequestPrepare, Ping, Pong, Reject, Query, QueryReply, ReadRound, ReadRoundOk,
-    RequestChunk, Chunk
+    RequestChunk, Chunk, Entry
 } }
 
 impl Command {
     /// Every command, in the order of their numbers.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Request,
         Self::Reply,
         Self::Prepare,
@@ -170,6 +173,7 @@ impl Command {
         Self::ReadRoundOk,
         Self::RequestChunk,
         Self::Chunk,
+        Self::Entry,
     ];
 }
 
@@ -212,6 +216,7 @@ impl fmt::Display for Command {
             Self::ReadRoundOk => "read_round_ok",
             Self::RequestChunk => "request_chunk",
             Self::Chunk => "chunk",
+            Self::Entry => "entry",
         })
     }
 }

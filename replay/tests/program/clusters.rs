@@ -1,4 +1,4 @@
-//! Clusters of applications other than the key-value store: the bank, and one of a user's own.
+//! Clusters of applications other than the key-value store: the bank, the job queue, and one of a user's own.
 
 use crate::support::Place;
 
@@ -29,6 +29,15 @@ fn the_bank_is_simulated_and_its_schedules_run_again() {
     assert!(digest(&drawn.out).is_some());
     assert_eq!(digest(&place.replay(&["seed", "3.toml"]).ends_with(0).out), digest(&drawn.out));
     place.replay(&["verify", "3.trace"]).ends_with(0);
+}
+
+#[test]
+fn the_job_queue_is_simulated() {
+    let place = Place::new("jobs");
+    place.replay(&["run", "--scenario", "jobs", "--seeds", "20", "--report", "report.json"]).ends_with(0);
+    let report = place.json("report.json");
+    let ticks = report["probes"]["tick_proposed"].as_u64();
+    assert!(ticks > Some(0), "leases end by themselves: {report}");
 }
 
 #[test]

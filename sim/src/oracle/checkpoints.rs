@@ -16,12 +16,16 @@ use chronon::{
     },
     types::{Checksum, Op, ReplicaId},
     vsr::Vsr,
+    wire::batch::{Batch, Kind},
 };
 
-use super::{Violation, model::Model, promise::broken};
+use super::{Violation, model::Model, promise::broken, speech::Speech};
 use crate::disk::SimDisk;
 
 const PROMISE: &str = "checkpoints";
+
+/// So many slots are kept for what no client asks for.
+const SLOTS_RESERVED: u64 = 8;
 
 /// What is known of checkpoints.
 #[derive(Clone)]
@@ -119,6 +123,23 @@ impl Checkpoints {
         Found::Whole(named.into_iter().map(|address| (address, kind)).collect())
     }
 
+    /// A prepare is sent for the first time: it names the checkpoint that is vouched for. The last slots before the ring comes round to
+    /// what that does not cover are for the system's own entries alone (design rule 19).
+    pub(super) fn proposed(&self, replica: ReplicaId, speech: Speech<'_>) -> Result<(), Violation> {
+        let (op, vouched) = (speech.op(), speech.request().0);
+        if op.0 + SLOTS_RESERVED <= vouched + u64::from(self.layout.slot_count) {
+            return Ok(());
+        }
+        let is_request =
+            Batch::parse(speech.body()).is_ok_and(|batch| batch.iter().any(|entry| entry.kind != Kind::System));
+        if !is_request {
+            return Ok(());
+        }
+        let sentence =
+            format!("{replica} proposes a request in {op}, with op{vouched} vouched for: the slot is not for requests");
+        Err(broken(PROMISE, "a request in a reserved slot", sentence))
+    }
+
     /// A replica writes the prepare of `op` into its slot.
     pub(super) fn writes(&self, replica: ReplicaId, vsr: &Vsr, op: Op) -> Result<(), Violation> {
         let covered = vsr.durable().map_or(Op::ROOT, |durable| durable.superblock().checkpoint.header.op);
@@ -137,4 +158,38 @@ enum Found {
     Whole(Vec<(Checksum, ChunkKind)>),
     Damaged,
     Missing,
+}
+
+#[cfg(test)]
+mod tests {
+    use chronon::{
+        types::{ClientId, RequestNumber, Session},
+        wire::{
+            batch,
+            header::{Command, Header},
+        },
+    };
+
+    use super::*;
+    use crate::oracle::script::{R0, say_with};
+
+    #[test]
+    fn the_last_slots_are_for_what_no_client_asked_for() {
+        let layout = Layout { slot_count: 64, message_size_max: 8192, block_count: 64, block_size: 4096 };
+        let checkpoints = Checkpoints::new(3, layout);
+        let (mut request, mut system) = (Vec::new(), Vec::new());
+        batch::push(&mut request, ClientId(1), Session(1), RequestNumber(1), b"a");
+        batch::push_system(&mut system, b"b");
+        let judge = |op: u64, body: &[u8]| {
+            let vouched = |header: &mut Header| (header.op, header.request) = (Op(op), RequestNumber(24));
+            let frame = say_with(Command::Prepare, R0, 1, vouched, body);
+            checkpoints.proposed(R0, Speech::of(&frame).unwrap())
+        };
+        judge(24 + 56, &request).unwrap();
+        assert_eq!(judge(24 + 57, &request).unwrap_err().place, "a request in a reserved slot");
+        let both = [&system[..], &request[..]].concat();
+        assert!(judge(24 + 57, &both).is_err());
+        judge(24 + 64, &system).unwrap();
+        judge(24 + 64, &[]).unwrap();
+    }
 }

@@ -277,6 +277,7 @@ impl<W: Workload> ClusterOracle<W> {
                 self.speaks_in(speaker, command, view)?;
                 self.quorum.proposes(&self.prepares, self.executed(), replica, speech)?;
                 agreement::proposed(&self.model, replica, speech)?;
+                self.checkpoints.proposed(replica, speech)?;
                 self.prepares.add(speech.op(), Prepare::new(speech.checksum(), view, frame.clone()));
             }
             Command::PrepareOk => {

@@ -126,7 +126,8 @@ impl<W: Workload> Simulation<W> {
 
     /// Every effect comes to an end within the bound, or to an operator; and every timer fires.
     pub(super) fn must_end_effects(&mut self) {
-        if self.workload.has_effects() {
+        // Leases that are to end wait for the log's time as letters do.
+        if self.workload.has_effects() || self.open_effects().is_some() {
             self.mend_clocks();
         }
         let mut since = (None, self.world.now_ns());

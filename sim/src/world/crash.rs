@@ -1,12 +1,12 @@
 //! Crashes and what leads to them: kills, kills that wait for a moment, restarts, pauses.
 
 use chronon::{
-    process::{Action, Completion},
+    process::{Action, Completion, Process},
     types::NodeId,
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Held, Pending, World};
+use super::{Held, Pending, Place, World};
 use crate::{
     disk::{Completed, OperationKind},
     oracle::Interests,
@@ -136,7 +136,12 @@ impl World {
         self.slot_mut(node).plan = None;
     }
 
-    /// Makes the node's process anew, as it was added; its first event is the start. False if it is up.
+    /// What every later restart of a node makes its process of, in the place of what was added: another version of the program.
+    pub fn replace(&mut self, node: NodeId, process: impl Process + 'static) {
+        self.slot_mut(node).replace(Box::new(process));
+    }
+
+    /// Makes the node's process anew, as it was added or replaced; its first event is the start. False if it is up.
     pub fn restart(&mut self, node: NodeId) -> bool {
         if self.is_over() || self.slot(node).is_up() {
             return false;
@@ -189,6 +194,18 @@ impl World {
         }
         slot.arm(now_ns, node, &mut self.core.queue);
         self.core.trace.happening(now_ns, &Happening::Resume { node });
+        true
+    }
+
+    /// A process panicked within the last call that drove this world, and the caller caught that: the process is told, and stops if it
+    /// knows what the panic means, as it would in production. False if it does not, or if it was not a process.
+    pub fn stop_panicked(&mut self, message: &str) -> bool {
+        let Place::Process(node) = self.place else { return false };
+        if self.is_over() || !self.tell_panicked(node, message) {
+            return false;
+        }
+        self.place = Place::World;
+        self.end_step(node, None);
         true
     }
 

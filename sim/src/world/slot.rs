@@ -22,7 +22,7 @@ const HELD_MAX: usize = 4096;
 #[derive(Clone)]
 pub struct NodeSlot {
     pub(super) name: String,
-    /// The process as it was added: its configuration. Every restart clones it.
+    /// The process as it was added, or replaced: its configuration. Every restart clones it.
     image: Box<dyn Process>,
     /// None while it is down.
     pub(super) running: Option<Node<Box<dyn Process>>>,
@@ -116,6 +116,11 @@ impl NodeSlot {
         self.wakes.clear();
         self.armed = Instant(u64::MAX);
         self.plan = None;
+    }
+
+    /// Every life from the next on begins with this.
+    pub(super) fn replace(&mut self, process: Box<dyn Process>) {
+        self.image = process;
     }
 
     /// Begins a life from the image.

@@ -252,9 +252,20 @@ impl World {
         running.perform(count, &mut network, &mut disk, &mut sink);
     }
 
+    /// The node's process, whose step panicked, is told so, and what it has to say of that is done. Whether it halted.
+    pub(super) fn tell_panicked(&mut self, node: NodeId, message: &str) -> bool {
+        let slot = &mut self.nodes[node.0 as usize];
+        let core = RefCell::new(&mut self.core);
+        let Some(running) = slot.running.as_mut() else { return false };
+        let mut network = NetworkPort { frame: &mut None, from: node, node, core: &core };
+        let mut disk = DiskPort { inbox: &mut None, node, life: slot.life, disk: &mut slot.disk, core: &core };
+        let mut sink = SinkPort { node, life: slot.life, core: &core };
+        running.panicked(message, &mut network, &mut disk, &mut sink)
+    }
+
     /// What follows the actions: probes, the end of the process if it was that, the next wake-up.
     #[inline(always)]
-    fn end_step(&mut self, node: NodeId, killed: Option<CrashCause>) {
+    pub(super) fn end_step(&mut self, node: NodeId, killed: Option<CrashCause>) {
         let slot = &mut self.nodes[node.0 as usize];
         let running = slot.running.as_ref().expect("it has just taken an event");
         for probe in running.probes() {

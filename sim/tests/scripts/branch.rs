@@ -106,13 +106,23 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     pub(crate) fn new(replicas: u8, branch: Branch, services: ServicesPlan) -> Self {
+        Self::on_disks(replicas, branch, services, |_| DiskSettings::default())
+    }
+
+    /// The same on these disks, by replica.
+    pub(crate) fn on_disks(
+        replicas: u8,
+        branch: Branch,
+        services: ServicesPlan,
+        disk: impl Fn(u8) -> DiskSettings,
+    ) -> Self {
         let workload = Over(branch);
         let mut world = World::with_settings(7, WorldSettings::default());
         world.set_service(Outside::new(7, services));
         let config = |replica| Config::new(CLUSTER, replica, replicas, LAYOUT);
         for replica in (0..replicas).map(ReplicaId) {
             let process = Replica::new(config(replica), workload.application());
-            let disk = DiskSettings { capacity: LAYOUT.size(), ..DiskSettings::default() };
+            let disk = DiskSettings { capacity: LAYOUT.size(), ..disk(replica.0) };
             let node =
                 world.add_node_with(format!("{replica}"), process, NodeSettings { disk, ..NodeSettings::default() });
             for (offset, bytes) in config(replica).format(1) {
@@ -209,6 +219,11 @@ impl Cluster {
 
     pub(crate) fn restart(&mut self, replica: u8) -> &mut Self {
         self.world.restart(NodeId(u32::from(replica)));
+        self
+    }
+
+    pub(crate) fn heal(&mut self) -> &mut Self {
+        self.world.heal_all();
         self
     }
 

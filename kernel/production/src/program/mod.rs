@@ -45,6 +45,7 @@ use self::output::{Status, Trouble, remark};
         chronon kv --addresses 127.0.0.1:4000,127.0.0.1:4001,127.0.0.1:4002 get greeting\n\n\
         EXIT STATUS\n  \
         0  done    1  damage was found, or the cluster refused    2  usage    3  the machine failed\n  \
+        4  the application panicked: every replica stops before the request that did it, until it is mended\n  \
         130  ended by Ctrl-C"
 )]
 struct Arguments {

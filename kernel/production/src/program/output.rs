@@ -20,6 +20,8 @@ pub(crate) enum Status {
     Usage = 2,
     /// The machine did not do its part.
     Machine = 3,
+    /// The application panicked, and would again.
+    Panicked = 4,
     /// It was interrupted.
     Interrupted = 130,
 }

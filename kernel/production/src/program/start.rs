@@ -4,6 +4,7 @@ use chronon::app::{application::Application, bank::Bank, branch::Branch, effect:
 use chronon::effect::Channel;
 use chronon_production::{
     config::{Config, Flags},
+    runner::Stop,
     serve::Server,
 };
 
@@ -66,5 +67,6 @@ fn serve<A: Application>(application: A, config: &Config) -> Result<Status, Trou
     let mut server = Server::open(application, &config.options)?;
     let Err(stop) = server.run() else { return Ok(Status::Done) };
     tracing::error!("stopped: {stop}");
-    Err(Trouble::machine(stop))
+    let status = if matches!(stop, Stop::Panicked(_)) { Status::Panicked } else { Status::Machine };
+    Err(Trouble { status, sentence: stop.to_string() })
 }
