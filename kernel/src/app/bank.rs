@@ -17,7 +17,10 @@ use alloc::vec::Vec;
 use core::{fmt, ops::Bound};
 
 use crate::{
-    app::application::{Application, ApplyContext, Event, Outcome, Rejection, RestoreError, SnapshotWriter},
+    app::{
+        application::{Application, ApplyContext, Event, Outcome, Rejection, RestoreError, SnapshotWriter},
+        kv::RELEASED_NODES,
+    },
     digest::{EntryHash, EntryHasher, SetDigest},
     map::Map,
     types::Checksum,
@@ -334,6 +337,16 @@ impl Application for Bank {
                 return writer.pause(&account.to_le_bytes());
             }
         }
+    }
+
+    fn is_unchanged(&self, before: &State, state: &State, from: &[u8], through: &[u8]) -> bool {
+        let account = |position: &[u8]| position.first_chunk().map(|account| u64::from_le_bytes(*account));
+        let (Some(from), Some(through)) = (account(from), account(through)) else { return false };
+        state.accounts.agrees(&before.accounts, Bound::Excluded(&from), Bound::Included(&through))
+    }
+
+    fn release(&self, state: &mut State) -> bool {
+        state.accounts.release(RELEASED_NODES)
     }
 
     fn restore(&self, state: &mut State, record: &[u8]) -> Result<(), RestoreError> {

@@ -268,6 +268,15 @@ impl Application for Branch {
         Bank.snapshot(&state.bank, writer);
     }
 
+    /// What is not an account comes before the first pause.
+    fn is_unchanged(&self, before: &State, state: &State, from: &[u8], through: &[u8]) -> bool {
+        Bank.is_unchanged(&before.bank, &state.bank, from, through)
+    }
+
+    fn release(&self, state: &mut State) -> bool {
+        Bank.release(&mut state.bank)
+    }
+
     fn restore(&self, state: &mut State, record: &[u8]) -> Result<(), RestoreError> {
         if record.len() == bank::RECORD_SIZE {
             return Bank.restore(&mut state.bank, record);

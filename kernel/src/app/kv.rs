@@ -22,6 +22,9 @@ use crate::{
     types::Checksum,
 };
 
+/// How many of a map's nodes are freed at a time: as many as take a tenth of a millisecond or so.
+pub(super) const RELEASED_NODES: u32 = 64;
+
 /// The key-value application.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Kv;
@@ -123,6 +126,15 @@ impl Application for Kv {
                 return writer.pause(key);
             }
         }
+    }
+
+    fn is_unchanged(&self, before: &State, state: &State, from: &[u8], through: &[u8]) -> bool {
+        let (from, through) = (Key::new(from), Key::new(through));
+        state.entries.agrees(&before.entries, Bound::Excluded(&from), Bound::Included(&through))
+    }
+
+    fn release(&self, state: &mut State) -> bool {
+        state.entries.release(RELEASED_NODES)
     }
 
     fn restore(&self, state: &mut State, record: &[u8]) -> Result<(), RestoreError> {
