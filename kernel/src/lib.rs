@@ -17,6 +17,8 @@ pub mod types;
 
 pub mod digest;
 
+pub mod map;
+
 pub mod frame;
 
 pub mod effect;

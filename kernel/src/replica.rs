@@ -87,6 +87,18 @@ impl<A: Application> StateMachine for Machine<A> {
         self.executor.thaw();
     }
 
+    fn keep(&mut self) {
+        self.executor.keep();
+    }
+
+    fn is_unchanged(&self, from: &[u8], through: &[u8]) -> bool {
+        self.executor.is_unchanged(from, through)
+    }
+
+    fn release(&mut self) -> bool {
+        self.executor.release()
+    }
+
     fn restore(&mut self, record: &[u8]) -> Result<(), RestoreError> {
         self.executor.restore(record)
     }

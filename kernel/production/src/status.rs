@@ -63,6 +63,8 @@ pub struct Status {
     pub lag: u64,
     /// The op whose state is durable as a checkpoint: everything up to it needs no journal.
     pub checkpoint: u64,
+    /// Whether it is writing a checkpoint.
+    pub is_writing_checkpoint: bool,
     /// Whether it is fetching a checkpoint of the others.
     pub is_syncing: bool,
     /// Whether the last checkpoint did not fit the grid: then the journal fills up.
@@ -206,6 +208,7 @@ impl Status {
             applied,
             lag: commit.saturating_sub(applied),
             checkpoint: vsr.checkpoints().op().0,
+            is_writing_checkpoint: vsr.checkpoints().is_taking(),
             is_syncing: vsr.checkpoints().is_syncing(),
             is_grid_full: vsr.checkpoints().is_full(),
             journal_slots: config.layout.slot_count,

@@ -62,6 +62,26 @@ pub trait Application: Clone + Send + 'static {
     /// [`SnapshotWriter::pause`] and return; the next call finds it with [`SnapshotWriter::resumed`] and the state as it was.
     fn snapshot(&self, state: &Self::State, writer: &mut SnapshotWriter);
 
+    /// Whether the records behind the one at position `from`, up to the one at position `through`, are in `state` what they are in
+    /// `before`, the state of the checkpoint before: both positions are ones at which [`Application::snapshot`] paused in `before`, and
+    /// no record may have come, gone or changed between them. What did not change is not written again, nor read, which is most of
+    /// what a checkpoint of a large state costs. [`Map::agrees`](crate::map::Map::agrees) says this of a map.
+    ///
+    /// What is not known to be so, is not: no, unless said otherwise. A yes that is not true makes this replica's checkpoint another than
+    /// the others', and stops it.
+    fn is_unchanged(&self, before: &Self::State, state: &Self::State, from: &[u8], through: &[u8]) -> bool {
+        let _ = (before, state, from, through);
+        false
+    }
+
+    /// Frees a part of a state that nothing is asked of any more, and says whether that was the last. All of it, unless said otherwise:
+    /// where a state is so large that this takes longer than a client should wait, free some at a time
+    /// ([`Map::release`](crate::map::Map::release)).
+    fn release(&self, state: &mut Self::State) -> bool {
+        *state = Self::State::default();
+        true
+    }
+
     /// Takes one record that [`Application::snapshot`] wrote, in the order of writing. The first finds `state` as
     /// [`Application::genesis`] makes it.
     ///

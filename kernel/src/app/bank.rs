@@ -13,12 +13,16 @@
 //!
 //! What this deliberately lacks: owners, currencies, and money that comes or goes after an account was opened.
 
-use alloc::{collections::BTreeMap, vec::Vec};
+use alloc::vec::Vec;
 use core::{fmt, ops::Bound};
 
 use crate::{
-    app::application::{Application, ApplyContext, Event, Outcome, Rejection, RestoreError, SnapshotWriter},
+    app::{
+        application::{Application, ApplyContext, Event, Outcome, Rejection, RestoreError, SnapshotWriter},
+        kv::RELEASED_NODES,
+    },
     digest::{EntryHash, EntryHasher, SetDigest},
+    map::Map,
     types::Checksum,
 };
 
@@ -210,7 +214,7 @@ impl Response {
 /// What is in which account.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct State {
-    accounts: BTreeMap<u64, u64>,
+    accounts: Map<u64, u64>,
     total: u128,
     digest: SetDigest,
 }
@@ -327,12 +331,22 @@ impl Application for Bank {
     fn snapshot(&self, state: &State, writer: &mut SnapshotWriter) {
         let last = writer.resumed().and_then(<[u8]>::first_chunk).map(|last| u64::from_le_bytes(*last));
         let first = last.map_or(Bound::Unbounded, Bound::Excluded);
-        for (account, balance) in state.accounts.range((first, Bound::Unbounded)) {
+        for (account, balance) in state.accounts.iter_from(first.as_ref()) {
             writer.record([account.to_le_bytes(), balance.to_le_bytes()].as_flattened());
             if writer.is_full() {
                 return writer.pause(&account.to_le_bytes());
             }
         }
+    }
+
+    fn is_unchanged(&self, before: &State, state: &State, from: &[u8], through: &[u8]) -> bool {
+        let account = |position: &[u8]| position.first_chunk().map(|account| u64::from_le_bytes(*account));
+        let (Some(from), Some(through)) = (account(from), account(through)) else { return false };
+        state.accounts.agrees(&before.accounts, Bound::Excluded(&from), Bound::Included(&through))
+    }
+
+    fn release(&self, state: &mut State) -> bool {
+        state.accounts.release(RELEASED_NODES)
     }
 
     fn restore(&self, state: &mut State, record: &[u8]) -> Result<(), RestoreError> {
@@ -390,7 +404,7 @@ mod tests {
         ];
         for (request, expected) in script {
             assert_eq!(ask(state, request), expected, "{request:?}");
-            let sum: u128 = state.accounts.values().map(|balance| u128::from(*balance)).sum();
+            let sum: u128 = state.accounts.iter().map(|(_, balance)| u128::from(*balance)).sum();
             assert_eq!(state.total(), sum, "{request:?}");
             let mut digest = SetDigest::new();
             state.accounts.iter().for_each(|(account, balance)| digest.insert(hash(*account, *balance)));

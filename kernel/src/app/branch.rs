@@ -18,6 +18,7 @@ use crate::{
         room::Limits,
     },
     digest::{EntryHasher, SetDigest},
+    map::Map,
     types::Timestamp,
     wire::codec,
 };
@@ -59,8 +60,8 @@ impl Default for Branch {
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct State {
     bank: bank::State,
-    letters: BTreeSet<EffectId>,
-    rates: BTreeSet<EffectId>,
+    letters: Map<EffectId, ()>,
+    rates: Map<EffectId, ()>,
     /// The timer of the next payment, and before when it must not fire.
     timer: Option<(EffectId, Timestamp)>,
     periods: u32,
@@ -106,7 +107,7 @@ impl State {
 
     /// The letters and rates that the branch was told no end of, in the order of their ids.
     pub fn waiting(&self) -> impl Iterator<Item = EffectId> + '_ {
-        let both: BTreeSet<EffectId> = self.letters.union(&self.rates).copied().collect();
+        let both: BTreeSet<EffectId> = self.letters.iter().chain(&self.rates).map(|(id, ())| *id).collect();
         both.into_iter()
     }
 
@@ -145,7 +146,7 @@ impl State {
 
     /// Whether the branch waited for the end of this.
     fn ends(&mut self, id: EffectId) -> bool {
-        let known = self.letters.remove(&id) || self.rates.remove(&id);
+        let known = self.letters.remove(&id).or_else(|| self.rates.remove(&id)).is_some();
         self.counts.unexpected += u64::from(!known);
         known
     }
@@ -167,7 +168,7 @@ impl Branch {
                 let Some((channel, policy)) = self.letters.get(place as usize) else { return Ok(()) };
                 let letter = format!("{amount} went from {from} to {to}");
                 match outcome.emit(*channel, letter, *policy) {
-                    Ok(id) => drop(state.letters.insert(id)),
+                    Ok(id) => drop(state.letters.insert(id, ())),
                     Err(_) => state.counts.omitted += 1,
                 }
             }
@@ -198,7 +199,7 @@ impl Branch {
         }
         state.periods += 1;
         match outcome.fetch(*b"rate", self.rate) {
-            Ok(id) => drop(state.rates.insert(id)),
+            Ok(id) => drop(state.rates.insert(id, ())),
             Err(_) => state.counts.omitted += 1,
         }
         self.wait_a_period(state, context, outcome);
@@ -256,7 +257,7 @@ impl Application for Branch {
             }
             writer.record(&record);
             for (kind, ids) in [(RECORD_LETTER, &state.letters), (RECORD_RATE, &state.rates)] {
-                for id in ids {
+                for (id, ()) in ids {
                     record.clear();
                     record.push(kind);
                     codec::encode(id, &mut record);
@@ -265,6 +266,15 @@ impl Application for Branch {
             }
         }
         Bank.snapshot(&state.bank, writer);
+    }
+
+    /// What is not an account comes before the first pause.
+    fn is_unchanged(&self, before: &State, state: &State, from: &[u8], through: &[u8]) -> bool {
+        Bank.is_unchanged(&before.bank, &state.bank, from, through)
+    }
+
+    fn release(&self, state: &mut State) -> bool {
+        Bank.release(&mut state.bank)
     }
 
     fn restore(&self, state: &mut State, record: &[u8]) -> Result<(), RestoreError> {
@@ -277,7 +287,7 @@ impl Application for Branch {
             RECORD_LETTER | RECORD_RATE => {
                 let id = codec::decode(rest).map_err(|_| RestoreError)?;
                 let ids = if *kind == RECORD_LETTER { &mut state.letters } else { &mut state.rates };
-                if ids.insert(id) { Ok(()) } else { Err(RestoreError) }
+                if ids.insert(id, ()).is_none() { Ok(()) } else { Err(RestoreError) }
             }
             _ => Err(RestoreError),
         }
@@ -347,7 +357,7 @@ mod tests {
             ask(state, at, Request::Transfer { from: at % 400, to: 399, amount: 1 });
         }
         (state.paid, state.periods) = (u128::MAX - 7, 3);
-        state.rates.extend(state.letters.iter().take(2).copied());
+        state.rates.extend(state.letters.iter().take(2).map(|(id, ())| (*id, ())));
         state.counts.failed = 9;
         assert_eq!(restored(state), *state);
         for record in [&[][..], &[1], &[2, 0], &[4; 17]] {

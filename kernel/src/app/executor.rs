@@ -51,6 +51,10 @@ pub struct Executor<A: Application> {
     ended: Vec<Ended>,
     /// All of the state as it was at a checkpoint that is being written.
     frozen: Option<Frozen<A::State>>,
+    /// The state as it was at the last checkpoint that was written.
+    kept: Option<A::State>,
+    /// States that are let go, part by part.
+    released: Vec<A::State>,
     /// A state that is being restored, and that nobody sees before it is whole.
     restoring: Option<Restoring<A::State>>,
     /// The last answer; kept for its buffers.
@@ -79,7 +83,19 @@ impl<A: Application> Executor<A> {
         let state = application.genesis();
         let (outbox, timers) = (Outbox::new(application.effects_max()), Timers::new(application.timers_max()));
         let (ended, outcome) = (Vec::new(), Outcome::default());
-        Self { application, state, cluster, outbox, timers, ended, frozen: None, restoring: None, outcome }
+        Self {
+            application,
+            state,
+            cluster,
+            outbox,
+            timers,
+            ended,
+            frozen: None,
+            kept: None,
+            released: Vec::new(),
+            restoring: None,
+            outcome,
+        }
     }
 
     /// An op begins: fires the timers that are due at its time, and gives up the effects whose time is over. To be called before
@@ -225,7 +241,30 @@ impl<A: Application> Executor<A> {
 
     /// Lets the frozen state go.
     pub fn thaw(&mut self) {
-        self.frozen = None;
+        self.released.extend(self.frozen.take().map(|frozen| frozen.state));
+    }
+
+    /// Keeps the frozen state, all of which was written, for [`Executor::is_unchanged`].
+    pub fn keep(&mut self) {
+        let frozen = self.frozen.take().map(|frozen| frozen.state);
+        self.released.extend(core::mem::replace(&mut self.kept, frozen));
+    }
+
+    /// Whether the frozen state's records, from where its snapshot paused to where it paused later, are the kept one's: as far as the
+    /// application says so. See [`Application::is_unchanged`].
+    pub fn is_unchanged(&self, from: &[u8], through: &[u8]) -> bool {
+        let both = self.kept.as_ref().zip(self.frozen.as_ref());
+        both.is_some_and(|(kept, frozen)| self.application.is_unchanged(kept, &frozen.state, from, through))
+    }
+
+    /// Frees a part of what was let go. Whether nothing is left to free.
+    pub fn release(&mut self) -> bool {
+        if let Some(state) = self.released.last_mut()
+            && self.application.release(state)
+        {
+            self.released.pop();
+        }
+        self.released.is_empty()
     }
 
     /// Takes a record of a snapshot. What is made of them takes the place of the present state with [`Executor::restored`], and is
@@ -251,7 +290,7 @@ impl<A: Application> Executor<A> {
 
     /// Forgets a restoration that was begun.
     pub fn abandon(&mut self) {
-        self.restoring = None;
+        self.released.extend(self.restoring.take().map(|restoring| restoring.state));
     }
 
     /// All records were taken: the state is theirs, its effects and timers with it.
@@ -262,7 +301,8 @@ impl<A: Application> Executor<A> {
         let Some(Restoring { state, outbox: Some(outbox), timers: Some(timers) }) = self.restoring.take() else {
             return Err(RestoreError);
         };
-        self.state = state;
+        let before = core::mem::replace(&mut self.state, state);
+        self.released.extend([before].into_iter().chain(self.kept.take()));
         self.restore_effects(outbox, timers);
         Ok(())
     }

@@ -4,16 +4,13 @@
 //! nothing. The state's digest is kept up to date with every change, so that comparing two replicas costs the same for
 //! ten entries and for ten million.
 //!
-//! What this deliberately lacks: a limit on the number of entries (the state is as large as clients make it), scans, and
-//! a state that is cheap to clone: a clone, of which
-//! each checkpoint makes one, copies every entry.
+//! A clone, of which each checkpoint makes one, shares all entries until they change ([`crate::map`]).
+//!
+//! What this deliberately lacks: a limit on the number of entries (the state is as large as clients make it), and scans.
 
 mod codec;
 
-use alloc::{
-    collections::{BTreeMap, btree_map},
-    vec::Vec,
-};
+use alloc::{sync::Arc, vec::Vec};
 use core::{cmp::Ordering, ops::Bound};
 
 pub use codec::{KEY_SIZE_MAX, Refusal, Request, Response, VALUE_SIZE_MAX};
@@ -21,8 +18,12 @@ pub use codec::{KEY_SIZE_MAX, Refusal, Request, Response, VALUE_SIZE_MAX};
 use crate::{
     app::application::{Application, ApplyContext, Event, Outcome, Rejection, RestoreError, SnapshotWriter},
     digest::{EntryHash, EntryHasher, SetDigest},
+    map::Map,
     types::Checksum,
 };
+
+/// How many of a map's nodes are freed at a time: as many as take a tenth of a millisecond or so.
+pub(super) const RELEASED_NODES: u32 = 64;
 
 /// The key-value application.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -31,7 +32,7 @@ pub struct Kv;
 /// What is under which key.
 #[derive(Clone, Default, Debug)]
 pub struct State {
-    entries: BTreeMap<Key, Entry>,
+    entries: Map<Key, Entry>,
     digest: SetDigest,
 }
 
@@ -43,8 +44,8 @@ struct Key {
     first: [u8; KEY_INLINE],
     /// Of the whole key.
     length: u32,
-    /// The whole of a key that is longer than `first`; else empty.
-    whole: Vec<u8>,
+    /// The whole of a key that is longer than `first`.
+    whole: Option<Arc<[u8]>>,
 }
 
 /// Keys of at most so many bytes need no memory of their own.
@@ -55,12 +56,12 @@ impl Key {
         let mut first = [0; KEY_INLINE];
         let inline = bytes.len().min(KEY_INLINE);
         first[..inline].copy_from_slice(&bytes[..inline]);
-        let whole = if bytes.len() > KEY_INLINE { bytes.to_vec() } else { Vec::new() };
+        let whole = (bytes.len() > KEY_INLINE).then(|| bytes.into());
         Self { first, length: bytes.len() as u32, whole }
     }
 
     fn bytes(&self) -> &[u8] {
-        if self.whole.is_empty() { &self.first[..self.length as usize] } else { &self.whole }
+        self.whole.as_deref().unwrap_or_else(|| &self.first[..self.length as usize])
     }
 }
 
@@ -68,13 +69,10 @@ impl Ord for Key {
     fn cmp(&self, other: &Self) -> Ordering {
         // Big-endian numbers compare as their bytes do.
         let first = |key: &Self| u128::from_be_bytes(key.first);
-        first(self).cmp(&first(other)).then_with(|| {
-            if self.whole.is_empty() || other.whole.is_empty() {
-                // With its zeros, the shorter one begins the longer one.
-                self.length.cmp(&other.length)
-            } else {
-                self.whole.cmp(&other.whole)
-            }
+        first(self).cmp(&first(other)).then_with(|| match (&self.whole, &other.whole) {
+            (Some(whole), Some(others)) => whole.cmp(others),
+            // With its zeros, the shorter one begins the longer one.
+            _ => self.length.cmp(&other.length),
         })
     }
 }
@@ -85,9 +83,9 @@ impl PartialOrd for Key {
     }
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 struct Entry {
-    value: Vec<u8>,
+    value: Arc<[u8]>,
     /// Of key and value, as it went into the digest.
     hash: EntryHash,
 }
@@ -117,7 +115,7 @@ impl Application for Kv {
     fn snapshot(&self, state: &State, writer: &mut SnapshotWriter) {
         let first = writer.resumed().map_or(Bound::Unbounded, |last| Bound::Excluded(Key::new(last)));
         let mut record = Vec::new();
-        for (key, entry) in state.entries.range((first, Bound::Unbounded)) {
+        for (key, entry) in state.entries.iter_from(first.as_ref()) {
             let key = key.bytes();
             record.clear();
             record.extend_from_slice(&(key.len() as u16).to_le_bytes());
@@ -128,6 +126,15 @@ impl Application for Kv {
                 return writer.pause(key);
             }
         }
+    }
+
+    fn is_unchanged(&self, before: &State, state: &State, from: &[u8], through: &[u8]) -> bool {
+        let (from, through) = (Key::new(from), Key::new(through));
+        state.entries.agrees(&before.entries, Bound::Excluded(&from), Bound::Included(&through))
+    }
+
+    fn release(&self, state: &mut State) -> bool {
+        state.entries.release(RELEASED_NODES)
     }
 
     fn restore(&self, state: &mut State, record: &[u8]) -> Result<(), RestoreError> {
@@ -181,7 +188,7 @@ pub fn apply(state: &mut State, payload: &[u8], response: &mut Vec<u8>) -> Resul
 impl State {
     /// What is under `key`.
     pub fn get(&self, key: &[u8]) -> Option<&[u8]> {
-        self.entries.get(&Key::new(key)).map(|entry| entry.value.as_slice())
+        self.entries.get(&Key::new(key)).map(|entry| &*entry.value)
     }
 
     /// The number of keys.
@@ -196,7 +203,7 @@ impl State {
 
     /// All keys with their values, in the order of the keys.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.entries.iter().map(|(key, entry)| (key.bytes(), entry.value.as_slice()))
+        self.entries.iter().map(|(key, entry)| (key.bytes(), &*entry.value))
     }
 
     /// The digest of all entries: equal states, and in practice only those, have equal digests. Costs the same for every
@@ -211,19 +218,17 @@ impl State {
     }
 
     fn put(&mut self, key: &[u8], value: &[u8]) {
-        let hash = hash(key, value);
-        match self.entries.entry(Key::new(key)) {
-            btree_map::Entry::Occupied(mut occupied) => {
-                let entry = occupied.get_mut();
-                self.digest.remove(entry.hash);
-                // The value's buffer serves again.
-                entry.value.clear();
-                entry.value.extend_from_slice(value);
-                entry.hash = hash;
+        let (hash, key) = (hash(key, value), Key::new(key));
+        if let Some(entry) = self.entries.get_mut(&key) {
+            self.digest.remove(entry.hash);
+            entry.hash = hash;
+            match Arc::get_mut(&mut entry.value) {
+                // Nobody keeps the value as it was, and its memory serves again.
+                Some(before) if before.len() == value.len() => before.copy_from_slice(value),
+                _ => entry.value = value.into(),
             }
-            btree_map::Entry::Vacant(vacant) => {
-                vacant.insert(Entry { value: value.to_vec(), hash });
-            }
+        } else {
+            self.entries.insert(key, Entry { value: value.into(), hash });
         }
         self.digest.insert(hash);
     }
@@ -247,7 +252,7 @@ impl State {
             return Err(Refusal::ValueSize);
         }
         self.digest.remove(entry.hash);
-        entry.value.extend_from_slice(value);
+        entry.value = [&*entry.value, value].concat().into();
         entry.hash = hash(key, &entry.value);
         self.digest.insert(entry.hash);
         Ok(length as u32)

@@ -9,7 +9,10 @@
 //! overwritten like a free one. What the checkpoint reaches is known only when its tables are read: until then all that was found
 //! may be of it.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    vec::Vec,
+};
 
 use crate::types::Checksum;
 
@@ -102,6 +105,16 @@ impl Grid {
         if let Some((_, block)) = double {
             self.doubles.remove(&(address, block));
             self.blocks.insert(address, block);
+        }
+    }
+
+    /// Frees every block of a chunk.
+    pub fn release(&mut self, address: Checksum) {
+        self.free.extend(self.blocks.remove(&address));
+        let doubles: Vec<_> = self.doubles.range((address, 0)..=(address, u32::MAX)).copied().collect();
+        for double in doubles {
+            self.doubles.remove(&double);
+            self.free.insert(double.1);
         }
     }
 

@@ -98,9 +98,10 @@ impl SnapshotWriter {
         }
     }
 
-    /// Whether enough was written for now.
+    /// Whether enough was written for now: so many leaves, or up to where one ended by what it holds, for that is where what did not
+    /// change since the last checkpoint can be left out.
     pub fn is_full(&self) -> bool {
-        self.done.len() >= self.leaves_max
+        self.done.len() >= self.leaves_max || (self.leaf.is_empty() && !self.done.is_empty())
     }
 
     /// Says that there is more, and where: any bytes, which [`SnapshotWriter::resumed`] gives back.
@@ -124,6 +125,18 @@ impl SnapshotWriter {
         write(self);
         self.resumed = self.paused.take();
         self.resumed.is_none()
+    }
+
+    /// The position at which `section` paused, if a leaf ended just there and all leaves were taken.
+    pub(crate) fn boundary(&self, section: u8) -> Option<&[u8]> {
+        let is_clean = self.section == section && self.leaf.is_empty() && self.done.is_empty();
+        self.resumed.as_deref().filter(|_| is_clean)
+    }
+
+    /// Leaves out what lies between a boundary and another.
+    pub(crate) fn skip_to(&mut self, position: &[u8]) {
+        assert!(self.leaf.is_empty() && self.done.is_empty(), "what is left out lies between leaves");
+        self.resumed = Some(position.to_vec());
     }
 
     /// The next leaf that is full, with room for a chunk's header before its payload.

@@ -26,8 +26,16 @@ use crate::{
     },
     types::{Checksum, ClusterId, Instant, Op},
     vsr::{
-        Status, Vsr, commit::StateMachine, config::PIPELINE_MAX, probe::Probe, quorum::REPLICAS_MAX,
-        sessions::Sessions, sync::Fetching, timer::Timer, token::Kind,
+        Status, Vsr,
+        commit::StateMachine,
+        config::PIPELINE_MAX,
+        probe::Probe,
+        quorum::REPLICAS_MAX,
+        runs::{Runs, Tracing},
+        sessions::Sessions,
+        sync::Fetching,
+        timer::Timer,
+        token::Kind,
     },
     wire::header::Header,
 };
@@ -40,6 +48,15 @@ pub(super) const CHUNK_WRITES_BOUND: usize = CHUNK_WRITES_MAX + SLICE_MAX + supe
 
 /// Chunks that are made in one step.
 const SLICE_MAX: usize = 4;
+
+/// How many bytes of them, at about which a step is a tenth of a millisecond, when nothing calls for more.
+const SLICE_SIZE: u32 = 64 << 10;
+
+/// How many runs of leaves that did not change are looked at in one step.
+const LOOKED_MAX: u64 = 32;
+
+/// How long a checkpoint rests after each such step: the others of this machine are to have their turn.
+const REST_NS: u64 = 500_000;
 
 /// How many of a replica's latest checkpoints are remembered, for comparison with the others'.
 pub(super) const ROOTS_KEPT: usize = 2;
@@ -67,9 +84,15 @@ pub struct Checkpoints {
     pub(super) next: Option<(Checkpoint, BTreeSet<Checksum>)>,
     taking: Option<Taking>,
     /// The chunks of the one that is being written, so far.
-    making: BTreeSet<Checksum>,
+    pub(super) making: BTreeSet<Checksum>,
     /// The chunks of those before, down to the one that is vouched for: nobody can be asked to take a later one in its place.
     pub(super) kept: Vec<(Op, BTreeSet<Checksum>)>,
+    /// The chunks of those that were let go, of which some may be needed by others still.
+    pub(super) let_go: Vec<BTreeSet<Checksum>>,
+    /// What the state machine keeps, as its leaves.
+    pub(super) runs: Runs,
+    /// How many leaves the last checkpoint had that were made, and not known.
+    made: u64,
     /// The chunks of one that was vouched for, as long as another replica fetches them.
     pub(super) pinned: Pinned,
     /// Barriers over chunks so far: each has its number.
@@ -102,6 +125,11 @@ struct Taking {
     tables: Vec<Checksum>,
     /// Tables that are still to be written.
     unmade: VecDeque<Vec<u8>>,
+    tracing: Tracing,
+    /// How many leaves were made, so far.
+    made: u64,
+    /// Before then, only what the ops' pace asks for is made.
+    rests: Instant,
     /// A chunk for which there was no room when it was made.
     waiting: Option<(ChunkKind, Vec<u8>)>,
     root: Checksum,
@@ -113,12 +141,12 @@ pub(super) struct Pinned {
     pub(super) chunks: BTreeSet<Checksum>,
     /// When a chunk of the durable checkpoint, or of this one, was last asked for; and until when this one may be kept.
     pub(super) asked: Instant,
-    until: Instant,
+    pub(super) until: Instant,
 }
 
 /// How long a former checkpoint is kept after its last chunk was asked for, and how long at most.
-const PIN_NS: u64 = 500_000_000;
-const PIN_MAX_NS: u64 = 60_000_000_000;
+pub(super) const PIN_NS: u64 = 500_000_000;
+pub(super) const PIN_MAX_NS: u64 = 60_000_000_000;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
@@ -144,6 +172,9 @@ impl Checkpoints {
             taking: None,
             making: BTreeSet::new(),
             kept: Vec::new(),
+            let_go: Vec::new(),
+            runs: Runs::default(),
+            made: u64::from(layout.block_count) / 3,
             pinned: Pinned::default(),
             barriers: 0,
             is_restoring: false,
@@ -257,6 +288,9 @@ impl Vsr {
             leaves: Vec::new(),
             tables: Vec::new(),
             unmade: VecDeque::new(),
+            tracing: Tracing::default(),
+            made: 0,
+            rests: self.now.monotonic,
             waiting: None,
             root: Checksum(0),
         });
@@ -267,13 +301,16 @@ impl Vsr {
         if core::mem::take(&mut self.checkpoints.is_dropped) {
             machine.thaw();
         }
+        if !machine.release() {
+            let due = self.after(REST_NS);
+            self.timers.ensure(Timer::Checkpoint, due);
+        }
         let Some(mut taking) = self.checkpoints.taking.take() else { return };
         if self.go_on_taking(&mut taking, machine, actions) {
             self.checkpoints.taking = Some(taking);
         } else {
             self.checkpoints.full = true;
-            machine.thaw();
-            self.checkpoints.making.clear();
+            self.abandon_taking(machine);
             self.free_unreached();
         }
     }
@@ -281,24 +318,73 @@ impl Vsr {
     /// The same where the machine is not at hand: it lets its frozen state go in the next step.
     pub(super) fn drop_taking(&mut self) {
         self.checkpoints.is_dropped |= self.checkpoints.taking.take().is_some();
-        self.checkpoints.making.clear();
+        self.stop_making();
         self.let_go();
     }
 
     /// Gives up the checkpoint that is being written: a later one takes its place.
     pub(super) fn abandon_taking<M: StateMachine>(&mut self, machine: &mut M) {
         self.checkpoints.taking = None;
-        self.checkpoints.making.clear();
+        self.stop_making();
         machine.thaw();
+    }
+
+    fn stop_making(&mut self) {
+        let made = core::mem::take(&mut self.checkpoints.making);
+        self.checkpoints.let_go.push(made);
+    }
+
+    /// How many chunks may be made in this step. What there is to make is spread over the time when nothing else is to be done, a little
+    /// at a time, and over the ops as they are executed, so that it is done when half of those up to the next checkpoint are; and
+    /// when the next one waits for it, over every step.
+    fn pace(&self, taking: &Taking) -> u64 {
+        let layout = &self.config.layout;
+        if is_checkpoint(self.applied.next(), layout) {
+            return SLICE_MAX as u64;
+        }
+        let for_each_op = (2 * self.checkpoints.made.max(taking.made)).div_ceil(interval(layout));
+        let rested =
+            if self.now.monotonic >= taking.rests { u64::from(SLICE_SIZE / layout.block_size).max(1) } else { 0 };
+        (self.executed.len() as u64 * for_each_op).max(rested).min(SLICE_MAX as u64)
+    }
+
+    /// Takes over the leaves of the checkpoint before up to where the next of them may have changed, if that is where the writing
+    /// stands. Whether there were any.
+    fn take_over<M: StateMachine>(&mut self, taking: &mut Taking, machine: &M, actions: &mut Actions) -> bool {
+        let Taking { writer, stage: Stage::Application, leaves, tracing, waiting: None, .. } = taking else {
+            return false;
+        };
+        let Some(position) = writer.boundary(SECTION_APPLICATION) else { return false };
+        if !tracing.reach(position, leaves) {
+            return false;
+        }
+        let Checkpoints { runs, grid, making, .. } = &mut self.checkpoints;
+        let Some(run) = runs.take(position) else { return false };
+        let is_here = run.leaves.iter().all(|address| grid.find(*address).is_some());
+        if !is_here || !machine.is_unchanged(position, &run.through) {
+            return false;
+        }
+        for address in &run.leaves {
+            actions.probe(Probe::ChunkTakenOver.into());
+            making.insert(*address);
+            leaves.push(*address);
+        }
+        writer.skip_to(&run.through);
+        true
     }
 
     /// Whether there was room in the grid.
     fn go_on_taking<M: StateMachine>(&mut self, taking: &mut Taking, machine: &mut M, actions: &mut Actions) -> bool {
-        let mut made = 0;
+        let (mut made, mut looked, pace) = (0, 0, self.pace(taking));
         while !matches!(taking.stage, Stage::Made | Stage::Barrier(_))
-            && made < SLICE_MAX
+            && made < pace
+            && looked < LOOKED_MAX
             && self.checkpoints.writing.len() < CHUNK_WRITES_MAX
         {
+            if self.take_over(taking, machine, actions) {
+                looked += 1;
+                continue;
+            }
             let waiting = taking.waiting.take().map(|(kind, bytes)| (kind, Some(bytes)));
             let Some((kind, bytes)) = waiting.or_else(|| self.make_chunk(taking, machine)) else { continue };
             made += 1;
@@ -313,18 +399,31 @@ impl Vsr {
                 Err(_) => return false,
             };
             match kind {
-                ChunkKind::Leaf => taking.leaves.push(address),
+                ChunkKind::Leaf => {
+                    taking.leaves.push(address);
+                    taking.made += 1;
+                }
                 ChunkKind::Table => taking.tables.push(address),
-                ChunkKind::Root => (taking.root, taking.stage) = (address, Stage::Made),
+                ChunkKind::Root => {
+                    (taking.root, taking.stage) = (address, Stage::Made);
+                    self.checkpoints.made = taking.made;
+                    self.checkpoints.runs = taking.tracing.finish();
+                    machine.keep();
+                }
             }
+        }
+        if made > 0 || looked > 0 {
+            taking.rests = self.after(REST_NS);
         }
         match taking.stage {
             Stage::Made if self.checkpoints.writing.is_empty() => {
                 taking.stage = Stage::Barrier(self.grid_barrier(actions));
             }
             Stage::Made | Stage::Barrier(_) => {}
-            // Nothing of this slice had to be written: no completion will come to go on after.
-            _ if self.checkpoints.writing.is_empty() => self.timers.set(Timer::Checkpoint, self.now.monotonic),
+            _ if self.checkpoints.writing.len() < CHUNK_WRITES_MAX => {
+                self.timers.ensure(Timer::Checkpoint, taking.rests)
+            }
+            // A write that ends makes room.
             _ => {}
         }
         true
@@ -349,7 +448,6 @@ impl Vsr {
             }
             Stage::Application => {
                 if writer.write(SECTION_APPLICATION, |writer| machine.snapshot(writer)) {
-                    machine.thaw();
                     writer.finish();
                     *stage = Stage::Leaves;
                 }
@@ -379,6 +477,7 @@ impl Vsr {
         if !self.has_room() {
             return Err(bytes);
         }
+        actions.probe(Probe::ChunkWritten.into());
         self.write_chunk(address, Frame::new(bytes), actions);
         Ok(address)
     }
@@ -386,8 +485,9 @@ impl Vsr {
     /// Whether there is a block for another chunk, after what others fetch, and what nothing needs, has gone.
     fn has_room(&mut self) -> bool {
         if !self.checkpoints.grid.has_room() {
-            self.checkpoints.pinned.chunks.clear();
+            self.checkpoints.pinned = Pinned::default();
             self.let_go();
+            self.free_all_unreached();
         }
         self.checkpoints.grid.has_room()
     }
@@ -458,42 +558,5 @@ impl Vsr {
             self.advance_durable(actions);
             self.repair(actions);
         }
-    }
-
-    /// Lets go what lies below the checkpoint that is vouched for. The last of these stays as long as somebody fetches it; what was
-    /// pinned already goes on being so while it is asked for.
-    pub(super) fn let_go(&mut self) {
-        let now = self.now.monotonic;
-        let Checkpoints { kept, pinned, vouched, .. } = &mut self.checkpoints;
-        let above = kept.iter().position(|(op, _)| *op >= vouched.op).unwrap_or(kept.len());
-        let below = kept.drain(..above).next_back();
-        let Pinned { chunks, asked, until } = pinned;
-        let in_demand = asked.0 > 0 && now.since(*asked) < PIN_NS;
-        if !in_demand {
-            chunks.clear();
-        } else if let Some((_, before)) = below
-            && (chunks.is_empty() || now >= *until)
-        {
-            *chunks = before;
-            *until = now.after(PIN_MAX_NS);
-        }
-        self.free_unreached();
-    }
-
-    /// Frees the blocks of all chunks that nothing needs, but for those that are being written.
-    pub(super) fn free_unreached(&mut self) {
-        if !self.checkpoints.is_surveyed {
-            return;
-        }
-        let Checkpoints { grid, reached, next, making, kept, pinned, fetching, writing, .. } = &mut self.checkpoints;
-        grid.retain(|address, block| {
-            reached.contains(&address)
-                || making.contains(&address)
-                || kept.iter().any(|(_, reached)| reached.contains(&address))
-                || pinned.chunks.contains(&address)
-                || next.as_ref().is_some_and(|(_, reached)| reached.contains(&address))
-                || fetching.wants(address)
-                || writing.contains(&block)
-        });
     }
 }

@@ -50,6 +50,16 @@ pub trait StateMachine {
     /// Lets the frozen state go.
     fn thaw(&mut self);
 
+    /// All of the frozen state was written: it is kept as it was, for [`StateMachine::is_unchanged`], in the place of the one before.
+    fn keep(&mut self);
+
+    /// Whether the frozen state's snapshot is the kept one's from one position of pausing to another. May say no whenever that is
+    /// unknown.
+    fn is_unchanged(&self, from: &[u8], through: &[u8]) -> bool;
+
+    /// Frees a part of what was let go. Whether nothing is left to free.
+    fn release(&mut self) -> bool;
+
     /// Takes the next record of a snapshot, into a state that nothing asks yet.
     ///
     /// # Errors

@@ -114,8 +114,12 @@ probes! {
     QueryStale = "query_answered_stale",
     /// A replica froze its state and began to write a checkpoint.
     CheckpointBegun = "checkpoint_begun",
+    /// A chunk of a checkpoint was written.
+    ChunkWritten = "checkpoint_chunk_written",
     /// A chunk of a checkpoint was in the grid already.
     ChunkKept = "checkpoint_chunk_kept",
+    /// A leaf of which nothing changed since the checkpoint before was neither read nor written.
+    ChunkTakenOver = "checkpoint_chunk_taken_over",
     /// A checkpoint is durable, and the superblock names it.
     CheckpointDurable = "checkpoint_durable",
     /// An op waited to be proposed until a majority has the checkpoint that its slot needs.

@@ -11,11 +11,12 @@
 //! What this deliberately lacks: requests that are in the log but not committed. Whether one of those is a duplicate is
 //! for the primary to find in its log; [`Sessions::check`] decides again when it is applied.
 
-use alloc::{collections::BTreeMap, vec::Vec};
+use alloc::{sync::Arc, vec::Vec};
 use core::ops::Bound;
 
 use crate::{
     digest::{EntryHash, EntryHasher, SetDigest},
+    map::Map,
     storage::snapshot::{RestoreError, SnapshotWriter},
     types::{Checksum, ClientId, Op, RequestNumber, Session, Timestamp},
 };
@@ -27,11 +28,11 @@ const REGISTER: RequestNumber = RequestNumber(0);
 #[derive(Clone, Debug)]
 pub struct Sessions {
     clients_max: u32,
-    entries: BTreeMap<ClientId, Entry>,
+    entries: Map<ClientId, Entry>,
     digest: SetDigest,
 }
 
-/// One client's session. The last reply's body keeps its buffer from request to request.
+/// One client's session.
 #[derive(Clone, Debug)]
 struct Entry {
     session: Session,
@@ -39,7 +40,7 @@ struct Entry {
     request: RequestNumber,
     op: Op,
     timestamp: Timestamp,
-    body: Vec<u8>,
+    body: Arc<[u8]>,
     /// Of all of the above and the client, as it went into the digest.
     hash: EntryHash,
 }
@@ -94,7 +95,7 @@ impl Sessions {
     /// If `clients_max` is 0.
     pub fn new(clients_max: u32) -> Self {
         assert!(clients_max > 0, "a table without room for one session can serve nobody: allow at least one client");
-        Self { clients_max, entries: BTreeMap::new(), digest: SetDigest::new() }
+        Self { clients_max, entries: Map::new(), digest: SetDigest::new() }
     }
 
     /// What `request` is, of `client` in `session`. For the register (request 0) the session is not looked at.
@@ -133,7 +134,7 @@ impl Sessions {
             request: REGISTER,
             op,
             timestamp,
-            body: Vec::new(),
+            body: Arc::from([]),
             hash: EntryHasher::new().finish(),
         };
         entry.hash = entry.hashed(client);
@@ -154,8 +155,11 @@ impl Sessions {
         entry.request = request;
         entry.op = op;
         entry.timestamp = timestamp;
-        entry.body.clear();
-        entry.body.extend_from_slice(body);
+        match Arc::get_mut(&mut entry.body) {
+            // No checkpoint keeps it, and its memory serves again.
+            Some(before) if before.len() == body.len() => before.copy_from_slice(body),
+            _ => entry.body = body.into(),
+        }
         entry.hash = entry.hashed(client);
         self.digest.insert(entry.hash);
     }
@@ -203,7 +207,7 @@ impl Sessions {
             None => Bound::Unbounded,
         };
         let mut record = Vec::new();
-        for (client, entry) in self.entries.range((first, Bound::Unbounded)) {
+        for (client, entry) in self.entries.iter_from(first.as_ref()) {
             record.clear();
             record.extend_from_slice(&client.0.to_le_bytes());
             for number in [entry.session.0, entry.registered_at.0, entry.request.0, entry.op.0, entry.timestamp.0]
@@ -226,7 +230,7 @@ impl Sessions {
         let client = ClientId(u128::from_le_bytes(*client));
         let number = |index: usize| u64::from_le_bytes(numbers.as_chunks().0[index]);
         let full = self.entries.len() as u64 >= u64::from(self.clients_max);
-        if full || self.entries.last_key_value().is_some_and(|(last, _)| *last >= client) {
+        if full || self.entries.iter_from(Bound::Included(&client)).next().is_some() {
             return Err(RestoreError);
         }
         let mut entry = Entry {
@@ -235,7 +239,7 @@ impl Sessions {
             request: RequestNumber(number(2)),
             op: Op(number(3)),
             timestamp: Timestamp(number(4)),
-            body: body.to_vec(),
+            body: body.into(),
             hash: EntryHasher::new().finish(),
         };
         entry.hash = entry.hashed(client);

@@ -27,7 +27,10 @@ use crate::{
         superblock::Vouched,
     },
     types::{Checksum, Instant, NodeId, Op},
-    vsr::{Status, Vsr, checkpoint::Checkpoints, commit::StateMachine, probe::Probe, sessions::Sessions, timer::Timer},
+    vsr::{
+        Status, Vsr, checkpoint::Checkpoints, commit::StateMachine, probe::Probe, runs::Runs, sessions::Sessions,
+        timer::Timer,
+    },
     wire::header::Header,
 };
 
@@ -237,6 +240,7 @@ impl Vsr {
         let Some(mut walk) = self.checkpoints.fetching.walk.take() else { return };
         if walk.purpose == Purpose::Gather && walk.target.op <= self.applied {
             // What was missing was found elsewhere.
+            self.checkpoints.let_go.push(walk.reached);
             return self.free_unreached();
         }
         if walk.purpose == Purpose::Survey && walk.is_lacking() {
@@ -358,7 +362,9 @@ impl Vsr {
         self.restored = Some(self.applied);
         self.held_through = self.held_through.max(self.applied);
         self.primary.progress_at = self.now.monotonic;
-        self.checkpoints.reached = walk.reached;
+        let before = core::mem::replace(&mut self.checkpoints.reached, walk.reached);
+        self.checkpoints.let_go.push(before);
+        self.checkpoints.runs = Runs::default();
         self.checkpoints.is_restoring = false;
         self.repair.ready.clear();
         if !self.checkpoints.is_surveyed {

@@ -21,6 +21,7 @@ const BOUNDARY: &[&str] = &["frame", "effect", "process", "env", "node"];
 const LAYERS: &[(&str, &[&str])] = &[
     ("types", &[]),
     ("digest", &["types"]),
+    ("map", &[]),
     ("frame", &["types"]),
     ("effect", &["types", "frame"]),
     ("process", &["types", "frame", "effect"]),
@@ -28,8 +29,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("node", &["types", "frame", "effect", "process", "env"]),
     ("wire", &["types", "BOUNDARY"]),
     ("storage", &["types", "BOUNDARY", "wire"]),
-    ("app", &["types", "digest", "BOUNDARY", "wire", "storage"]),
-    ("vsr", &["types", "digest", "BOUNDARY", "wire", "storage"]),
+    ("app", &["types", "digest", "map", "BOUNDARY", "wire", "storage"]),
+    ("vsr", &["types", "digest", "map", "BOUNDARY", "wire", "storage"]),
     ("replica", &["types", "digest", "BOUNDARY", "wire", "storage", "app", "vsr"]),
     ("client", &["types", "BOUNDARY", "wire", "app"]),
 ];

@@ -16,7 +16,7 @@ use chronon::{
     frame::SECTOR_SIZE,
     storage::{
         Layout, LayoutError,
-        layout::BLOCKS_MIN,
+        layout::{BLOCKS_MIN, HEADERS_PER_SECTOR},
         superblock::{self, Identity, REPLICAS_MAX},
     },
     types::{ClusterId, ReplicaId},
@@ -30,11 +30,13 @@ use super::{
     output::{Status, Trouble, remark, say},
 };
 
-/// What `format` gives a journal unless it is told otherwise: with [`MESSAGE_SIZE`], 256 MiB.
+/// What `format` gives a journal at the least, unless it is told otherwise: with [`MESSAGE_SIZE`], 256 MiB. More would make a first try
+/// of three replicas slow and large.
 ///
-/// A replica that was away for longer than a journal goes takes a checkpoint of the others instead, and each checkpoint costs the
-/// writing of what changed. More would make a first try of three replicas slow and large.
-const SLOTS: u32 = 4096;
+/// Where there is room for larger checkpoints, the journal is as large as that: then a checkpoint is written for each so many bytes
+/// of log as the state itself may have, and is given the time that it takes. A replica that was away for longer than a journal goes
+/// takes a checkpoint of the others instead.
+const SLOTS_LEAST: u32 = 4096;
 
 /// What it gives the checkpoints.
 const GRID_SIZE: &str = "256MiB";
@@ -77,9 +79,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     data: PathBuf,
 
-    /// How many prepares the journal holds: a multiple of 32. There is a checkpoint at about every half of so many
-    #[arg(long, value_name = "N", default_value_t = SLOTS)]
-    slots: u32,
+    /// How many prepares the journal holds: a multiple of 32. There is a checkpoint at about every half of so many. Unless it is said, as
+    /// many as make the journal as large as the grid, and 4096 at the least
+    #[arg(long, value_name = "N")]
+    slots: Option<u32>,
 
     /// The largest message, and the size of a slot: a multiple of 4KiB
     #[arg(long, value_name = "BYTES", default_value = MESSAGE_SIZE, value_parser = parse_size)]
@@ -143,6 +146,8 @@ fn checked(arguments: &Arguments) -> Result<Layout, Trouble> {
             "--message-size-max {message_size_max}: choose one from {least} to {most}"
         )));
     }
+    let as_the_grid = u32::try_from(grid_size / u64::from(message_size_max.max(1))).unwrap_or(SLOTS_MAX).min(SLOTS_MAX);
+    let slots = slots.unwrap_or((as_the_grid / HEADERS_PER_SECTOR * HEADERS_PER_SECTOR).max(SLOTS_LEAST));
     let block_size = BLOCK_SIZE.min(message_size_max);
     let block_count = u32::try_from(grid_size / u64::from(block_size)).unwrap_or(u32::MAX);
     let layout = Layout { slot_count: slots, message_size_max, block_count, block_size };

@@ -154,6 +154,7 @@ mod tests {
             applied: 12_344,
             lag: 0,
             checkpoint: 12_000,
+            is_writing_checkpoint: false,
             is_syncing: false,
             is_grid_full: false,
             journal_slots: 64,

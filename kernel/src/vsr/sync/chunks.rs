@@ -65,7 +65,8 @@ impl Vsr {
                 self.checkpoints.reached = core::mem::take(&mut walk.reached);
                 self.finish_survey();
             }
-            walk = Walk::new(Purpose::Gather, vouched, self.config.clients_max);
+            let given_up = core::mem::replace(&mut walk, Walk::new(Purpose::Gather, vouched, self.config.clients_max));
+            self.checkpoints.let_go.push(given_up.reached);
         }
         self.checkpoints.fetching.walk = Some(walk);
     }
