@@ -140,6 +140,18 @@ probes! {
     SystemExecuted = "system_entry_executed",
     /// A request was refused because the state machine is nearly full.
     MachineFull = "request_refused_machine_full",
+    /// A primary proposed a change of the members.
+    MembersProposed = "members_proposed",
+    /// A replica did not hear one that is not who the log says.
+    StrangerIgnored = "stranger_ignored",
+    /// A replica learned that another data file has its place, and stopped.
+    Superseded = "superseded",
+    /// A replica was asked for a lost one's place.
+    RecoveryAsked = "recovery_asked",
+    /// A replica in a lost one's place holds what it needs to give its word from a later view on.
+    Recovered = "recovered",
+    /// A primary called for the view that a recovered replica waits for.
+    ViewMovedOn = "view_moved_on_for_a_recovered_replica",
 }
 
 impl From<Probe> for ProbeId {

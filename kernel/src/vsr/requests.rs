@@ -98,6 +98,9 @@ impl Vsr {
     /// [`Config::company`](crate::vsr::Config::company) times as many wait, or the pipeline is empty. So batches grow with the
     /// load, and a lone request waits for nobody.
     pub fn pump(&mut self, actions: &mut Actions) {
+        if self.is_primary() && self.change_members(actions) {
+            return;
+        }
         while self.is_serving() && self.has_waiting() {
             let in_flight = self.log.head().0 - self.commit_max.0;
             let durable_head = self.promised().head;
@@ -140,8 +143,8 @@ impl Vsr {
         }
     }
 
-    /// One prepare of as many waiting entries as fit, the system's own first.
-    fn prepare(&mut self, actions: &mut Actions) {
+    /// The header of the next prepare.
+    pub(super) fn next_header(&self, actions: &mut Actions) -> Header {
         let (timestamp, clamped) = self.clock.timestamp(self.log.head_header().timestamp, self.now);
         if clamped {
             actions.probe(Probe::TimestampClamped.into());
@@ -153,6 +156,12 @@ impl Vsr {
         header.context = self.log.head_header().checksum.0;
         let vouched = self.checkpoints.vouched();
         (header.request.0, header.client.0) = (vouched.op.0, vouched.root.0);
+        header
+    }
+
+    /// One prepare of as many waiting entries as fit, the system's own first.
+    fn prepare(&mut self, actions: &mut Actions) {
+        let header = self.next_header(actions);
         let room = self.config.layout.message_size_max as usize;
         let Primary { waiting, waiting_size, system, tick, .. } = &mut self.primary;
         let (mut count, mut own, ticks) = (0, 0, core::mem::take(tick));

@@ -20,6 +20,7 @@ mod a_full_outbox_refuses_and_drains;
 mod a_killed_primary_is_replaced_and_comes_back_as_a_backup;
 mod a_letter_is_sent_once_over_a_fail_over;
 mod a_lost_message_stalls_nobody;
+mod a_lost_replica_recovers_through_the_others;
 mod a_new_primary_answers_no_query_before_its_log_is_executed;
 mod a_poison_pill_is_a_crash_with_its_place_and_message;
 mod a_power_cut_of_all_loses_nothing;
