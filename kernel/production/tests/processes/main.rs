@@ -4,6 +4,7 @@
 mod cluster;
 mod load;
 mod log;
+mod losses;
 mod reads;
 mod wire;
 
