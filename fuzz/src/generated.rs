@@ -9,12 +9,16 @@ use chronon::{
     storage::{
         Layout, Superblock,
         checkpoint::Checkpoint,
-        superblock::{SUFFIX_MAX, Vouched},
+        superblock::{Recovery, SUFFIX_MAX, Vouched},
     },
     types::{
         Checksum, ClientId, ClusterId, CommitIndex, Epoch, Op, ReplicaId, RequestNumber, Session, Timestamp, View,
     },
-    wire::{Batch, Claim, Command, DoViewChange, Header, batch, message, open, seal, seal_with},
+    wire::{
+        Batch, Claim, Command, DoViewChange, Header, batch,
+        members::{Greeting, MEMBERS_MAX, Members},
+        message, open, seal, seal_with,
+    },
 };
 
 pub use journal_slot::journal_slot;
@@ -49,7 +53,15 @@ pub fn bodies(bytes: &[u8]) {
         1 => Claim::NeverHad,
         _ => Claim::Unknown,
     };
-    let body = DoViewChange { claims: (0..headers.len()).map(claim).collect(), headers };
+    // Whatever comes behind the header's numbers serves for members as well.
+    let incarnations: Vec<u128> = entries.iter().map(|entry| entry.client).take(MEMBERS_MAX).collect();
+    let members = Members { version: entries.len() as u64, incarnations };
+    let greeting =
+        Greeting { vouched_root: Checksum(claims.len() as u128), votes_from: View(7), members: members.clone() };
+    let mut encoded = Vec::new();
+    greeting.encode(&mut encoded);
+    assert_eq!(Greeting::decode(&encoded), Ok(greeting));
+    let body = DoViewChange { claims: (0..headers.len()).map(claim).collect(), headers, members };
     let mut encoded = Vec::new();
     message::encode_do_view_change(&body, &mut encoded);
     assert_eq!(message::decode_do_view_change(&encoded), Ok(body));
@@ -106,6 +118,15 @@ pub fn superblock(bytes: &[u8]) {
             block_size: (u32::from(fields.sectors) / 2 + 1) * 4096,
         },
         clients_max: fields.clients_max.max(1),
+        members: match fields.views[0] % 2 {
+            0 => Members::default(),
+            version => Members { version, incarnations: vec![fields.incarnation; usize::from(replica_count)] },
+        },
+        recovery: Recovery {
+            is_pending: fields.slots % 2 == 1,
+            replaces: if fields.slots % 2 == 1 { fields.parent } else { 0 },
+            votes_from: View(fields.views[1]),
+        },
     };
     let copies = [0, 1, 2, 3].map(|copy| superblock.encode(copy));
     for (copy, bytes) in (0..).zip(&copies) {

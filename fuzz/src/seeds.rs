@@ -22,7 +22,11 @@ use chronon::{
         Checksum, ClientId, CommitIndex, Epoch, Instant, NodeId, Op, ReplicaId, RequestNumber, Session, Timestamp, View,
     },
     vsr::Config,
-    wire::{Claim, Command, DoViewChange, Header, RejectReason, batch, message, seal},
+    wire::{
+        Claim, Command, DoViewChange, Header, RejectReason, batch,
+        members::{Greeting, Members},
+        message, seal,
+    },
 };
 use chronon_sim::{
     network::LinkSettings,
@@ -113,7 +117,26 @@ fn do_view_change() -> Vec<u8> {
     let headers = log(3)[1..].to_vec();
     let mut bytes = Vec::new();
     let claims = vec![Claim::Present, Claim::NeverHad, Claim::Unknown];
-    message::encode_do_view_change(&DoViewChange { headers, claims }, &mut bytes);
+    message::encode_do_view_change(&DoViewChange { headers, claims, members: members() }, &mut bytes);
+    bytes
+}
+
+fn members() -> Members {
+    Members { version: 2, incarnations: vec![4, 0, 6] }
+}
+
+fn greeting() -> Vec<u8> {
+    let mut bytes = Vec::new();
+    Greeting { vouched_root: Checksum(5), votes_from: View(9), members: members() }.encode(&mut bytes);
+    bytes
+}
+
+/// A batch of what a primary itself has to say.
+fn own_entries() -> Vec<u8> {
+    let (mut bytes, mut payload) = (Vec::new(), Vec::new());
+    members().encode(&mut payload);
+    batch::push_members(&mut bytes, &payload);
+    batch::push_system(&mut bytes, b"an entry");
     bytes
 }
 
@@ -130,7 +153,8 @@ fn frames() -> Vec<(&'static str, Vec<u8>)> {
     let reject = Header { context: RejectReason::Busy.context(), ..header(Command::Reject) };
     let query = Header { client: ClientId(0xc2), request: RequestNumber(1 << 62), ..header(Command::Query) };
     vec![
-        ("ping", sealed(header(Command::Ping), &[])),
+        ("ping", sealed(Header { client: ClientId(4), ..header(Command::Ping) }, &greeting())),
+        ("recover", sealed(Header { client: ClientId(5), ..header(Command::Recover) }, &[])),
         ("request", sealed(request, b"a request")),
         ("prepare", sealed(Header { op: Op(1), ..header(Command::Prepare) }, &requests())),
         ("do_view_change", sealed(Header { op: Op(3), ..header(Command::DoViewChange) }, &do_view_change())),
@@ -148,10 +172,12 @@ fn bodies() -> Vec<(&'static str, Vec<u8>)> {
     vec![
         ("batch_empty", of_kind(0, &[])),
         ("batch", of_kind(0, &requests())),
+        ("batch_own", of_kind(0, &own_entries())),
         ("headers_empty", of_kind(1, &[0; 8])),
         ("headers", of_kind(1, &headers())),
         ("headers_declared", of_kind(1, &u64::MAX.to_le_bytes())),
         ("do_view_change", of_kind(2, &do_view_change())),
+        ("greeting", of_kind(3, &greeting())),
     ]
 }
 
@@ -178,6 +204,7 @@ fn superblocks() -> Vec<(&'static str, Vec<u8>)> {
     let later = Superblock {
         view: View(5),
         log_view: View(4),
+        members: members(),
         commit: CommitIndex(1),
         head: Op(3),
         suffix: suffix[1..].to_vec(),

@@ -2,7 +2,11 @@
 
 use chronon::{
     types::{Checksum, ClusterId},
-    wire::{Batch, HEADER_SIZE, Header, batch, codec, message, open},
+    wire::{
+        Batch, HEADER_SIZE, Header, batch, codec,
+        members::{Greeting, MEMBERS_MAX},
+        message, open,
+    },
 };
 
 /// The cluster that frames are opened for.
@@ -44,14 +48,14 @@ fn opened(bytes: &[u8]) {
     assert_eq!(header.sealed(body), header, "a frame that opens is one that would be sealed");
     assert_eq!(header.verify(), Ok(()));
     // Whatever the command: a body is handed to the decoder that the command names, and any may be wrong.
-    for kind in 0..3 {
+    for kind in 0..4 {
         body_of(kind, body);
     }
 }
 
 fn body_of(kind: u8, body: &[u8]) {
     let mut again = Vec::new();
-    match kind % 3 {
+    match kind % 4 {
         0 => {
             let Ok(parsed) = Batch::parse(body) else { return };
             assert_eq!(parsed.iter().count(), parsed.len());
@@ -64,11 +68,16 @@ fn body_of(kind: u8, body: &[u8]) {
             check_headers(&headers.headers);
             message::encode_headers(&headers.headers, &mut again);
         }
-        _ => {
+        2 => {
             let Ok(decoded) = message::decode_do_view_change(body) else { return };
             check_headers(&decoded.headers);
             assert!(message::is_contiguous(&decoded.headers));
             message::encode_do_view_change(&decoded, &mut again);
+        }
+        _ => {
+            let Ok(greeting) = Greeting::decode(body) else { return };
+            assert!(greeting.members.incarnations.len() <= MEMBERS_MAX);
+            greeting.encode(&mut again);
         }
     }
     assert_eq!(again, body, "a body encodes to the same bytes");

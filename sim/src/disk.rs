@@ -86,6 +86,15 @@ impl SimDisk {
         }
     }
 
+    /// A disk of the same kind that holds nothing: the `nth` of its node, from 0.
+    pub fn another(&self, seed: u64, node: u32, nth: u32) -> Self {
+        let mut disk = Self::new(seed, node, self.settings);
+        // Draws of its own, so that it does not do over again what the one before did.
+        disk.streams = Streams::new(seed, node | (nth + 1) << 16);
+        disk.episodes.errors = self.episodes.errors;
+        disk
+    }
+
     /// Begins an operation: says when [`SimDisk::complete`] is due, and the number to call it with. Numbers are never given
     /// twice in a disk's life.
     ///

@@ -3,7 +3,8 @@
 //!
 //! Faults wait for work and phases, not for idle time. Lasting harm to storage stays within a budget that keeps the cluster
 //! recoverable, so that not recovering is a bug: it befalls one replica of a run of three or more, and then no other replica is
-//! left behind for good. A run's harm is of one sort. Either sectors rot, of the journal or of one copy of a superblock at rest;
+//! left behind for good. A run's harm is of one sort. Either a replica's disk is lost whole, and again when it has recovered (see
+//! nemesis/wipe.rs); or sectors rot, of the journal or of one copy of a superblock at rest;
 //! or one write of the journal is lost or goes astray, which takes one durable copy from something acknowledged. What rots after
 //! that is at most the entry over a prepare that was lost: a prepare that rots under a lost entry is, to its replica, a torn tail
 //! that it never acknowledged, and no rule could tell the two apart.
@@ -13,6 +14,7 @@ mod cluster;
 mod damage;
 mod links;
 mod room;
+mod wipe;
 
 use cluster::draw_cluster;
 pub use room::fits;
@@ -80,7 +82,11 @@ pub fn draw_for<W: Workload>(workload: &W, seed: u64, options: &Options) -> Sche
         families: &families,
     };
     nemesis.steps(&mut steps, &mut expected_commits);
-    let (clients, damaged) = (nemesis.clients, nemesis.damaged);
+    let (clients, mut damaged) = (nemesis.clients, nemesis.damaged);
+    if has(FaultFamily::Wipe) {
+        let mut random = Stream::new(seed, "nemesis.wipe", 0, 0);
+        damaged = Some(wipe::insert(&mut random, replicas, &mut steps, &mut expected_commits));
+    }
     let mut schedule = Schedule {
         format: FORMAT,
         scenario: options.scenario.name.to_owned(),
@@ -130,11 +136,12 @@ fn draw_families(random: &mut Stream, options: &Options, replicas: u8) -> Vec<Fa
         Kind::FaultFree => &[],
         Kind::Crashes => &[F::Kill, F::KillMidway, F::PowerCut],
         Kind::Network => &[F::Loss, F::Reorder, F::BitFlip, F::Partition, F::Pause],
-        Kind::Disk => &[F::KillMidway, F::DiskLatency, F::DiskError, F::Damage],
+        Kind::Disk => &[F::KillMidway, F::DiskLatency, F::DiskError, F::Damage, F::Wipe],
         Kind::Alone => &[F::Kill, F::KillMidway, F::PowerCut, F::DiskLatency, F::DiskError, F::Clock],
     };
     let possible = options.faults.as_deref().unwrap_or(of_scenario);
-    let mut families: Vec<F> = possible.iter().copied().filter(|_| random.chance(550_000)).collect();
+    let drawn = possible.iter().copied().filter(|family| *family != F::Wipe);
+    let mut families: Vec<F> = drawn.filter(|_| random.chance(550_000)).collect();
     // A seed in which nothing dies shows little: most have a crash of one sort or another.
     let crashes = [F::Kill, F::KillMidway, F::PowerCut];
     let without = !families.iter().any(|family| crashes.contains(family));
@@ -144,6 +151,13 @@ fn draw_families(random: &mut Stream, options: &Options, replicas: u8) -> Vec<Fa
     }
     // A replica whose head is uncertain does not vote: without it the others must be a majority.
     families.retain(|family| *family != F::Damage || replicas > 2);
+    // Asked for by name, it is to be seen.
+    let share = if options.faults.is_some() { 800_000 } else { 220_000 };
+    if possible.contains(&F::Wipe) && replicas > 2 && random.chance(share) {
+        // One replica's harm is what the others can make good.
+        families.retain(|family| *family != F::Damage);
+        families.push(F::Wipe);
+    }
     families.sort_unstable();
     families
 }
@@ -248,7 +262,7 @@ struct Nemesis<'a> {
 impl Nemesis<'_> {
     fn steps(&mut self, steps: &mut Vec<Step>, expected_commits: &mut u64) {
         let striking: Vec<FaultFamily> = (self.families.iter().copied())
-            .filter(|family| !matches!(family, FaultFamily::Loss | FaultFamily::BitFlip))
+            .filter(|family| !matches!(family, FaultFamily::Loss | FaultFamily::BitFlip | FaultFamily::Wipe))
             .collect();
         if striking.is_empty() {
             return;
@@ -469,7 +483,7 @@ impl Nemesis<'_> {
             },
             FaultFamily::DiskError => self.disk_error(),
             FaultFamily::Client => self.client_fault(),
-            FaultFamily::Damage => unreachable!("harm takes more than a step"),
+            FaultFamily::Damage | FaultFamily::Wipe => unreachable!("harm takes more than a step"),
             FaultFamily::Reorder => {
                 let target = if self.random.chance(700_000) { Target::Primary } else { self.target() };
                 Fault::Echo { target }

@@ -74,11 +74,13 @@ pub enum FaultFamily {
     Damage,
     /// Clients die and live again, or stand still.
     Client,
+    /// One replica's disk is lost whole.
+    Wipe,
 }
 
 impl FaultFamily {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Loss,
         Self::Reorder,
         Self::BitFlip,
@@ -92,6 +94,7 @@ impl FaultFamily {
         Self::DiskError,
         Self::Damage,
         Self::Client,
+        Self::Wipe,
     ];
 
     /// The name, as `--faults` takes it.
@@ -110,6 +113,7 @@ impl FaultFamily {
             Self::DiskError => "disk-error",
             Self::Damage => "damage",
             Self::Client => "client",
+            Self::Wipe => "wipe",
         }
     }
 
@@ -129,6 +133,7 @@ impl FaultFamily {
             Self::DiskError => "reads, writes and barriers fail; disks fill up",
             Self::Damage => "sectors of one replica's disk go bad, or a write to it is lost or goes astray",
             Self::Client => "clients die and live again, or stand still",
+            Self::Wipe => "a replica's disk is lost whole, and it recovers through the others",
         }
     }
 

@@ -380,6 +380,22 @@ pub enum Fault {
         /// Whether it cannot be read at all, or reads as something else.
         unreadable: bool,
     },
+    /// A replica dies, and its disk is lost whole: it refuses to start, until it is formatted anew and recovers through the others.
+    /// Strikes only while no other replica is lost or recovers.
+    Wipe {
+        /// Whose.
+        replica: u8,
+        /// How long it takes until there is another disk, formatted.
+        lost_ns: u64,
+    },
+    /// The disk that a replica lost is found, and the replica is started from it in place of the one that recovers or has recovered.
+    /// Strikes only if there is one.
+    Revenant {
+        /// Whose.
+        replica: u8,
+        /// For how long, until the newer disk is in its place again.
+        for_ns: u64,
+    },
 }
 
 /// A zone of the data file: a ring of the journal, or the checkpoint grid.
@@ -496,6 +512,12 @@ impl<P: Plan> Schedule<P> {
                 let why = format!("step {number} names copy {copy} of a superblock's {SUPERBLOCK_COPIES}");
                 return Err(ScheduleError::Invalid(why));
             }
+            if let Fault::Wipe { .. } = step.fault
+                && self.cluster.replicas < 3
+            {
+                let why = format!("step {number} loses a disk of {}, whom nobody can replace", self.cluster.replicas);
+                return Err(ScheduleError::Invalid(why));
+            }
             if let Fault::CutClient { client, .. }
             | Fault::KillClient { client, .. }
             | Fault::PauseClient { client, .. } = step.fault
@@ -534,7 +556,9 @@ impl Fault {
             | Self::LatentError { replica, .. }
             | Self::LoseWrite { replica, .. }
             | Self::MisdirectWrite { replica, .. }
-            | Self::DamageSuperblock { replica, .. } => return vec![*replica],
+            | Self::DamageSuperblock { replica, .. }
+            | Self::Wipe { replica, .. }
+            | Self::Revenant { replica, .. } => return vec![*replica],
             Self::KillAll { .. } | Self::KillClient { .. } | Self::PauseClient { .. } => Vec::new(),
             Self::Kill { target, .. }
             | Self::KillInStep { target, .. }

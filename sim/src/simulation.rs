@@ -7,6 +7,7 @@
 mod harm;
 mod healed;
 mod links;
+mod losses;
 mod particulars;
 mod readers;
 mod strike;
@@ -97,6 +98,8 @@ enum Relief {
     Heal(NodeId, NodeId),
     Unclog(NodeId, NodeId),
     Space(NodeId),
+    Recover(NodeId),
+    Bury(NodeId),
 }
 
 /// A simulation in progress, of the key-value store unless said otherwise.
@@ -108,6 +111,7 @@ pub struct Simulation<W: Workload = KvWorkload> {
     replicas: u8,
     /// What is due when, in the order in which it was decided.
     reliefs: Vec<(u64, Relief)>,
+    losses: losses::Losses,
     /// How long each replica stays down when next it goes down, if a step has decided that.
     downtime_ns: Vec<Option<u64>>,
     /// Whether its crash was noticed, by replica.
@@ -159,6 +163,7 @@ impl<W: Workload> Simulation<W> {
             world: World::with_settings(schedule.seed, settings),
             replicas,
             reliefs: Vec::new(),
+            losses: losses::Losses::new(replicas),
             downtime_ns: vec![None; usize::from(replicas)],
             down: vec![false; usize::from(replicas)],
             crashes: 0,
@@ -211,7 +216,7 @@ impl<W: Workload> Simulation<W> {
             settings.clock.realtime_ns = settings.clock.realtime_ns.saturating_add_signed(clock.offset_ns);
             let process = Replica::new(config.clone(), self.workload.application());
             let node = self.world.add_node_with(format!("r{}", replica.0), process, settings);
-            for (offset, bytes) in config.format(1) {
+            for (offset, bytes) in config.format(losses::incarnation(self.schedule.seed, replica, 0)) {
                 self.world.disk_mut(node).preload(offset, &bytes);
             }
             configs.push(config);
@@ -389,6 +394,8 @@ impl<W: Workload> Simulation<W> {
                 Relief::Heal(from, to) => self.world.heal_one_way(from, to),
                 Relief::Unclog(from, to) => self.world.unclog(from, to),
                 Relief::Space(node) => self.world.disk_mut(node).no_space(false),
+                Relief::Recover(node) => self.recover(node),
+                Relief::Bury(node) => self.bury(node),
             }
         }
     }

@@ -73,6 +73,12 @@ pub struct Status {
     pub journal_slots: u32,
     /// The largest message, in bytes.
     pub message_size_max: u32,
+    /// How many blocks there are for checkpoints.
+    pub grid_blocks: u32,
+    /// The size of each, in bytes.
+    pub block_size: u32,
+    /// How many sessions there may be.
+    pub clients_max: u32,
     /// The clock that a majority agrees on, as offsets to this machine's own, in nanoseconds; nothing without a majority.
     pub clock_offset_ns: Option<(i64, i64)>,
     /// How it reads and writes its data file.
@@ -93,6 +99,8 @@ pub struct Status {
 pub enum State {
     /// It reads its data file.
     Recovering,
+    /// It takes a lost replica's place, follows the log, and gives nobody its word yet.
+    Rejoining,
     /// It is the primary of its view.
     Primary,
     /// It follows the primary of its view.
@@ -105,6 +113,7 @@ impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Recovering => "recovering",
+            Self::Rejoining => "rejoining",
             Self::Primary => "primary",
             Self::Backup => "backup",
             Self::ViewChange => "view change",
@@ -213,6 +222,9 @@ impl Status {
             is_grid_full: vsr.checkpoints().is_full(),
             journal_slots: config.layout.slot_count,
             message_size_max: config.layout.message_size_max,
+            grid_blocks: config.layout.block_count,
+            block_size: config.layout.block_size,
+            clients_max: config.clients_max,
             clock_offset_ns: vsr.clock_interval(now).map(|(low, high)| (narrow(low), narrow(high))),
             disk: disk.to_owned(),
             sessions: vsr.sessions().len() as u64,
@@ -234,6 +246,7 @@ impl Status {
 fn state(vsr: &Vsr) -> State {
     match vsr.status() {
         vsr::Status::Booting => State::Recovering,
+        _ if !vsr.votes() => State::Rejoining,
         vsr::Status::ViewChange => State::ViewChange,
         vsr::Status::Normal if vsr.is_primary() => State::Primary,
         vsr::Status::Normal => State::Backup,

@@ -24,6 +24,9 @@ pub const SECTION_SESSIONS: u8 = 1;
 /// The section of the application's state.
 pub const SECTION_APPLICATION: u8 = 2;
 
+/// The section of the members.
+pub const SECTION_MEMBERS: u8 = 3;
+
 /// The version of a root's format.
 const ROOT_FORMAT: u32 = 1;
 

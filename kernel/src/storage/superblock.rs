@@ -2,12 +2,12 @@
 //!
 //! ```text
 //!     0  checksum          u128  BLAKE3-128 of bytes 16..64: this copy's
-//!    16  checksum_content  u128  BLAKE3-128 of bytes 64..384 + 128 × suffix_length: the same in every copy, the identity
+//!    16  checksum_content  u128  BLAKE3-128 of bytes 64..512 + 128 × suffix_length: the same in every copy, the identity
 //!    32  suffix_length     u32   1 to 32
 //!    36  copy              u8    0 to 3
 //!    37  reserved          [u8; 27] = 0
 //!    64  magic             [u8; 8] = "CHRONON\0"
-//!    72  format            u32   = 3
+//!    72  format            u32   = 4
 //!    76  epoch             u32
 //!    80  sequence          u64   from 1, one more at each update
 //!    88  cluster           u64
@@ -22,15 +22,20 @@
 //!   168  clients_max       u32
 //!   172  replica           u8
 //!   173  replica_count     u8
-//!   174  reserved          [u8; 2] = 0
+//!   174  is_recovering     u8    0 or 1
+//!   175  reserved          u8 = 0
 //!   176  block_count       u32
 //!   180  block_size        u32
 //!   184  vouched_op        u64   0 with the root 0: none
 //!   192  vouched_root      u128
 //!   208  checkpoint_root   u128  0 with op 0: none
-//!   224  reserved          [u8; 32] = 0
+//!   224  members_version   u64   0 with no members: none known
+//!   232  votes_from        u64
+//!   240  replaces          u128  0 unless it recovers
 //!   256  checkpoint        header of the prepare at the checkpoint's op
-//!   384  suffix            [header; suffix_length], ascending, chained, the last one the head's
+//!   384  members           [u128; 6], by replica; 0 for one that was never seen, or beyond the last
+//!   480  reserved          [u8; 32] = 0
+//!   512  suffix            [header; suffix_length], ascending, chained, the last one the head's
 //!        reserved          zeros to 8192
 //! ```
 //!
@@ -49,7 +54,7 @@ mod format;
 
 pub use crate::storage::layout::{SUPERBLOCK_COPIES, SUPERBLOCK_COPY_SIZE};
 pub use copies::{Identity, OpenError, Restoration, UPDATE_PHASES, recover};
-pub use format::format;
+pub use format::{RecoverError, format, format_lost};
 
 use alloc::{vec, vec::Vec};
 use core::fmt;
@@ -66,7 +71,11 @@ use crate::{
         layout::{Layout, LayoutError},
     },
     types::{Checksum, ClusterId, CommitIndex, Epoch, Op, ReplicaId, View},
-    wire::{HEADER_SIZE, Header, WireError, message::is_chained},
+    wire::{
+        HEADER_SIZE, Header, WireError,
+        members::{MEMBERS_MAX, Members},
+        message::is_chained,
+    },
 };
 
 /// The most headers of the log that a superblock holds. No more ops than this are in flight.
@@ -76,7 +85,7 @@ pub const SUFFIX_MAX: usize = 32;
 pub const REPLICAS_MAX: u8 = 6;
 
 /// The version of the data file's format that this program reads and writes.
-pub const FORMAT_VERSION: u32 = 3;
+pub const FORMAT_VERSION: u32 = 4;
 
 /// What a replica must know of itself before it reads its log.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -109,6 +118,10 @@ pub struct Superblock {
     pub checkpoint: Checkpoint,
     /// The latest checkpoint that is known to be the same on a majority.
     pub vouched: Vouched,
+    /// The latest members that are known to be committed.
+    pub members: Members,
+    /// How far this replica has come with taking a lost one's place.
+    pub recovery: Recovery,
     /// How the file is laid out.
     pub layout: Layout,
     /// How many sessions the cluster keeps. Which one is evicted is part of the state: all replicas have the same.
@@ -122,6 +135,17 @@ pub struct Vouched {
     pub op: Op,
     /// Its root's address.
     pub root: Checksum,
+}
+
+/// How far a replica that was formatted in a lost one's place has come (design rule 5).
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Recovery {
+    /// Whether it still recovers: until it holds what the cluster had committed when it became a member, it gives nobody its word.
+    pub is_pending: bool,
+    /// While it recovers: the incarnation whose place it asks for, 0 as long as it does not know.
+    pub replaces: u128,
+    /// The first view in which it votes and acknowledges.
+    pub votes_from: View,
 }
 
 /// Why bytes are not a copy of a superblock.
@@ -157,6 +181,8 @@ pub enum SuperblockError {
     Suffix,
     /// The checkpoint is not of this cluster's log, or above what is committed, or has no root.
     Checkpoint,
+    /// The members are not those of a cluster of this size, or the recovery is none.
+    Members,
 }
 
 impl fmt::Display for SuperblockError {
@@ -184,6 +210,7 @@ impl fmt::Display for SuperblockError {
             Self::Header(error) => write!(f, "a header of the suffix does not decode: {error}"),
             Self::Suffix => write!(f, "the suffix is no chain of prepares up to the head: the writer has a defect"),
             Self::Checkpoint => write!(f, "the checkpoint is of no committed op: the writer has a defect"),
+            Self::Members => write!(f, "the members are not this cluster's: the writer has a defect"),
         }
     }
 }
@@ -248,11 +275,15 @@ impl Superblock {
         if !is_zero(&fields.reserved_copy)
             || !is_zero(&fields.reserved)
             || !is_zero(&fields.reserved_more)
+            || fields.is_recovering > 1
             || !is_zero(unused)
         {
             return Err(SuperblockError::Reserved);
         }
         let header = Header::decode(&fields.checkpoint).map_err(SuperblockError::Header)?;
+        let version = fields.members_version.get();
+        let known = if version == 0 { 0 } else { usize::from(fields.replica_count).min(MEMBERS_MAX) };
+        let (members, beyond) = fields.members.split_at(known);
         let superblock = Self {
             sequence: fields.sequence.get(),
             parent: Checksum(fields.parent.get()),
@@ -272,6 +303,12 @@ impl Superblock {
                 .map_err(SuperblockError::Header)?,
             checkpoint: Checkpoint { header, root: Checksum(fields.checkpoint_root.get()) },
             vouched: Vouched { op: Op(fields.vouched_op.get()), root: Checksum(fields.vouched_root.get()) },
+            members: Members { version, incarnations: members.iter().map(|incarnation| incarnation.get()).collect() },
+            recovery: Recovery {
+                is_pending: fields.is_recovering == 1,
+                replaces: fields.replaces.get(),
+                votes_from: View(fields.votes_from.get()),
+            },
             layout: Layout {
                 slot_count: fields.slot_count.get(),
                 message_size_max: fields.message_size_max.get(),
@@ -281,6 +318,9 @@ impl Superblock {
             clients_max: fields.clients_max.get(),
         };
         superblock.verify()?;
+        if beyond.iter().any(|incarnation| incarnation.get() != 0) {
+            return Err(SuperblockError::Members);
+        }
         Ok((superblock, content))
     }
 
@@ -315,6 +355,9 @@ impl Superblock {
         {
             return Err(SuperblockError::Checkpoint);
         }
+        if !self.members.fit(self.replica_count) || (!self.recovery.is_pending && self.recovery.replaces != 0) {
+            return Err(SuperblockError::Members);
+        }
         Ok(())
     }
 
@@ -345,14 +388,19 @@ impl Superblock {
             clients_max: U32::new(self.clients_max),
             replica: self.replica.0,
             replica_count: self.replica_count,
-            reserved: [0; 2],
+            is_recovering: self.recovery.is_pending.into(),
+            reserved: [0],
             block_count: U32::new(self.layout.block_count),
             block_size: U32::new(self.layout.block_size),
             vouched_op: U64::new(self.vouched.op.0),
             vouched_root: U128::new(self.vouched.root.0),
             checkpoint_root: U128::new(self.checkpoint.root.0),
-            reserved_more: [0; 32],
+            members_version: U64::new(self.members.version),
+            votes_from: U64::new(self.recovery.votes_from.0),
+            replaces: U128::new(self.recovery.replaces),
             checkpoint: self.checkpoint.header.encode(),
+            members: core::array::from_fn(|replica| U128::new(self.members.of(ReplicaId(replica as u8)))),
+            reserved_more: [0; 32],
         };
         let mut bytes = vec![0; COPY_SIZE];
         bytes[..SUFFIX_START].copy_from_slice(fields.as_bytes());
@@ -387,7 +435,7 @@ const COPY_OFFSET: usize = core::mem::offset_of!(Fields, copy);
 pub const CONTENT_START: usize = 64;
 
 /// Where the suffix begins.
-const SUFFIX_START: usize = 384;
+const SUFFIX_START: usize = 512;
 
 /// Where a copy's content ends. Hashing the zeros behind it would cost many times what they are worth.
 const fn content_end(suffix_length: usize) -> usize {
@@ -419,14 +467,19 @@ struct Fields {
     clients_max: U32,
     replica: u8,
     replica_count: u8,
-    reserved: [u8; 2],
+    is_recovering: u8,
+    reserved: [u8; 1],
     block_count: U32,
     block_size: U32,
     vouched_op: U64,
     vouched_root: U128,
     checkpoint_root: U128,
-    reserved_more: [u8; 32],
+    members_version: U64,
+    votes_from: U64,
+    replaces: U128,
     checkpoint: [u8; HEADER_SIZE],
+    members: [U128; MEMBERS_MAX],
+    reserved_more: [u8; 32],
 }
 
 const _: () = assert!(size_of::<Fields>() == SUFFIX_START, "the fields have no padding");

@@ -196,6 +196,7 @@ impl Vsr {
         self.log_view = found.log_view;
         self.commit_max = found.commit;
         self.checkpoints.opened(found);
+        self.roster.opened(found);
         self.log.set_floor(found.checkpoint.header);
         self.durable = Some(Durable::restore(restoration, actions));
         let slots = self.config.layout.slot_count;
@@ -418,12 +419,12 @@ impl Vsr {
             return self.repair(actions);
         }
         self.arm_election();
-        if self.view == self.log_view && primary {
+        if self.view == self.log_view && primary && !self.is_recovering() {
             // Rule 2: what it had promised as primary, and told nobody but its memory, is gone. A later view settles it.
             if self.view > View(0) {
                 actions.probe(Probe::PrimaryRestarted.into());
             }
-            return self.propose(actions);
+            return self.propose(View(0), actions);
         }
         self.on_view_message_timer(actions);
         self.choose_log(actions);

@@ -17,7 +17,7 @@ use crate::{
     frame::Frame,
     process::Actions,
     storage::{
-        checkpoint::{Checkpoint, Root, SECTION_APPLICATION, SECTION_SESSIONS, encode_tables},
+        checkpoint::{Checkpoint, Root, SECTION_APPLICATION, SECTION_MEMBERS, SECTION_SESSIONS, encode_tables},
         chunk::{ChunkKind, seal_chunk},
         grid::Grid,
         layout::Layout,
@@ -37,7 +37,7 @@ use crate::{
         timer::Timer,
         token::Kind,
     },
-    wire::header::Header,
+    wire::{header::Header, members::Members},
 };
 
 /// Chunks that are being written at once.
@@ -118,6 +118,7 @@ pub struct Checkpoints {
 #[derive(Clone)]
 struct Taking {
     header: Header,
+    members: Members,
     sessions: Sessions,
     writer: SnapshotWriter,
     stage: Stage,
@@ -150,6 +151,7 @@ pub(super) const PIN_MAX_NS: u64 = 60_000_000_000;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
+    Members,
     Sessions,
     Application,
     /// The last of the leaves.
@@ -282,9 +284,10 @@ impl Vsr {
         self.checkpoints.is_dropped = false;
         self.checkpoints.taking = Some(Taking {
             header: *header,
+            members: self.roster.executed.clone(),
             sessions: self.sessions.clone(),
             writer: SnapshotWriter::new(layout.chunk_size_max(), SLICE_MAX),
-            stage: Stage::Sessions,
+            stage: Stage::Members,
             leaves: Vec::new(),
             tables: Vec::new(),
             unmade: VecDeque::new(),
@@ -436,11 +439,18 @@ impl Vsr {
         machine: &mut M,
     ) -> Option<(ChunkKind, Option<Vec<u8>>)> {
         let size_max = self.config.layout.chunk_size_max();
-        let Taking { header, sessions, writer, stage, leaves, tables, unmade, .. } = taking;
+        let Taking { header, members, sessions, writer, stage, leaves, tables, unmade, .. } = taking;
         if let Some(leaf) = writer.take() {
             return Some((ChunkKind::Leaf, Some(leaf)));
         }
         match stage {
+            Stage::Members => {
+                let mut record = Vec::new();
+                members.encode(&mut record);
+                if writer.write(SECTION_MEMBERS, |writer| writer.record(&record)) {
+                    *stage = Stage::Sessions;
+                }
+            }
             Stage::Sessions => {
                 if writer.write(SECTION_SESSIONS, |writer| sessions.snapshot(writer)) {
                     *stage = Stage::Application;

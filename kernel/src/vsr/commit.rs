@@ -6,7 +6,7 @@ use crate::{
     storage::snapshot::{RestoreError, SnapshotWriter},
     types::{Op, Timestamp},
     vsr::{
-        Vsr,
+        Status, Vsr,
         probe::Probe,
         requests::send_reply,
         sessions::{Reply, Verdict},
@@ -86,10 +86,16 @@ impl Vsr {
             actions.probe(Probe::Applied.into());
             self.executed.push((header, frame));
             self.freeze(&header, machine, actions);
+            if self.is_primary() {
+                self.advance_commit();
+            }
         }
         self.take_checkpoint(machine, actions);
         self.walk(machine, actions);
         self.promise_checkpoint(actions);
+        if self.status != Status::Booting {
+            self.promise_members(actions);
+        }
         self.attend(machine, actions);
         self.answer_queries(machine, actions);
         self.take_early_requests(actions);
@@ -99,7 +105,7 @@ impl Vsr {
     /// The next op to execute, if it is committed and its prepare is in memory; else it is sent for.
     fn next_committed(&mut self, actions: &mut Actions) -> Option<(Header, Frame)> {
         let op = self.applied.next();
-        if self.status != super::Status::Normal || !self.commit_max.covers(op) {
+        if self.status != Status::Normal || !self.commit_max.covers(op) {
             return None;
         }
         if !self.may_execute() {
@@ -134,6 +140,10 @@ impl Vsr {
             if entry.kind == Kind::System {
                 actions.probe(Probe::SystemExecuted.into());
                 machine.execute_system(header, position as u32, entry.payload);
+                continue;
+            }
+            if entry.kind == Kind::Members {
+                self.execute_members(header.op, entry.payload, actions);
                 continue;
             }
             // Judged again, now that everything before it is executed: a request may have been logged twice.

@@ -113,6 +113,17 @@ impl Config {
         superblock::format(self.identity(), incarnation, self.layout, self.clients_max)
     }
 
+    /// The same for a replica that takes the place of one that was lost: see [`superblock::format_lost`].
+    ///
+    /// # Errors
+    /// If there are too few others to recover through.
+    ///
+    /// # Panics
+    /// As [`Config::format`].
+    pub fn format_lost(&self, incarnation: u128) -> Result<Vec<(u64, Vec<u8>)>, superblock::RecoverError> {
+        superblock::format_lost(self.identity(), incarnation, self.layout, self.clients_max)
+    }
+
     /// The largest payload of a request: a prepare that carries it alone is one message.
     pub fn payload_size_max(&self) -> u32 {
         self.layout.message_size_max - HEADER_SIZE as u32 - batch::entry_size(0) as u32

@@ -11,11 +11,11 @@ use crate::{
     storage::{
         checkpoint::Checkpoint,
         layout::Layout,
-        superblock::{self, Restoration, SUPERBLOCK_COPY_SIZE, Superblock, UPDATE_PHASES, Vouched},
+        superblock::{self, Recovery, Restoration, SUPERBLOCK_COPY_SIZE, Superblock, UPDATE_PHASES, Vouched},
     },
     types::{CommitIndex, Op, View},
     vsr::token::Kind,
-    wire::header::Header,
+    wire::{header::Header, members::Members},
 };
 
 /// What of the superblock the protocol decides.
@@ -28,6 +28,16 @@ pub(super) struct Promise {
     pub(super) suffix: Vec<Header>,
     pub(super) checkpoint: Checkpoint,
     pub(super) vouched: Vouched,
+    pub(super) members: Members,
+    pub(super) recovery: Recovery,
+}
+
+impl From<&Superblock> for Promise {
+    fn from(superblock: &Superblock) -> Self {
+        let Superblock { view, log_view, commit, head, checkpoint, vouched, recovery, .. } = *superblock;
+        let (suffix, members) = (superblock.suffix.clone(), superblock.members.clone());
+        Self { view, log_view, commit, head, suffix, checkpoint, vouched, members, recovery }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -98,12 +108,18 @@ impl Durable {
         writing >= op || self.next.as_ref().is_some_and(|next| next.checkpoint.header.op >= op)
     }
 
+    /// The version of the members, and the recovery, that are durable or on their way.
+    pub(super) fn last(&self) -> (u64, Recovery) {
+        let writing = self.writing.as_ref().unwrap_or(&self.durable);
+        let next = self.next.as_ref().map(|next| (next.members.version, next.recovery));
+        next.unwrap_or((writing.members.version, writing.recovery))
+    }
+
     fn start(&mut self, actions: &mut Actions) {
-        let Some(Promise { view, log_view, commit, head, suffix, checkpoint, vouched }) = self.next.take() else {
-            return;
-        };
-        let successor = self.durable.successor();
-        let writing = Superblock { view, log_view, commit, head, suffix, checkpoint, vouched, ..successor };
+        let Some(promise) = self.next.take() else { return };
+        let Promise { view, log_view, commit, head, suffix, checkpoint, vouched, members, recovery } = promise;
+        let with_log = Superblock { view, log_view, commit, head, suffix, ..self.durable.successor() };
+        let writing = Superblock { checkpoint, vouched, members, recovery, ..with_log };
         self.encoded = writing.encode(0);
         self.writing = Some(writing);
         self.phases = UPDATE_PHASES;

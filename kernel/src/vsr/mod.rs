@@ -14,6 +14,7 @@ pub mod durable;
 mod freeing;
 pub mod journal;
 pub mod log;
+mod members;
 mod normal;
 pub mod probe;
 pub mod quorum;
@@ -32,7 +33,7 @@ mod view_change;
 mod vouching;
 mod writes;
 
-use alloc::format;
+use alloc::{format, vec::Vec};
 
 pub use commit::StateMachine;
 pub use config::{Config, Timeouts};
@@ -107,6 +108,9 @@ impl Vsr {
         if header.sender != peer.0 && header.command != Command::Prepare {
             return actions.probe(Probe::BadFrame.into());
         }
+        if !self.is_heard(peer, &header, body, actions) {
+            return;
+        }
         self.heard[peer.0 as usize] = self.now.monotonic;
         match header.command {
             Command::Prepare => self.on_prepare(&header, frame, actions),
@@ -119,16 +123,19 @@ impl Vsr {
             Command::RequestHeaders => self.on_request_headers(peer, &header, actions),
             Command::Headers => self.on_headers(body, actions),
             Command::RequestPrepare => self.on_request_prepare(peer, &header, actions),
-            Command::Ping => self.on_ping(peer, &header, actions),
-            Command::Pong => self.on_pong(peer, &header, actions),
+            Command::Ping => self.on_ping(peer, &header, body, actions),
+            Command::Pong => self.on_pong(peer, &header, body, actions),
             Command::ReadRound => self.on_read_round(peer, &header, actions),
             Command::ReadRoundOk => self.on_read_round_ok(peer, &header, actions),
             Command::RequestChunk => self.on_request_chunk(peer, &header, actions),
             Command::Chunk => self.on_chunk(&header, frame, body, actions),
             Command::Entry => self.on_entry(frame),
-            Command::Request | Command::Reply | Command::Reject | Command::Query | Command::QueryReply => {
-                actions.probe(Probe::BadFrame.into());
-            }
+            Command::Request
+            | Command::Reply
+            | Command::Reject
+            | Command::Query
+            | Command::QueryReply
+            | Command::Recover => actions.probe(Probe::BadFrame.into()),
         }
     }
 
@@ -221,7 +228,9 @@ impl Vsr {
 
     /// A header of ours, in our view.
     fn header(&self, command: Command) -> Header {
-        Header::new(self.config.cluster, command, self.config.replica.0, self.view)
+        let mut header = Header::new(self.config.cluster, command, self.config.replica.0, self.view);
+        header.client.0 = self.roster.own;
+        header
     }
 
     /// The other replicas.
@@ -258,40 +267,47 @@ impl Vsr {
         if self.status == Status::Booting || self.config.replica_count == 1 {
             return;
         }
-        let mut header = self.greeting(Command::Ping);
-        header.timestamp = crate::types::Timestamp(self.now.monotonic.0);
-        self.broadcast(header, &[], actions);
+        self.greet(actions);
+        self.ask_for_place(actions);
     }
 
-    /// A ping or pong names the view and the checkpoint that are durable here: nothing else may be spoken of. And the checkpoint that is
-    /// vouched for, which is the others' word.
-    fn greeting(&self, command: Command) -> Header {
+    /// Pings all others.
+    fn greet(&mut self, actions: &mut Actions) {
+        let (mut header, body) = self.greeting(Command::Ping);
+        header.timestamp = crate::types::Timestamp(self.now.monotonic.0);
+        self.broadcast(header, &body, actions);
+    }
+
+    /// A ping or pong names the view, the members and the checkpoint that are durable here: nothing else may be spoken of. And the
+    /// checkpoint that is vouched for, which is the others' word.
+    fn greeting(&self, command: Command) -> (Header, Vec<u8>) {
         let mut header = self.header(command);
         header.view = self.promised().view;
-        let vouched = self.checkpoints.vouched();
-        (header.request.0, header.client.0) = (vouched.op.0, vouched.root.0);
+        header.request.0 = self.checkpoints.vouched().op.0;
         let checkpoint = self.promised().checkpoint;
         header.commit.0 = checkpoint.header.op.0;
         header.context = checkpoint.root.0;
-        header
+        let mut body = Vec::new();
+        self.own_greeting().encode(&mut body);
+        (header, body)
     }
 
-    fn on_ping(&mut self, peer: ReplicaId, ping: &Header, actions: &mut Actions) {
-        let mut pong = self.greeting(Command::Pong);
+    fn on_ping(&mut self, peer: ReplicaId, ping: &Header, body: &[u8], actions: &mut Actions) {
+        let (mut pong, own) = self.greeting(Command::Pong);
         pong.timestamp = ping.timestamp;
         pong.op.0 = self.now.realtime.0;
-        self.send(peer, pong, &[], actions);
-        self.on_greeting(peer, ping, actions);
+        self.send(peer, pong, &own, actions);
+        self.on_greeting(peer, ping, body, actions);
     }
 
-    fn on_pong(&mut self, peer: ReplicaId, pong: &Header, actions: &mut Actions) {
+    fn on_pong(&mut self, peer: ReplicaId, pong: &Header, body: &[u8], actions: &mut Actions) {
         let theirs = crate::types::Timestamp(pong.op.0);
         self.clock.on_pong(peer, Instant(pong.timestamp.0), theirs, self.now);
-        self.on_greeting(peer, pong, actions);
+        self.on_greeting(peer, pong, body, actions);
     }
 
-    fn on_greeting(&mut self, peer: ReplicaId, greeting: &Header, actions: &mut Actions) {
-        self.hear_checkpoint(peer, greeting, actions);
+    fn on_greeting(&mut self, peer: ReplicaId, greeting: &Header, body: &[u8], actions: &mut Actions) {
+        self.hear_checkpoint(peer, greeting, body, actions);
         if greeting.view > self.view {
             self.on_later_view(greeting.view, actions);
         }

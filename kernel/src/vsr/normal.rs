@@ -179,6 +179,9 @@ impl Vsr {
 
     /// Says that the prepare of `header` is durable here: to the primary, or to itself. Only of ops that may still need it.
     fn acknowledge(&mut self, header: &Header, actions: &mut Actions) {
+        if !self.may_vote_in(self.view) {
+            return;
+        }
         assert!(self.status == Status::Normal && self.is_present(header), "only what is durable is acknowledged");
         if self.is_primary() {
             return self.count_ack(self.config.replica, header.op, actions);
@@ -227,12 +230,28 @@ impl Vsr {
         if self.commit_max.covers(op) {
             return;
         }
+        if self.primary.changing.is_replaced(replica, op) {
+            return;
+        }
         let index = (op.0 - self.commit_max.0 - 1) as usize;
         if !self.primary.acks[index].insert(replica) {
             actions.probe(Probe::PrepareOkRepeated.into());
         }
+        self.advance_commit();
+    }
+
+    /// Counts as committed what a majority has acknowledged. Of the log with which the view began, one op when all before it is
+    /// executed: it may change who counts for those above (design rule 5). A checkpoint that is vouched for is committed, whoever says so.
+    /// Whether anything was.
+    pub(super) fn advance_commit(&mut self) -> bool {
         let quorum = majority(self.config.replica_count);
+        let before = self.commit_max;
         while self.primary.acks.front().is_some_and(|acks| acks.count() >= quorum) {
+            let next = self.commit_max.op().next();
+            let may_change = next <= self.primary.start_head && next > self.checkpoints.vouched.op;
+            if may_change && self.applied < self.commit_max.op() {
+                break;
+            }
             self.primary.acks.pop_front();
             self.commit_max.0 += 1;
             self.primary.progress_at = self.now.monotonic;
@@ -240,6 +259,7 @@ impl Vsr {
         if self.primary.acks.is_empty() {
             self.timers.stop(Timer::Resend);
         }
+        self.commit_max > before
     }
 
     /// Begins to count acknowledgements for the uncommitted suffix of a view that starts.
@@ -300,7 +320,7 @@ impl Vsr {
     fn stand_down(&mut self, why: Probe, actions: &mut Actions) {
         actions.probe(why.into());
         if !self.proposes() {
-            self.propose(actions);
+            self.propose(View(0), actions);
         }
     }
 
@@ -321,7 +341,10 @@ impl Vsr {
 
     fn is_isolated(&self) -> bool {
         let silence = self.config.timeouts.election_ns;
-        let heard = |peer: &ReplicaId| self.now.monotonic.since(self.heard[peer.0 as usize]) < silence;
+        let heard = |peer: &ReplicaId| {
+            let since = self.now.monotonic.since(self.heard[peer.0 as usize]);
+            since < silence && self.roster.votes(*peer, self.view)
+        };
         1 + self.peers().filter(heard).count() < majority(self.config.replica_count) as usize
     }
 

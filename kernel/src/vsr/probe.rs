@@ -150,6 +150,18 @@ probes! {
     ReservedRoom = "reserved_room_taken",
     /// A replica that leads no more gave the primary an entry to be logged.
     EntryGiven = "entry_given_to_the_primary",
+    /// A primary proposed a change of the members.
+    MembersProposed = "members_proposed",
+    /// A replica did not hear one that is not who the log says.
+    StrangerIgnored = "stranger_ignored",
+    /// A replica learned that another data file has its place, and stopped.
+    Superseded = "superseded",
+    /// A replica was asked for a lost one's place.
+    RecoveryAsked = "recovery_asked",
+    /// A replica in a lost one's place holds what it needs to give its word from a later view on.
+    Recovered = "recovered",
+    /// A primary called for the view that a recovered replica waits for.
+    ViewMovedOn = "view_moved_on_for_a_recovered_replica",
 }
 
 impl From<Probe> for ProbeId {

@@ -32,6 +32,11 @@ impl ReplicaSet {
         new
     }
 
+    /// Takes a replica out.
+    pub const fn remove(&mut self, replica: ReplicaId) {
+        self.0 &= !(1 << replica.0);
+    }
+
     /// Whether a replica is in the set.
     pub const fn contains(self, replica: ReplicaId) -> bool {
         self.0 >> replica.0 & 1 == 1
@@ -65,5 +70,8 @@ mod tests {
         assert!(!set.insert(ReplicaId(2)));
         assert_eq!(set.count(), 1);
         assert!(set.contains(ReplicaId(2)) && !set.contains(ReplicaId(1)));
+        set.remove(ReplicaId(1));
+        set.remove(ReplicaId(2));
+        assert_eq!(set, ReplicaSet::default());
     }
 }

@@ -89,6 +89,13 @@ impl Reads {
         self.round = None;
     }
 
+    /// What another data file said in this replica's place confirms nothing any more.
+    pub(super) fn forget_replica(&mut self, replica: ReplicaId) {
+        if let Some(round) = &mut self.round {
+            round.confirmed.remove(replica);
+        }
+    }
+
     /// The query of this client and number that is held already.
     fn held(&mut self, header: &Header) -> Option<&mut Query> {
         let key = (header.client, header.request);
@@ -186,11 +193,13 @@ impl Vsr {
         if header.view > self.view {
             return self.on_later_view(header.view, actions);
         }
-        if header.view != self.view || !self.is_backup() || peer != self.primary_of_view() {
+        let in_view = header.view == self.view && self.is_backup() && self.may_vote_in(self.view);
+        if !in_view || peer != self.primary_of_view() {
             return actions.probe(Probe::ReadRoundOld.into());
         }
         let mut ok = self.header(Command::ReadRoundOk);
         ok.context = header.context;
+        ok.request.0 = self.promised().members.version;
         self.send(peer, ok, &[], actions);
     }
 
@@ -199,7 +208,9 @@ impl Vsr {
         if ok.view > self.view {
             return self.on_later_view(ok.view, actions);
         }
-        let this = ok.view == self.view && ok.context == self.reads.nonce && self.is_primary();
+        // Who knows of later members knows whose word does not count any more, and this primary does not.
+        let same_members = ok.request.0 <= self.roster.known.version;
+        let this = ok.view == self.view && ok.context == self.reads.nonce && self.is_primary() && same_members;
         match self.reads.round.as_mut().filter(|_| this) {
             Some(round) => {
                 round.confirmed.insert(peer);

@@ -73,11 +73,16 @@ impl Vsr {
         self.send(peer, header, &[], actions);
     }
 
-    /// Prepares of the log that are neither held nor on their way to the disk.
-    fn ask_for_prepares(&mut self, actions: &mut Actions) {
+    /// Looks how far everything is held.
+    pub(super) fn advance_held(&mut self) {
         while self.log.get_tied(self.held_through.next()).is_some_and(|header| self.journal.holds(header)) {
             self.held_through = self.held_through.next();
         }
+    }
+
+    /// Prepares of the log that are neither held nor on their way to the disk.
+    fn ask_for_prepares(&mut self, actions: &mut Actions) {
+        self.advance_held();
         let durable_head = self.promised().head;
         let first = self.held_through.next().max(self.log.tied());
         let mut looked_at = 0;

@@ -22,6 +22,7 @@ use crate::{
 /// Beyond what there is room for clients, so many requests of operators are accepted (design rule 19): a machine that is full is what
 /// they are needed for.
 pub(super) const OPERATORS_MAX: u32 = 8;
+
 /// The last slots before a checkpoint covers the ring that no request gets (design rule 19). The ring holds two intervals and a pipeline, so
 /// that requests alone still come to the next checkpoint but one.
 const SLOTS_RESERVED: u64 = PIPELINE_MAX as u64 / 2;
@@ -114,6 +115,9 @@ impl Vsr {
     /// [`Config::company`](crate::vsr::Config::company) times as many wait, or the pipeline is empty. So batches grow with the
     /// load, and a lone request waits for nobody.
     pub fn pump(&mut self, actions: &mut Actions) {
+        if self.is_primary() && self.change_members(actions) {
+            return;
+        }
         while self.is_serving() && self.has_waiting() {
             // What the system has to say waits for nobody.
             let own = !self.primary.system.is_empty() || self.primary.tick;
@@ -166,8 +170,8 @@ impl Vsr {
         }
     }
 
-    /// One prepare of as many waiting entries as fit, the system's own first; of these alone where there is room for no request.
-    fn prepare(&mut self, takes_requests: bool, actions: &mut Actions) {
+    /// The header of the next prepare.
+    pub(super) fn next_header(&self, actions: &mut Actions) -> Header {
         let (timestamp, clamped) = self.clock.timestamp(self.log.head_header().timestamp, self.now);
         if clamped {
             actions.probe(Probe::TimestampClamped.into());
@@ -179,6 +183,12 @@ impl Vsr {
         header.context = self.log.head_header().checksum.0;
         let vouched = self.checkpoints.vouched();
         (header.request.0, header.client.0) = (vouched.op.0, vouched.root.0);
+        header
+    }
+
+    /// One prepare of as many waiting entries as fit, the system's own first; of these alone where there is room for no request.
+    fn prepare(&mut self, takes_requests: bool, actions: &mut Actions) {
+        let header = self.next_header(actions);
         let room = self.config.layout.message_size_max as usize;
         let Primary { waiting, waiting_size, system, tick, .. } = &mut self.primary;
         let (mut count, mut own, ticks) = (0, 0, core::mem::take(tick));

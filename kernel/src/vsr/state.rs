@@ -17,6 +17,7 @@ use crate::{
         durable::Durable,
         journal::Journal,
         log::Log,
+        members::{Changing, Roster},
         quorum::{REPLICAS_MAX, ReplicaSet},
         reads::Reads,
         sessions::Sessions,
@@ -69,6 +70,7 @@ pub struct Vsr {
     pub(super) timers: Timers,
     pub(super) jitter: Jitter,
     pub(super) clock: ClockSync,
+    pub(super) roster: Roster,
     /// When each replica was last heard of.
     pub(super) heard: [Instant; REPLICAS_MAX as usize],
     /// When the primary of the view last spoke as such.
@@ -112,6 +114,8 @@ pub(super) struct Primary {
     pub(super) progress_at: Instant,
     /// Who was told to come back later.
     pub(super) turned_away: TurnedAway,
+    /// A change of the members.
+    pub(super) changing: Changing,
     /// Requests that came before the view's starting log was executed.
     pub(super) early: VecDeque<(NodeId, Frame)>,
 }
@@ -141,6 +145,7 @@ pub(super) struct ViewChange {
 /// One `do_view_change`.
 #[derive(Clone)]
 pub(super) struct Ballot {
+    pub(super) incarnation: u128,
     pub(super) log_view: View,
     pub(super) head: Op,
     pub(super) commit: CommitIndex,
@@ -201,6 +206,7 @@ impl Vsr {
             timers: Timers::default(),
             jitter: Jitter::new(config.jitter_seed),
             clock: ClockSync::new(config.replica, config.replica_count),
+            roster: Roster::new(),
             heard: [Instant(0); REPLICAS_MAX as usize],
             primary_heard: Instant(0),
             primary: Primary::default(),

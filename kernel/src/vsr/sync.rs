@@ -21,7 +21,7 @@ use crate::{
     frame::Frame,
     process::Actions,
     storage::{
-        checkpoint::{Checkpoint, Root, SECTION_APPLICATION, SECTION_SESSIONS, addresses},
+        checkpoint::{Checkpoint, Root, SECTION_APPLICATION, SECTION_MEMBERS, SECTION_SESSIONS, addresses},
         chunk::Chunk,
         snapshot::{RestoreError, SnapshotReader},
         superblock::Vouched,
@@ -31,7 +31,7 @@ use crate::{
         Status, Vsr, checkpoint::Checkpoints, commit::StateMachine, probe::Probe, runs::Runs, sessions::Sessions,
         timer::Timer,
     },
-    wire::header::Header,
+    wire::{header::Header, members::Members},
 };
 
 /// Chunks that a walk has sent for, or holds in memory, at once.
@@ -116,6 +116,7 @@ struct Walk {
     named: Vec<Checksum>,
     header: Option<Header>,
     reader: SnapshotReader,
+    members: Option<Members>,
     sessions: Sessions,
 }
 
@@ -140,6 +141,7 @@ impl Walk {
             named: Vec::new(),
             header: None,
             reader: SnapshotReader::default(),
+            members: None,
             sessions: Sessions::new(clients_max),
         }
     }
@@ -353,12 +355,14 @@ impl Vsr {
 
     fn finish_loading<M: StateMachine>(&mut self, machine: &mut M, actions: &mut Actions) {
         let walk = self.checkpoints.fetching.walk.take().expect("a state is being loaded");
-        if !walk.reader.is_whole() || machine.restored().is_err() {
+        let fit = walk.members.filter(|members| members.fit(self.config.replica_count));
+        let Some(members) = fit.filter(|_| walk.reader.is_whole() && machine.restored().is_ok()) else {
             return actions.halt(foreign(walk.target.op));
-        }
+        };
         actions.probe(Probe::StateRestored.into());
         self.sessions = walk.sessions;
         self.applied = walk.target.op;
+        self.restore_members(members, self.applied, actions);
         self.restored = Some(self.applied);
         self.held_through = self.held_through.max(self.applied);
         self.primary.progress_at = self.now.monotonic;
@@ -460,8 +464,12 @@ fn take_chunk<M: StateMachine>(walk: &mut Walk, chunk: Option<Frame>, machine: &
         }
         Stage::Tables => addresses(payload).map(|leaves| walk.named.extend(leaves)).is_some(),
         _ => {
-            let Walk { reader, sessions, .. } = walk;
+            let Walk { reader, members, sessions, .. } = walk;
             let taken = reader.leaf(payload, |section, record| match section {
+                SECTION_MEMBERS => {
+                    *members = Some(Members::decode(record).map_err(|_| RestoreError)?);
+                    Ok(())
+                }
                 SECTION_SESSIONS => sessions.restore(record),
                 SECTION_APPLICATION => machine.restore(record),
                 _ => Err(RestoreError),

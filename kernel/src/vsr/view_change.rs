@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use crate::{
     process::Actions,
-    storage::superblock::SUFFIX_MAX,
+    storage::superblock::{Recovery, SUFFIX_MAX},
     types::{CommitIndex, Op, ReplicaId, View},
     vsr::{
         Held, Status, Vsr,
@@ -38,13 +38,13 @@ impl Vsr {
             Status::Normal => {
                 // Only what a primary says as such counts: one that has stood down still answers pings.
                 if self.now.monotonic.since(self.primary_heard) >= self.config.timeouts.election_ns {
-                    self.propose(actions);
+                    self.propose(View(0), actions);
                 }
                 self.arm_election();
             }
             Status::ViewChange => {
                 self.change.attempts += 1;
-                self.propose(actions);
+                self.propose(View(0), actions);
                 self.arm_election();
             }
         }
@@ -59,11 +59,16 @@ impl Vsr {
         self.timers.set(Timer::Election, at);
     }
 
-    /// Proposes the next view, or the highest one that another proposes.
-    pub(super) fn propose(&mut self, actions: &mut Actions) {
+    /// Proposes the next view, the highest one that another proposes, or `least` if that is later. A recovered replica none in which it
+    /// does not vote, one that recovers none at all.
+    pub(super) fn propose(&mut self, least: View, actions: &mut Actions) {
+        let Recovery { is_pending, votes_from, .. } = self.promised().recovery;
+        if is_pending {
+            return;
+        }
         let fresh = self.now.monotonic;
         let heard = self.change.votes.iter().flatten().map(|(view, _)| *view).max().unwrap_or_default();
-        let proposed = heard.max(self.view.next());
+        let proposed = heard.max(self.view.next()).max(least).max(votes_from);
         self.change.votes[self.config.replica.0 as usize] = Some((proposed, fresh));
         actions.probe(Probe::ViewProposed.into());
         self.send_proposal(proposed, actions);
@@ -98,7 +103,7 @@ impl Vsr {
         }
         // A primary that proposes another view has restarted, or cannot go on: nothing is gained by waiting for it.
         if self.is_backup() && peer == self.primary_of_view() {
-            return self.propose(actions);
+            return self.propose(View(0), actions);
         }
         self.count_proposals(actions);
     }
@@ -175,6 +180,8 @@ impl Vsr {
             suffix,
             checkpoint: self.checkpoints.latest(),
             vouched: self.checkpoints.vouched,
+            members: self.roster.known.clone(),
+            recovery: self.roster.recovery,
         }
     }
 
@@ -213,7 +220,8 @@ impl Vsr {
         let primary = self.primary_of_view();
         let durable = self.promised();
         let (spoken, promised) = (durable.view == self.view, durable.log_view);
-        if spoken && self.view > promised {
+        let votes = self.may_vote_in(self.view);
+        if votes && spoken && self.view > promised {
             let mut header = self.header(Command::StartViewChange);
             header.request.0 = 1;
             self.broadcast(header, &[], actions);
@@ -221,7 +229,7 @@ impl Vsr {
         if primary == self.config.replica {
             return;
         }
-        if self.head_certain && spoken && self.view > promised {
+        if votes && self.head_certain && spoken && self.view > promised {
             let mut header = self.header(Command::DoViewChange);
             header.request.0 = self.log_view.0;
             header.op = self.log.head();
@@ -229,7 +237,7 @@ impl Vsr {
             let mut body = Vec::new();
             message::encode_do_view_change(&self.claims(), &mut body);
             self.send(primary, header, &body, actions);
-        } else if !self.head_certain {
+        } else if !self.head_certain || !votes {
             let mut header = self.header(Command::RequestStartView);
             header.context = self.change.nonce;
             self.send(primary, header, &[], actions);
@@ -240,7 +248,7 @@ impl Vsr {
     fn claims(&self) -> DoViewChange {
         let headers = self.log.window(self.commit_max.op(), SUFFIX_MAX as u64);
         let claims = headers.iter().map(|header| self.claim(header)).collect();
-        DoViewChange { headers, claims }
+        DoViewChange { headers, claims, members: self.promised().members.clone() }
     }
 
     /// Damage is never "never had": what cannot be read may have been acknowledged.
@@ -281,7 +289,13 @@ impl Vsr {
         if !self.is_window(header, &body.headers) {
             return actions.probe(Probe::BadFrame.into());
         }
-        let ballot = Ballot { log_view: View(header.request.0), head: header.op, commit: header.commit, body };
+        self.hear_members(&body.members, actions);
+        let incarnation = header.client.0;
+        if !self.is_member(peer, incarnation) {
+            return actions.probe(Probe::StrangerIgnored.into());
+        }
+        let (log_view, head, commit) = (View(header.request.0), header.op, header.commit);
+        let ballot = Ballot { incarnation, log_view, head, commit, body };
         if ballot.log_view >= self.view {
             return actions.probe(Probe::BadFrame.into());
         }
@@ -297,12 +311,14 @@ impl Vsr {
             || self.change.installing
             || self.primary_of_view() != own
             || self.log_view == self.view
+            || !self.may_vote_in(self.view)
         {
             return;
         }
         if self.head_certain && spoken {
-            let ballot =
-                Ballot { log_view: self.log_view, head: self.log.head(), commit: self.commit_max, body: self.claims() };
+            let (log_view, head, commit, incarnation) =
+                (self.log_view, self.log.head(), self.commit_max, self.roster.own);
+            let ballot = Ballot { incarnation, log_view, head, commit, body: self.claims() };
             self.change.received[own.0 as usize] = Some(ballot);
         }
         let ballots: Vec<Ballot> = self.change.received.iter().flatten().cloned().collect();

@@ -11,16 +11,16 @@ use alloc::{format, string::String};
 use crate::{
     process::Actions,
     storage::{checkpoint::Checkpoint, superblock::Vouched},
-    types::{Checksum, Op, ReplicaId, Timestamp},
+    types::{Checksum, Op, ReplicaId},
     vsr::{
         Status, Vsr,
         checkpoint::{Checkpoints, ROOTS_KEPT, interval, is_checkpoint},
         quorum::majority,
     },
-    wire::header::{Command, Header},
+    wire::{header::Header, members::Greeting},
 };
 
-/// What a prepare, a ping or a pong says is vouched for.
+/// What a prepare says is vouched for.
 pub(super) fn vouched_in(header: &Header) -> Vouched {
     Vouched { op: Op(header.request.0), root: Checksum(header.client.0) }
 }
@@ -40,15 +40,14 @@ impl Vsr {
     /// Tells the others at once which checkpoint is durable here: they may wait for it.
     pub(super) fn tell_checkpoint(&mut self, actions: &mut Actions) {
         if self.status != Status::Booting && self.config.replica_count > 1 {
-            let mut header = self.greeting(Command::Ping);
-            header.timestamp = Timestamp(self.now.monotonic.0);
-            self.broadcast(header, &[], actions);
+            self.greet(actions);
         }
     }
 
     /// A replica says which checkpoint it has.
-    pub(super) fn hear_checkpoint(&mut self, peer: ReplicaId, greeting: &Header, actions: &mut Actions) {
-        self.hear_vouched(vouched_in(greeting), actions);
+    pub(super) fn hear_checkpoint(&mut self, peer: ReplicaId, greeting: &Header, body: &[u8], actions: &mut Actions) {
+        let Ok(Greeting { vouched_root: root, .. }) = Greeting::decode(body) else { return };
+        self.hear_vouched(Vouched { op: Op(greeting.request.0), root }, actions);
         let told = Vouched { op: greeting.commit.op(), root: Checksum(greeting.context) };
         if is_checkpoint(told.op, &self.config.layout) && !self.checkpoints.roots[peer.0 as usize].contains(&told) {
             self.count(peer, told, actions);

@@ -5,7 +5,8 @@
 //!   16  session   u64
 //!   24  request   u64   0 registers a session
 //!   32  length    u32   of the payload
-//!   36  kind      u32   0 a client's request, 1 the system's own, of no client, session and number (all 0), 2 an operator's request
+//!   36  kind      u32   0 a client's request, 1 the system's own, of no client, session and number (all 0), 2 an operator's request,
+//!                         3 the members: of no client, session and number as well
 //!   40  payload   [u8; length], the next entry right behind it
 //! ```
 //!
@@ -49,6 +50,15 @@ pub fn push_system(bytes: &mut Vec<u8>, payload: &[u8]) {
     push_entry(bytes, &Entry { kind: Kind::System, client, session, request, payload });
 }
 
+/// Appends the members from here on, as they are encoded.
+///
+/// # Panics
+/// If the payload is 4 GiB or more.
+pub fn push_members(bytes: &mut Vec<u8>, payload: &[u8]) {
+    let (client, session, request) = (ClientId(0), Session(0), RequestNumber(0));
+    push_entry(bytes, &Entry { kind: Kind::Members, client, session, request, payload });
+}
+
 /// Appends an entry as it is.
 ///
 /// # Panics
@@ -76,6 +86,8 @@ pub enum Kind {
     /// An operator, who has a session as a client has: what is asked is asked of the state machine's own keeping, and not of the
     /// application.
     Operator = 2,
+    /// The primary: who the replicas are from here on, for the protocol itself.
+    Members = 3,
 }
 
 /// One entry of a batch.
@@ -161,6 +173,7 @@ fn split_entry(bytes: &[u8]) -> Option<(Entry<'_>, &[u8])> {
         (0, ..) => Kind::Request,
         (1, 0, 0, 0) => Kind::System,
         (2, ..) => Kind::Operator,
+        (3, 0, 0, 0) => Kind::Members,
         _ => return None,
     };
     let (payload, rest) = rest.split_at_checked(layout.length.get() as usize)?;
@@ -197,6 +210,12 @@ mod tests {
         let mut bytes = Vec::new();
         push(&mut bytes, ClientId(0xc1), Session(0x51), RequestNumber(0), b"");
         push(&mut bytes, ClientId(0xc2), Session(0x52), RequestNumber(3), b"abc");
+        bytes
+    }
+
+    fn members() -> Vec<u8> {
+        let mut bytes = Vec::new();
+        push_members(&mut bytes, b"all");
         bytes
     }
 
@@ -287,14 +306,18 @@ mod tests {
             bytes[index] = 1;
             assert_eq!(Batch::parse(&bytes).map(|batch| batch.len()), Err(WireError::Batch));
             let mut bytes = system();
-            bytes[index] = 3;
+            bytes[index] = 4;
             assert_eq!(Batch::parse(&bytes).map(|batch| batch.len()), Err(WireError::Batch));
         }
         for index in 0..32 {
-            let mut bytes = system();
-            bytes[index] = 1;
-            assert_eq!(Batch::parse(&bytes).map(|batch| batch.len()), Err(WireError::Batch));
+            for mut bytes in [system(), members()] {
+                bytes[index] = 1;
+                assert_eq!(Batch::parse(&bytes).map(|batch| batch.len()), Err(WireError::Batch));
+            }
         }
+        let bytes = members();
+        let kinds: Vec<_> = Batch::parse(&bytes).unwrap().iter().map(|entry| (entry.kind, entry.payload)).collect();
+        assert_eq!(kinds, [(Kind::Members, &b"all"[..])]);
     }
 
     #[test]

@@ -36,19 +36,20 @@
 //! | RequestHeaders    | how many down        | highest     |            |              |                     |                 |
 //! | Headers           |                      |             |            |              |                     | `Headers`       |
 //! | RequestPrepare    |                      | op          |            |              | checksum, 0: any    |                 |
-//! | Ping              | vouched op           |             | checkpoint | monotonic    | checkpoint's root   |                 |
-//! | Pong              | vouched op           | realtime ns | checkpoint | the ping's   | checkpoint's root   |                 |
+//! | Ping              | vouched op           |             | checkpoint | monotonic    | checkpoint's root   | `Greeting`      |
+//! | Pong              | vouched op           | realtime ns | checkpoint | the ping's   | checkpoint's root   | `Greeting`      |
 //! | Reject            | number               |             |            |              | `RejectReason`      |                 |
 //! | Query             | number               |             |            |              | 0, or 1: stale      | payload         |
 //! | QueryReply        | number               | true at     |            |              | the query's         | response        |
 //! | ReadRound         |                      |             |            |              | nonce               |                 |
-//! | ReadRoundOk       |                      |             |            |              | nonce               |                 |
+//! | ReadRoundOk       | members' version     |             |            |              | nonce               |                 |
 //! | RequestChunk      |                      |             |            |              | address             |                 |
 //! | Chunk             |                      |             |            |              | address             | the chunk       |
 //! | Entry             |                      |             |            |              |                     | a system entry  |
+//! | Recover           | members' version     |             |            |              |                     |                 |
 //!
-//! `client` is set in what a client says and is told, and in a Prepare, Ping or Pong to the root of the checkpoint that it names as vouched for;
-//! a Reject may refuse a Query. A Request's or a Query's `view` is the latest that the client knows of; a Prepare's
+//! `client` is set in what a client says and is told; in a Prepare to the root of the checkpoint that it names as vouched for; and in what
+//! else a replica says to another, to the sender's incarnation. A Reject may refuse a Query. A Request's or a Query's `view` is the latest that the client knows of; a Prepare's
 //! is the view that prepared it, and its `sender` that view's primary, whoever passes it on: a prepare is the same 128
 //! bytes for as long as it lives, and its checksum is its identity. `StartViewChange` and `DoViewChange` name the view
 //! that is to start.
@@ -141,17 +142,19 @@ pub enum Command {
     Chunk,
     /// A replica gives the primary an entry of the system's own to be logged.
     Entry,
+    /// A replica whose data file was lost asks for its place, in place of the members of the version that it names.
+    Recover,
 }
 
 stored! { enum Command {
     Request, Reply, Prepare, PrepareOk, Commit, StartViewChange, DoViewChange, StartView, RequestStartView,
     RequestHeaders, Headers, RequestPrepare, Ping, Pong, Reject, Query, QueryReply, ReadRound, ReadRoundOk,
-    RequestChunk, Chunk, Entry
+    RequestChunk, Chunk, Entry, Recover
 } }
 
 impl Command {
     /// Every command, in the order of their numbers.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Request,
         Self::Reply,
         Self::Prepare,
@@ -174,6 +177,7 @@ impl Command {
         Self::RequestChunk,
         Self::Chunk,
         Self::Entry,
+        Self::Recover,
     ];
 }
 
@@ -217,6 +221,7 @@ impl fmt::Display for Command {
             Self::RequestChunk => "request_chunk",
             Self::Chunk => "chunk",
             Self::Entry => "entry",
+            Self::Recover => "recover",
         })
     }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     types::Op,
-    wire::{codec, error::WireError, header::Header, stored::stored},
+    wire::{codec, error::WireError, header::Header, members::Members, stored::stored},
 };
 
 /// The most headers in one body.
@@ -59,7 +59,7 @@ impl fmt::Display for Claim {
 }
 
 stored! { enum Claim { Present, NeverHad, Unknown } }
-stored! { struct DoViewChange { headers, claims } }
+stored! { struct DoViewChange { headers, claims, members } }
 stored! { struct Headers { headers } }
 
 /// The body of `do_view_change`: the sender's log of its log view, above what it knows to be committed.
@@ -71,6 +71,8 @@ pub struct DoViewChange {
     /// One for each header, in the same order.
     #[serde(deserialize_with = "codec::bounded::<_, _, HEADERS_MAX>")]
     pub claims: Vec<Claim>,
+    /// The latest members that the sender knows to be committed: who among those that give their logs is who.
+    pub members: Members,
 }
 
 /// The body of `start_view` and of `headers`.
@@ -201,8 +203,13 @@ mod tests {
         headers
     }
 
+    fn members() -> Members {
+        Members { version: 1, incarnations: vec![4, 5, 6] }
+    }
+
     fn do_view_change() -> DoViewChange {
-        DoViewChange { headers: chain(5, 3), claims: vec![Claim::Present, Claim::NeverHad, Claim::Unknown] }
+        let claims = vec![Claim::Present, Claim::NeverHad, Claim::Unknown];
+        DoViewChange { headers: chain(5, 3), claims, members: members() }
     }
 
     fn encoded(body: &(impl Stored + Serialize)) -> Vec<u8> {
@@ -217,7 +224,7 @@ mod tests {
             let mut bytes = Vec::new();
             encode_headers(&headers, &mut bytes);
             assert_eq!(decode_headers(&bytes), Ok(Headers { headers: headers.clone() }));
-            let body = DoViewChange { claims: vec![Claim::Present; headers.len()], headers };
+            let body = DoViewChange { claims: vec![Claim::Present; headers.len()], headers, members: members() };
             let mut bytes = Vec::new();
             encode_do_view_change(&body, &mut bytes);
             assert_eq!(decode_do_view_change(&bytes), Ok(body));
@@ -227,6 +234,10 @@ mod tests {
     #[test]
     fn the_bytes_of_a_body_never_change() {
         let bytes = encoded(&do_view_change());
+        let mut last = Vec::new();
+        members().encode(&mut last);
+        assert!(bytes.ends_with(&last) && last.len() == 8 + 8 + 3 * 16);
+        let bytes = &bytes[..bytes.len() - last.len()];
         let header_size = (bytes.len() - 8 - 8 - 3) / 3;
         assert_eq!(header_size, 122);
         assert_eq!(bytes[..8], 3_u64.to_le_bytes());
@@ -261,7 +272,9 @@ mod tests {
                 assert_eq!(body.headers, do_view_change().headers, "a header is never another, bit {bit}");
             }
         }
-        assert_eq!(accepted, 4, "claims alone have no checksum of their own: 1 to 3, 2 to 3, 3 to 1 and to 2");
+        let members_bits = 64 + 3 * 128;
+        let claims = accepted - members_bits;
+        assert_eq!(claims, 4, "claims and members have no checksum of their own: 1 to 3, 2 to 3, 3 to 1 and to 2");
     }
 
     #[test]
@@ -289,7 +302,7 @@ mod tests {
     fn a_log_with_a_gap_or_out_of_order_is_an_error() {
         let chain = chain(5, 3);
         for headers in [vec![chain[0], chain[2]], vec![chain[1], chain[0]], vec![chain[0], chain[0]]] {
-            let body = DoViewChange { claims: vec![Claim::Present; headers.len()], headers };
+            let body = DoViewChange { claims: vec![Claim::Present; headers.len()], headers, members: members() };
             assert_eq!(decode_do_view_change(&encoded(&body)), Err(WireError::Gap));
         }
     }
@@ -297,7 +310,8 @@ mod tests {
     #[test]
     fn a_log_without_one_claim_for_each_header_is_an_error() {
         for count in [0, 2, 4] {
-            let body = DoViewChange { headers: chain(5, 3), claims: vec![Claim::Present; count] };
+            let claims = vec![Claim::Present; count];
+            let body = DoViewChange { headers: chain(5, 3), claims, members: members() };
             assert_eq!(decode_do_view_change(&encoded(&body)), Err(WireError::Claims));
         }
     }

@@ -10,6 +10,7 @@ pub mod batch;
 pub mod codec;
 pub mod error;
 pub mod header;
+pub mod members;
 pub mod message;
 pub mod seal;
 pub mod stored;

@@ -26,6 +26,7 @@ use chronon::{
 use super::{
     EventView, Oracle, StepView, Violation, WorldView,
     agreement::{self, Agreement},
+    amnesia::{self, Amnesia},
     bounds,
     checkpoints::Checkpoints,
     durability::{Durability, Holding},
@@ -62,6 +63,7 @@ pub struct ClusterOracle<W: Workload = KvWorkload> {
     durability: Durability,
     checkpoints: Checkpoints,
     quorum: Quorum,
+    amnesia: Amnesia,
     monotonic: Monotonic,
     callers: Vec<Caller>,
     views_started: BTreeSet<View>,
@@ -107,6 +109,7 @@ impl<W: Workload> ClusterOracle<W> {
             durability: Durability::new(count, config.layout),
             checkpoints: Checkpoints::new(count, config.layout),
             quorum: Quorum::new(count, Header::root(config.cluster).checksum),
+            amnesia: Amnesia::new(count),
             monotonic: Monotonic::new(count),
             callers: Vec::new(),
             views_started: BTreeSet::new(),
@@ -205,6 +208,7 @@ impl<W: Workload> ClusterOracle<W> {
         let before = self.model.head();
         for (header, frame) in vsr.executed() {
             let first = self.agreement.executed(&self.model, replica, header, frame)?;
+            self.amnesia.executed(header.op, vsr.view(), frame);
             self.commits_by_quorum(world, replica, vsr.view(), first, header, frame)?;
             if first {
                 timestamps::follows(&self.model, replica, header)?;
@@ -272,6 +276,11 @@ impl<W: Workload> ClusterOracle<W> {
         let Some(speech) = Speech::of(frame) else { return Ok(()) };
         let Some(command) = speech.command() else { return Ok(()) };
         let (Speaker { replica, vsr, .. }, view) = (speaker, speech.view());
+        if amnesia::is_word(command) {
+            let covered = recovered(vsr).map_or(Op::ROOT, |superblock| superblock.checkpoint.header.op);
+            let (known, incarnation) = ((&self.model, &self.prepares, &self.durability), speech.client().0);
+            self.amnesia.gives_word(known, replica, speech, incarnation, covered, speaker.disk)?;
+        }
         match command {
             Command::Prepare if self.prepares.get(speech.op(), speech.checksum()).is_none() => {
                 self.speaks_in(speaker, command, view)?;
@@ -283,7 +292,8 @@ impl<W: Workload> ClusterOracle<W> {
             Command::PrepareOk => {
                 self.speaks_in(speaker, command, view)?;
                 let superblock = recovered(vsr);
-                self.durability.acknowledges(&mut self.prepares, replica, speech, superblock, speaker.disk)?;
+                let counts = self.amnesia.counts(replica, speech.client().0, speech.op());
+                self.durability.acknowledges(&mut self.prepares, replica, speech, superblock, speaker.disk, counts)?;
             }
             Command::Commit | Command::StartView | Command::Reply => {
                 self.speaks_in(speaker, command, view)?;
@@ -299,7 +309,10 @@ impl<W: Workload> ClusterOracle<W> {
             }
             // Without the 1 it is a proposal, which binds nobody.
             Command::StartViewChange if speech.request().0 == 1 => self.speaks_of(speaker, command, view)?,
-            Command::Ping | Command::Pong => self.speaks_of(speaker, command, view)?,
+            Command::Ping | Command::Pong => {
+                self.amnesia.greets(replica, speech);
+                self.speaks_of(speaker, command, view)?;
+            }
             Command::DoViewChange => {
                 self.speaks_of(speaker, command, view)?;
                 if let Some(durable) = vsr.durable() {
@@ -422,6 +435,17 @@ impl<W: Workload> Oracle for ClusterOracle<W> {
         } else if let Some(caller) = self.callers.get_mut(node.0 as usize - self.replica_count as usize) {
             self.model.accounts.life_ends(caller.id);
             *caller = Caller::default();
+        }
+        Ok(())
+    }
+
+    fn after_exchange(&mut self, _world: &WorldView<'_>, node: NodeId) -> Result<(), Violation> {
+        if self.is_replica(node) {
+            let replica = ReplicaId(node.0 as u8);
+            self.prepares.lost(replica);
+            self.durability.lost(replica);
+            self.monotonic.lost(replica);
+            self.amnesia.exchanged(replica);
         }
         Ok(())
     }

@@ -43,6 +43,9 @@ fn settled<A: Application>(name: &str, replica: &Replica<A>) -> Result<(), Strin
     if vsr.status() != Status::Normal {
         return Err(format!("{name} is not in a view: it is {:?} in {}", vsr.status(), vsr.view()));
     }
+    if !vsr.votes() {
+        return Err(format!("{name} recovers, and does not vote in {}", vsr.view()));
+    }
     let (head, commit, applied) = (vsr.log().head(), vsr.commit_max().op(), vsr.applied());
     if head != commit {
         return Err(format!("{name} has a log up to {head} and knows {commit} to be committed"));

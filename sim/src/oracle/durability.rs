@@ -108,6 +108,11 @@ impl Durability {
         self.replicas[replica.0 as usize].verified = 0;
     }
 
+    /// A replica's disk is another: what it acknowledged it knows nothing of.
+    pub(super) fn lost(&mut self, replica: ReplicaId) {
+        self.replicas[replica.0 as usize] = Memory::default();
+    }
+
     /// How a disk holds a prepare: in its slot, and its header in the ring.
     pub(super) fn holding(&self, disk: &SimDisk, op: Op, frame: &[u8]) -> Holding {
         let slot = self.layout.slot(op);
@@ -121,7 +126,7 @@ impl Durability {
         }
     }
 
-    /// A replica acknowledges a prepare.
+    /// A replica acknowledges a prepare. What a replaced one acknowledges need not count.
     pub(super) fn acknowledges(
         &mut self,
         prepares: &mut Prepares,
@@ -129,6 +134,7 @@ impl Durability {
         speech: Speech<'_>,
         superblock: Option<&Superblock>,
         disk: &SimDisk,
+        counts: bool,
     ) -> Result<(), Violation> {
         let (op, view, checksum) = (speech.op(), speech.view(), Checksum(speech.context()));
         let Some(prepare) = prepares.get_mut(op, checksum) else {
@@ -141,8 +147,10 @@ impl Durability {
             let sentence = format!("{replica} acknowledged {op} in {view} before it was durable on its disk");
             return Err(broken(PROMISE, "acknowledged before it was durable", sentence));
         }
-        prepare.acknowledge(replica, view);
-        self.remember(replica, view, op);
+        if counts {
+            prepare.acknowledge(replica, view);
+            self.remember(replica, view, op);
+        }
         Ok(())
     }
 

@@ -8,6 +8,7 @@
 
 mod accounts;
 mod agreement;
+mod amnesia;
 mod bounds;
 mod checkpoints;
 pub mod cluster;
@@ -70,6 +71,12 @@ pub trait Oracle: CloneOracle + Send {
         Ok(())
     }
 
+    /// The disk of a node that is down was exchanged for another, an empty one or one of before.
+    fn after_exchange(&mut self, world: &WorldView<'_>, node: NodeId) -> Result<(), Violation> {
+        let _ = (world, node);
+        Ok(())
+    }
+
     /// The run is over and nothing else was violated.
     fn at_end(&mut self, world: &WorldView<'_>) -> Result<(), Violation> {
         let _ = world;
@@ -104,7 +111,7 @@ impl Interests {
     pub const NONE: Self = Self(0);
     /// [`Oracle::after_step`].
     pub const STEPS: Self = Self(1);
-    /// [`Oracle::after_crash`] and [`Oracle::after_restart`].
+    /// [`Oracle::after_crash`], [`Oracle::after_restart`] and [`Oracle::after_exchange`].
     pub const CRASHES: Self = Self(1 << 1);
     /// [`Oracle::at_end`].
     pub const END: Self = Self(1 << 2);

@@ -53,6 +53,11 @@ impl Monotonic {
         Ok(())
     }
 
+    /// A replica's disk is another, which begins anew.
+    pub(super) fn lost(&mut self, replica: ReplicaId) {
+        self.replicas[replica.0 as usize] = Furthest::default();
+    }
+
     /// A replica binds itself in `view`.
     pub(super) fn spoke(&mut self, replica: ReplicaId, command: Command, view: View) -> Result<(), Violation> {
         let spoken = &mut self.replicas[replica.0 as usize].spoken;

@@ -118,6 +118,15 @@ impl Prepares {
         }
     }
 
+    /// A replica's disk is another: it holds nothing of what it acknowledged.
+    pub(super) fn lost(&mut self, replica: ReplicaId) {
+        for proposed in &mut self.by_op {
+            for prepare in proposed.first.iter_mut().chain(&mut proposed.others) {
+                prepare.holders.remove(replica);
+            }
+        }
+    }
+
     /// A replica writes the prepare with this checksum: whatever else it had for the op is gone.
     pub(super) fn overwrite(&mut self, replica: ReplicaId, op: Op, checksum: Checksum) {
         let Some(proposed) = self.by_op.get_mut(op.0 as usize) else { return };

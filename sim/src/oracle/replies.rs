@@ -81,6 +81,10 @@ impl Replies {
                 sequence.run_system(&context, entry.payload);
                 continue;
             }
+            if entry.kind == Kind::Members {
+                // The protocol's own.
+                continue;
+            }
             let (client, request) = (entry.client, entry.request);
             let account = model.accounts.get(client);
             let Some((account, asked)) = account.and_then(|account| Some((account, account.asked?))) else {

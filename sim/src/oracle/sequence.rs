@@ -77,7 +77,7 @@ impl<W: Workload> Sequence<W> {
         let before = self.digest();
         let answer = match entry.kind {
             Kind::Operator => self.executor.operate(entry.payload, context),
-            Kind::Request | Kind::System => self.executor.apply(entry.payload, context),
+            Kind::Request | Kind::System | Kind::Members => self.executor.apply(entry.payload, context),
         };
         model.accounts.record(client, context.op, context.timestamp, answer);
         let Ok(Answer::Rejected { code, .. }) = Answer::decode(answer) else { return Ok(()) };

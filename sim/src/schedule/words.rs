@@ -100,6 +100,12 @@ impl fmt::Display for Fault {
                 let how = if *unreadable { "unreadable" } else { "corrupt" };
                 write!(f, "make copy {copy} of the superblock of r{replica} {how} while it is down")
             }
+            Self::Wipe { replica, lost_ns } => {
+                write!(f, "lose the disk of r{replica}, and recover it after {} ms", ms(lost_ns))
+            }
+            Self::Revenant { replica, for_ns } => {
+                write!(f, "start r{replica} from the disk that it had lost, for {} ms", ms(for_ns))
+            }
         }
     }
 }

@@ -41,6 +41,8 @@ impl<W: Workload> Simulation<W> {
             Fault::DamageSuperblock { replica, copy, unreadable } => {
                 self.damage_superblock(*replica, *copy, *unreadable);
             }
+            Fault::Wipe { replica, lost_ns } => self.lose_disk(*replica, *lost_ns),
+            Fault::Revenant { replica, for_ns } => self.start_from_lost_disk(*replica, *for_ns),
             _ => unreachable!("every other fault was dealt with before"),
         }
     }

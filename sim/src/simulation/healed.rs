@@ -30,6 +30,10 @@ impl<W: Workload> Simulation<W> {
         self.world.set_links(settings);
         self.set_own_links(settings);
         for node in self.nodes() {
+            self.bury(node);
+            self.recover(node);
+        }
+        for node in self.nodes() {
             self.world.clear_disk_faults(node);
             self.world.cancel_planned_kills(node);
             self.world.resume(node);

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Held, Pending, Place, World};
 use crate::{
-    disk::{Completed, OperationKind},
+    disk::{Completed, OperationKind, SimDisk},
     oracle::Interests,
     trace::{CrashCause, Happening},
 };
@@ -154,6 +154,17 @@ impl World {
         self.core.queue.push(now_ns, Pending::Start { node, life });
         self.watch(Interests::CRASHES, |oracle, view| oracle.after_restart(view, node));
         true
+    }
+
+    /// Gives a node that is down another disk, and hands back the one that it had. Say why with [`World::note`]: the trace cannot know.
+    ///
+    /// # Panics
+    /// If the node is up.
+    pub fn exchange_disk(&mut self, node: NodeId, disk: SimDisk) -> SimDisk {
+        assert!(!self.slot(node).is_up(), "a disk is exchanged while nobody uses it");
+        let former = std::mem::replace(&mut self.slot_mut(node).disk, disk);
+        self.watch(Interests::CRASHES, |oracle, view| oracle.after_exchange(view, node));
+        former
     }
 
     /// Stops the node's process without its noticing: what comes is held, the clocks go on, the disk works on. False if it

@@ -12,7 +12,7 @@ use crate::script::{PATIENCE_MS, Script, Setup, puts};
 
 const DAMAGED: Op = Op(20);
 
-/// Three replicas with 41 ops, one of them a backup without power.
+/// Three replicas with 42 ops, one of them a backup without power.
 fn with_a_backup_down() -> (Script, u8) {
     let mut script = Script::replicas(3);
     script.commit(40).converge_all();
@@ -26,7 +26,7 @@ fn with_a_backup_down() -> (Script, u8) {
 fn a_corrupt_prepare_is_repaired() {
     let (mut script, backup) = with_a_backup_down();
     script.corrupt_prepare(backup, DAMAGED).recover(backup);
-    assert_eq!(script.head(backup), Op(41));
+    assert_eq!(script.head(backup), Op(42));
     assert_eq!(script.vsr(backup).journal().held(DAMAGED), Held::Unknown);
     assert_eq!(script.probe("recovery_possibly_acknowledged_damage"), 1);
     script.converge_all();
@@ -39,7 +39,7 @@ fn a_corrupt_prepare_is_repaired() {
 fn a_corrupt_header_is_made_good_from_its_prepare() {
     let (mut script, backup) = with_a_backup_down();
     script.corrupt_header(backup, DAMAGED).recover(backup);
-    assert_eq!((script.head(backup), script.probe("recovery_header_missing")), (Op(41), 1));
+    assert_eq!((script.head(backup), script.probe("recovery_header_missing")), (Op(42), 1));
     script.converge_all();
     assert_eq!(script.probe("prepare_repaired"), 0, "it needed nobody");
     script.check();
@@ -51,7 +51,7 @@ fn a_corrupt_header_and_prepare_are_learned_from_the_others() {
     script.corrupt_prepare(backup, DAMAGED).corrupt_header(backup, DAMAGED).recover(backup);
     assert!(!script.vsr(backup).head_is_certain(), "it can not know what it acknowledged above");
     script.converge_all();
-    assert_eq!(script.head(backup), Op(41));
+    assert_eq!(script.head(backup), Op(42));
     assert!(script.probe("header_repaired") >= 1 && script.probe("prepare_repaired") >= 1);
     script.check();
 }
@@ -61,7 +61,7 @@ fn a_single_replica_with_damage_refuses_in_words_and_changes_nothing() {
     let mut script = Script::replicas(1);
     script.commit(40).converge_all().cut_power(0);
     let sound = script.fork();
-    for damaged in [DAMAGED, Op(41)] {
+    for damaged in [DAMAGED, Op(42)] {
         let mut script = sound.fork();
         script.corrupt_prepare(0, damaged);
         for _ in 0..2 {
@@ -80,7 +80,7 @@ fn a_single_replica_with_damage_refuses_in_words_and_changes_nothing() {
     script.until("it refuses", PATIENCE_MS, |script| script.world.halted(NodeId(0)).is_some());
     script.world.disk_mut(NodeId(0)).repair_media();
     script.recover(0).commit(10).converge_all();
-    assert_eq!(script.head(0), Op(52));
+    assert_eq!(script.head(0), Op(53));
     script.check();
 }
 

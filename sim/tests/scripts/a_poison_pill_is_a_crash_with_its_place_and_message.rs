@@ -39,13 +39,13 @@ fn a_poison_pill_is_a_crash() {
         let (place, line) = failure.place.rsplit_once(':').expect("a place is a file and a line");
         assert!(place.ends_with("a_poison_pill_is_a_crash_with_its_place_and_message.rs"), "{place}");
         assert!(line.parse::<u32>().is_ok_and(|line| line > 0));
-        // The first to execute it is the primary; the first op of all was the client's register.
+        // The first to execute it is the primary; before it are the members, the register and five numbers.
         let Place::Process(node) = poisoned.place() else { panic!("it was a process's turn") };
-        let told = format!("{} panicked at {}: op7 adds nothing to 15", poisoned.name(node), failure.place);
+        let told = format!("{} panicked at {}: op8 adds nothing to 15", poisoned.name(node), failure.place);
         assert_eq!(failure.violation, told);
         let replica = poisoned.process::<Replica<Number>>(node).expect("it is there to be looked at");
         assert_eq!((replica.state(), replica.vsr().is_primary()), (&15, true));
-        assert_eq!(replica.vsr().executing(), Some(Op(7)), "the host is told which op nobody can go past");
+        assert_eq!(replica.vsr().executing(), Some(Op(8)), "the host is told which op nobody can go past");
         // And so it is every time.
         let again = run_world(&mut world(seed), |world| world.run_for(10_000 * MS));
         assert_eq!((again.digest, again.failure), (outcome.digest, Some(failure)));

@@ -21,7 +21,7 @@ fn zeros_followed_by_data_are_a_hole_that_is_repaired() {
         .disk_mut(NodeId(u32::from(backup)))
         .zero(layout.prepare_offset(20), u64::from(layout.message_size_max));
     script.recover(backup);
-    assert_eq!(script.head(backup), Op(41), "what lies behind the hole is still there");
+    assert_eq!(script.head(backup), Op(42), "what lies behind the hole is still there");
     assert_eq!(script.probe("recovery_possibly_acknowledged_damage"), 1);
     script.converge_all();
     assert_eq!(script.probe("prepare_repaired"), 1);
@@ -34,7 +34,7 @@ fn torn(replicas: u8, seed: u64) -> (Script, u8, Op) {
     let primary = script.primary();
     let victim = script.after(primary, u8::from(replicas > 1));
     script.clients(8, &puts(1_000, 16 * 1024));
-    script.until("it is busy", 1_000, |script| script.head(victim) >= Op(50));
+    script.until("it is busy", 1_000, |script| script.head(victim) >= Op(51));
     let durable = script.vsr(victim).applied();
     script.stall_disk(victim, 60_000);
     script.until("writes are under way", 1_000, |script| script.vsr(victim).journal().writes_in_flight() >= 3);
@@ -80,13 +80,13 @@ fn a_torn_batch_does_not_stop_a_replica_that_is_alone() {
 fn a_torn_entry_above_the_head_is_settled_at_the_first_start() {
     let mut script = Script::replicas(1);
     script.commit(20);
-    assert_eq!(script.head(0), Op(21));
-    let (layout, view, op) = (script.setup.layout, script.vsr(0).view(), Op(24));
+    assert_eq!(script.head(0), Op(22));
+    let (layout, view, op) = (script.setup.layout, script.vsr(0).view(), Op(25));
     let header = Header { op, ..Header::new(CLUSTER, Command::Prepare, 0, view) }.sealed(b"torn");
     script.cut_power(0);
     let disk = script.world.disk_mut(NodeId(0));
-    disk.preload(layout.prepare_offset(24), &[&header.encode()[..], b"torn"].concat());
+    disk.preload(layout.prepare_offset(25), &[&header.encode()[..], b"torn"].concat());
     script.corrupt_header(0, op).recover(0).commit(1);
-    assert_eq!(script.head(0), Op(23));
+    assert_eq!(script.head(0), Op(24));
     script.cut_power(0).recover(0).commit(1).check();
 }

@@ -17,8 +17,8 @@ fn with_an_entry_over_its_own_prepare(replicas: u8) -> (Script, u8, u8) {
     }
     let client = script.client(puts(1, 256));
     let disk = NodeId(u32::from(victim));
-    script.until("it has the put", 1_000, |script| script.head(victim) == Op(23));
-    let offset = script.setup.layout.prepare_offset(23);
+    script.until("it has the put", 1_000, |script| script.head(victim) == Op(24));
+    let offset = script.setup.layout.prepare_offset(24);
     script.until("the prepare is durable", 1_000, |script| {
         let mut start = Vec::new();
         script.world.disk(disk).durable_read(offset, 8, &mut start) && start != [0; 8]
@@ -32,12 +32,12 @@ fn with_an_entry_over_its_own_prepare(replicas: u8) -> (Script, u8, u8) {
 fn an_entry_of_the_ring_over_the_prepare_that_it_names_leaves_the_head_uncertain() {
     let (mut script, primary, victim) = with_an_entry_over_its_own_prepare(3);
     script.run_ms(20).cut_power(victim).kill(primary).recover(victim);
-    assert_eq!((script.head(victim), script.vsr(victim).head_is_certain()), (Op(22), false));
+    assert_eq!((script.head(victim), script.vsr(victim).head_is_certain()), (Op(23), false));
     assert_eq!((script.probe("recovery_torn_tail"), script.probe("recovery_uncertain_head")), (0, 1));
     // The one that was cut off never had the put: with the victim's word it would be dropped.
     script.heal().run_ms(3_000);
     script.restart(primary).converge_all();
-    assert_eq!(script.head(victim), Op(23));
+    assert_eq!(script.head(victim), Op(24));
     script.check();
 }
 
@@ -46,6 +46,6 @@ fn alone_it_stops_and_says_so() {
     let (mut script, _, victim) = with_an_entry_over_its_own_prepare(1);
     script.cut_power(victim).restart(victim).run_ms(100);
     let reason = script.world.halted(NodeId(0)).expect("it cannot go on").to_owned();
-    assert!(reason.contains("damaged at op23"), "{reason}");
+    assert!(reason.contains("damaged at op24"), "{reason}");
     script.check();
 }

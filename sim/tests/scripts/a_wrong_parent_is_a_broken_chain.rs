@@ -46,7 +46,7 @@ fn a_prepare_with_another_parent_than_its_header_names_is_repaired() {
     let (mut script, backup) = with_one_down(3);
     let sound = break_chain(&mut script, backup, false);
     script.recover(backup);
-    assert_eq!(script.head(backup), Op(41), "what lies behind it is still there");
+    assert_eq!(script.head(backup), Op(42), "what lies behind it is still there");
     assert_eq!(script.vsr(backup).journal().held(BROKEN), Held::Unknown);
     script.converge_all();
     assert!(script.vsr(backup).journal().holds(&sound));
@@ -62,7 +62,7 @@ fn where_both_rings_agree_on_another_parent_the_log_ends_and_its_head_is_uncerta
     assert_eq!(script.head(backup), BROKEN.previous(), "no op is taken that the chain does not vouch for");
     assert!(!script.vsr(backup).head_is_certain(), "what was there may have been acknowledged");
     script.converge_all();
-    assert_eq!(script.head(backup), Op(41));
+    assert_eq!(script.head(backup), Op(42));
     assert!(script.vsr(backup).journal().holds(&sound));
     assert!(script.probe("prepare_repaired") >= 1);
     script.check();

@@ -94,6 +94,6 @@ fn a_repetition_of_what_is_in_flight_costs_no_room() {
     assert!(script.probe("request_repeated_in_flight") > 0);
     assert_eq!(script.vsr(primary).requests_in_flight(), 1);
     script.until_finished(&[client]).converge_all();
-    assert_eq!(script.head(primary), Op(2), "the register and the put, once each");
+    assert_eq!(script.head(primary), Op(3), "the members, the register and the put, once each");
     script.check();
 }

@@ -16,7 +16,7 @@ fn with_an_unreadable_head() -> (Script, u8, u8, u8) {
     let primary = script.primary();
     let (uncertain, other) = (script.after(primary, 1), script.after(primary, 2));
     script.cut_power(uncertain);
-    script.corrupt_prepare(uncertain, Op(21)).corrupt_header(uncertain, Op(21));
+    script.corrupt_prepare(uncertain, Op(22)).corrupt_header(uncertain, Op(22));
     (script, primary, uncertain, other)
 }
 
@@ -25,7 +25,7 @@ fn an_uncertain_head_does_not_vote_until_a_start_view() {
     let (mut script, primary, uncertain, other) = with_an_unreadable_head();
     let since_ns = script.world.now_ns();
     script.kill(primary).recover(uncertain);
-    assert_eq!((script.head(uncertain), script.vsr(uncertain).head_is_certain()), (Op(20), false));
+    assert_eq!((script.head(uncertain), script.vsr(uncertain).head_is_certain()), (Op(21), false));
     let started = script.minutes().views_started();
     script.run_ms(5_000);
     // Two of three are there, and one of them must not help.
@@ -37,7 +37,7 @@ fn an_uncertain_head_does_not_vote_until_a_start_view() {
     assert!(script.minutes().of(other, Command::DoViewChange, since_ns).count() > 0, "the other does help");
     assert_eq!(script.probe("recovery_uncertain_head"), 1);
     script.recover(primary).converge_all();
-    assert!(script.vsr(uncertain).head_is_certain() && script.head(uncertain) == Op(21));
+    assert!(script.vsr(uncertain).head_is_certain() && script.head(uncertain) == Op(22));
     script.commit(5).converge_all();
     assert!(script.minutes().of(uncertain, Command::PrepareOk, since_ns).count() > 0, "it is one of them again");
     script.check();
@@ -53,7 +53,7 @@ fn an_uncertain_head_comes_back_from_a_view_that_never_began() {
     script.recover(uncertain).until("it goes on", 5_000, |script| script.vsr(uncertain).view() > view);
     assert_eq!((script.vsr(other).view(), script.vsr(primary).view()), (view, view));
     script.heal().converge_all();
-    assert_eq!((script.vsr(uncertain).view(), script.head(uncertain)), (view, Op(21)));
+    assert_eq!((script.vsr(uncertain).view(), script.head(uncertain)), (view, Op(22)));
     script.commit(5).converge_all().check();
 }
 
@@ -62,7 +62,7 @@ fn an_uncertain_head_is_learned_in_the_same_view_from_its_primary() {
     let (mut script, primary, uncertain, _) = with_an_unreadable_head();
     let view = script.vsr(primary).view();
     script.commit(5).recover(uncertain).converge_all();
-    assert_eq!((script.vsr(uncertain).view(), script.head(uncertain)), (view, Op(27)));
+    assert_eq!((script.vsr(uncertain).view(), script.head(uncertain)), (view, Op(28)));
     assert!(script.probe("prepare_repaired") > 0);
     script.check();
 }
@@ -83,7 +83,7 @@ fn a_leftover_under_an_unreadable_entry_leaves_the_head_uncertain() {
     // The two make an op durable that nobody else has, and that the view of the three is without.
     let client = script.client(puts(1, 256));
     script.until("the victim holds what will be left over", 1_000, |script| {
-        script.head(victim) == Op(12) && script.vsr(victim).journal().holds(script.vsr(victim).log().head_header())
+        script.head(victim) == Op(13) && script.vsr(victim).journal().holds(script.vsr(victim).log().head_header())
     });
     script.world.kill(client);
     script.until("the three go on", 5_000, |script| script.serving().is_some_and(|serving| others.contains(&serving)));
@@ -94,14 +94,14 @@ fn a_leftover_under_an_unreadable_entry_leaves_the_head_uncertain() {
         victim.status() == Status::Normal && victim.view() == primary.view()
     });
     script.run_ms(200);
-    assert_eq!(script.head(victim), Op(11));
+    assert_eq!(script.head(victim), Op(12));
     // The next op is acknowledged without its prepare; then the entry that says so goes bad.
     let client = script.client(puts(1, 256));
-    script.until("the victim is about to write", 1_000, |script| script.head(victim) == Op(12));
+    script.until("the victim is about to write", 1_000, |script| script.head(victim) == Op(13));
     script.world.disk_mut(NodeId(u32::from(victim))).lose_next_write();
     script.until_finished(&[client]);
-    script.run_ms(50).cut_power(victim).corrupt_header(victim, Op(12)).recover(victim);
-    assert_eq!((script.head(victim), script.vsr(victim).head_is_certain()), (Op(11), false));
+    script.run_ms(50).cut_power(victim).corrupt_header(victim, Op(13)).recover(victim);
+    assert_eq!((script.head(victim), script.vsr(victim).head_is_certain()), (Op(12), false));
     script.kill(primary).run_ms(3_000).check();
 }
 

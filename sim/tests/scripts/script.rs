@@ -14,7 +14,7 @@ use chronon::{
     vsr::{Config, Status, Vsr},
 };
 use chronon_sim::{
-    disk::DiskSettings,
+    disk::{DiskSettings, SimDisk},
     network::LinkSettings,
     oracle::{cluster::ClusterOracle, convergence, reads::ReadsOracle},
     reader::{Reader, ReaderConfig},
@@ -70,6 +70,7 @@ pub(crate) struct Script {
     pub(crate) world: World,
     pub(crate) setup: Setup,
     clients: u32,
+    losses: u32,
 }
 
 /// Calls that put unique values of up to `size` bytes under eight keys.
@@ -109,12 +110,12 @@ impl Script {
         world.add_oracle(ClusterOracle::new(&config(&setup, ReplicaId(0))));
         world.add_oracle(ReadsOracle::new(Kv));
         world.add_oracle(Minutes::new(setup.replicas));
-        Self { world, setup, clients: 0 }
+        Self { world, setup, clients: 0, losses: 0 }
     }
 
     /// Another world that is the same up to here.
     pub(crate) fn fork(&self) -> Self {
-        Self { world: self.world.clone(), setup: self.setup, clients: self.clients }
+        Self { world: self.world.clone(), setup: self.setup, clients: self.clients, losses: self.losses }
     }
 
     // Clients.
@@ -361,6 +362,32 @@ impl Script {
         self
     }
 
+    /// A replica dies and its disk is lost: it has an empty one from here on. The one that it had.
+    pub(crate) fn lose_disk(&mut self, replica: u8) -> SimDisk {
+        let node = NodeId(u32::from(replica));
+        self.world.kill(node);
+        self.losses += 1;
+        let blank = self.world.disk(node).another(self.setup.seed, node.0, self.losses);
+        self.world.exchange_disk(node, blank)
+    }
+
+    /// Formats a lost replica's disk under this incarnation, and starts it.
+    pub(crate) fn format_lost(&mut self, replica: u8, incarnation: u128) -> &mut Self {
+        let config = config(&self.setup, ReplicaId(replica));
+        for (offset, bytes) in config.format_lost(incarnation).expect("the others are a majority") {
+            self.world.disk_mut(NodeId(u32::from(replica))).preload(offset, &bytes);
+        }
+        self.restart(replica)
+    }
+
+    /// Runs until a lost replica gives its word again.
+    pub(crate) fn until_recovered(&mut self, replica: u8) -> &mut Self {
+        self.until("it has recovered", PATIENCE_MS, |script| {
+            let is_there = script.is_up(replica) && script.vsr(replica).status() == Status::Normal;
+            is_there && !script.vsr(replica).is_recovering() && script.vsr(replica).votes()
+        })
+    }
+
     pub(crate) fn stall_disk(&mut self, replica: u8, ms: u64) -> &mut Self {
         let until_ns = self.world.now_ns() + ms * MS;
         self.world.disk_mut(NodeId(u32::from(replica))).stall_until(until_ns);
@@ -382,7 +409,7 @@ impl Script {
     }
 }
 
-fn config(setup: &Setup, replica: ReplicaId) -> Config {
+pub(crate) fn config(setup: &Setup, replica: ReplicaId) -> Config {
     let mut config = Config::new(CLUSTER, replica, setup.replicas, setup.layout);
     (config.pipeline, config.company, config.requests_max, config.clients_max) =
         (setup.pipeline, setup.company, setup.requests_max, setup.clients_max);

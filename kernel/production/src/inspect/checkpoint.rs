@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chronon::{
     storage::{
         Layout, OpenError,
-        checkpoint::{Checkpoint, Root, SECTION_APPLICATION, SECTION_SESSIONS, addresses},
+        checkpoint::{Checkpoint, Root, SECTION_APPLICATION, SECTION_MEMBERS, SECTION_SESSIONS, addresses},
         chunk::{CHUNK_HEADER_SIZE, Chunk, ChunkKind, claimed_address},
     },
     types::Checksum,
@@ -109,6 +109,8 @@ pub fn checkpoint(file: &DataFile) -> Result<CheckpointReport, OpenError> {
                 None => walk.note(address, None, "it is whole, and no table"),
             },
             ChunkKind::Leaf => match payload.first() {
+                // One, of who the replicas are.
+                Some(&SECTION_MEMBERS) => {}
                 Some(&SECTION_SESSIONS) => report.session_leaves += 1,
                 Some(&SECTION_APPLICATION) => report.state_leaves += 1,
                 _ => walk.note(address, None, "it is whole, and of no section that this program knows"),

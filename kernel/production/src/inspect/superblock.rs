@@ -118,6 +118,16 @@ pub struct Facts {
     pub replica_count: u8,
     /// What tells this file from all that were ever formatted, in hex.
     pub incarnation: String,
+    /// The committed incarnations of all replicas, in hex, as far as they are known; nothing before the first op.
+    pub members: Vec<String>,
+    /// How often these were committed.
+    pub members_version: u64,
+    /// Whether it takes a lost replica's place and gives nobody its word yet.
+    pub is_recovering: bool,
+    /// While it recovers: the incarnation whose place it asks for, in hex, as soon as it knows.
+    pub replaces: Option<String>,
+    /// The first view in which it votes and acknowledges, after it has recovered.
+    pub votes_from: u64,
     /// The configuration in force.
     pub epoch: u32,
     /// The view that the replica is in or on its way to.
@@ -150,6 +160,11 @@ impl From<&Superblock> for Facts {
             replica: superblock.replica.0,
             replica_count: superblock.replica_count,
             incarnation: format!("{:032x}", superblock.incarnation),
+            members: superblock.members.incarnations.iter().map(|it| format!("{it:032x}")).collect(),
+            members_version: superblock.members.version,
+            is_recovering: superblock.recovery.is_pending,
+            replaces: (superblock.recovery.replaces != 0).then(|| format!("{:032x}", superblock.recovery.replaces)),
+            votes_from: superblock.recovery.votes_from.0,
             epoch: superblock.epoch.0,
             view: superblock.view.0,
             log_view: superblock.log_view.0,
@@ -194,6 +209,14 @@ impl Copies {
         });
         decoded.max_by_key(|(_, superblock)| superblock.sequence)
     }
+}
+
+/// The superblock that is in force in a file.
+///
+/// # Errors
+/// Why none is.
+pub fn opened(file: &DataFile) -> Result<Superblock, OpenError> {
+    Copies::read(file).open()
 }
 
 /// What the superblock of a file is.

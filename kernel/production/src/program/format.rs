@@ -100,23 +100,11 @@ pub(crate) struct Arguments {
 
 pub(crate) fn main(arguments: &Arguments) -> Result<Status, Trouble> {
     let layout = checked(arguments)?;
-    let incarnation = runner::random().map_err(|error| Trouble::machine(format!("no random numbers: {error}")))?;
-    // Zero means none.
-    let incarnation = incarnation.max(1);
+    let incarnation = incarnation()?;
     let Arguments { cluster, replica, replicas: replica_count, clients_max, .. } = *arguments;
     let identity = Identity { cluster, replica: ReplicaId(replica), replica_count };
     let blocks = superblock::format(identity, incarnation, layout, clients_max);
-    let stopped = Arc::new(AtomicBool::new(false));
-    let stop = Arc::clone(&stopped);
-    ctrlc::set_handler(move || stop.store(true, Ordering::Relaxed))
-        .map_err(|error| Trouble::machine(format!("signals cannot be heard: {error}")))?;
-    let mut progress = Progress::new(layout.size());
-    let made = DataFile::create_with(&arguments.data, layout.size(), &blocks, &mut |written| {
-        progress.update(written);
-        if stopped.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    });
-    progress.finish();
-    made?;
+    make(&arguments.data, layout.size(), &blocks)?;
     say(&made_words(arguments, layout, incarnation))?;
     let needed = HEADER_SIZE as u32 + Kv.response_size_max() + ANSWER_OVERHEAD;
     if layout.message_size_max < needed {
@@ -125,6 +113,28 @@ pub(crate) fn main(arguments: &Arguments) -> Result<Status, Trouble> {
         ));
     }
     Ok(Status::Done)
+}
+
+/// Makes a data file, says meanwhile how far it is, and leaves none if it is stopped.
+pub(super) fn make(path: &Path, size: u64, blocks: &[(u64, Vec<u8>)]) -> Result<(), Trouble> {
+    let stopped = Arc::new(AtomicBool::new(false));
+    let stop = Arc::clone(&stopped);
+    ctrlc::set_handler(move || stop.store(true, Ordering::Relaxed))
+        .map_err(|error| Trouble::machine(format!("signals cannot be heard: {error}")))?;
+    let mut progress = Progress::new(size);
+    let made = DataFile::create_with(path, size, blocks, &mut |written| {
+        progress.update(written);
+        if stopped.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    progress.finish();
+    Ok(made?)
+}
+
+/// An incarnation that no other file has.
+pub(super) fn incarnation() -> Result<u128, Trouble> {
+    let random = runner::random().map_err(|error| Trouble::machine(format!("no random numbers: {error}")))?;
+    // Zero means none.
+    Ok(random.max(1))
 }
 
 /// The layout, if all the numbers make sense.
@@ -193,7 +203,7 @@ fn made_words(arguments: &Arguments, layout: Layout, incarnation: u128) -> Strin
 }
 
 /// The name as a shell takes it.
-fn quoted(path: &Path) -> String {
+pub(super) fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,:@%".contains(c);
     if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }

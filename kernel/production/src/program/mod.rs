@@ -13,6 +13,7 @@ mod kv;
 mod log;
 mod number;
 mod output;
+mod recover;
 mod repl;
 mod start;
 mod status;
@@ -58,6 +59,7 @@ struct Arguments {
 enum Command {
     Dev(dev::Arguments),
     Format(format::Arguments),
+    Recover(recover::Arguments),
     Start(start::Arguments),
     Status(status::Arguments),
     Effects(effects::Arguments),
@@ -86,6 +88,7 @@ fn answer(asked: &Command) -> Result<Status, Trouble> {
     match asked {
         Command::Dev(arguments) => dev::main(arguments),
         Command::Format(arguments) => format::main(arguments),
+        Command::Recover(arguments) => recover::main(arguments),
         Command::Start(arguments) => start::main(arguments),
         Command::Status(arguments) => status::main(arguments),
         Command::Effects(arguments) => effects::main(arguments),

@@ -44,7 +44,7 @@ pub(crate) fn main(arguments: &Arguments) -> Result<Status, Trouble> {
 }
 
 /// Asks all at once: those that do not answer are waited for together.
-fn ask_all(addresses: &[SocketAddr], patience: Duration) -> Vec<Answer> {
+pub(super) fn ask_all(addresses: &[SocketAddr], patience: Duration) -> Vec<Answer> {
     std::thread::scope(|scope| {
         let asking: Vec<_> =
             addresses.iter().map(|address| scope.spawn(move || status::ask(*address, patience))).collect();
@@ -159,6 +159,9 @@ mod tests {
             is_grid_full: false,
             journal_slots: 64,
             message_size_max: 4096,
+            grid_blocks: 64,
+            block_size: 4096,
+            clients_max: 64,
             clock_offset_ns: Some((-12_000, 30_000)),
             disk: "io_uring".to_owned(),
             sessions: 2,
@@ -188,6 +191,7 @@ mod tests {
         assert!(!serves(&[status(0, Primary, 3), away(), away()]));
         assert!(!serves(&[status(0, Primary, 3), status(1, Backup, 4), status(2, ViewChange, 3)]));
         assert!(!serves(&[status(0, Backup, 3), status(1, Backup, 3), status(2, Backup, 3)]));
+        assert!(!serves(&[status(0, Primary, 3), status(1, status::State::Rejoining, 3), away()]), "it has no word");
         assert!(!serves(&[away(), away()]));
     }
 

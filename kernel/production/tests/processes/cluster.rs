@@ -146,6 +146,18 @@ impl Cluster {
         command
     }
 
+    /// What `recover` says for a replica, and whether it made a file.
+    pub(crate) fn recover(&self, replica: u8) -> (bool, String) {
+        let cluster = CLUSTER.0.to_string();
+        let (number, count) = (replica.to_string(), self.processes.len().to_string());
+        let mut command = chronon();
+        command.args(["recover", "--cluster", &cluster, "--replica", &number, "--replicas", &count, "--data"]);
+        command.arg(self.data_file(replica)).args(["--addresses", &self.joined_addresses()]);
+        let output = command.output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8(said).unwrap())
+    }
+
     /// Starts a replica that does not run.
     pub(crate) fn restart(&mut self, replica: u8) {
         let errors = File::options().create(true).append(true).open(self.errors(replica)).unwrap();

@@ -5,6 +5,7 @@ mod cluster;
 mod effects;
 mod load;
 mod log;
+mod losses;
 mod reads;
 mod service;
 mod wire;

@@ -2,6 +2,7 @@
 
 mod format;
 mod journal;
+mod recover;
 mod served;
 mod superblock;
 mod support;

@@ -19,9 +19,9 @@ fn help_teaches_with_an_example() {
 fn version_says_what_is_spoken_and_read() {
     let version = chronon(&["version"]);
     assert_eq!(version.status, 0);
-    version.assert_says(&[env!("CARGO_PKG_VERSION"), "protocol         1", "data file format 3", "disk sync"]);
+    version.assert_says(&[env!("CARGO_PKG_VERSION"), "protocol         1", "data file format 4", "disk sync"]);
     let json = chronon(&["version", "--json"]).json();
-    assert_eq!((&json["protocol"], &json["data_file_format"]), (&1.into(), &3.into()));
+    assert_eq!((&json["protocol"], &json["data_file_format"]), (&1.into(), &4.into()));
 }
 
 #[test]

@@ -38,6 +38,8 @@ pub(super) fn superblock(suffix_length: u64) -> Superblock {
         suffix: chain(suffix_length, 0x8182_8384_8586_8788),
         checkpoint: Checkpoint { header: chain(1, 0x77)[0], root: Checksum(0x1718_191a) },
         vouched: Vouched { op: Op(0x76), root: Checksum(0x1415_1617) },
+        members: Members { version: 0xa1a2_a3a4, incarnations: vec![0xb1, 0xb2, 0, 0xb4, 0xb5] },
+        recovery: Recovery { is_pending: true, replaces: 0xc1c2_c3c4, votes_from: View(0xd1d2_d3d4) },
         layout: LAYOUT,
         clients_max: 0x9192_9394,
     }
@@ -83,12 +85,12 @@ fn the_bytes_of_a_copy_never_change() {
     let bytes = superblock.encode(3);
     assert_eq!(bytes[..16], Checksum::of(&bytes[16..64]).0.to_le_bytes());
     assert_eq!(bytes[16..32], superblock.checksum().0.to_le_bytes());
-    assert_eq!(bytes[16..32], Checksum::of(&bytes[64..512]).0.to_le_bytes());
+    assert_eq!(bytes[16..32], Checksum::of(&bytes[64..640]).0.to_le_bytes());
     assert_eq!(bytes[32..36], [1, 0, 0, 0]);
     assert_eq!(bytes[36], 3);
     assert_eq!(bytes[37..64], [0; 27]);
     let mut content = b"CHRONON\0".to_vec();
-    content.extend(3_u32.to_le_bytes());
+    content.extend(4_u32.to_le_bytes());
     content.extend(superblock.epoch.0.to_le_bytes());
     content.extend(superblock.sequence.to_le_bytes());
     content.extend(superblock.cluster.0.to_le_bytes());
@@ -101,15 +103,21 @@ fn the_bytes_of_a_copy_never_change() {
     content.extend([64, 0, 0, 0, 0, 32, 0, 0]);
     content.extend(superblock.clients_max.to_le_bytes());
     content.extend([2, 5]);
-    content.extend([0, 0, 9, 0, 0, 0, 0, 16, 0, 0]);
+    content.extend([1, 0, 9, 0, 0, 0, 0, 16, 0, 0]);
     content.extend(superblock.vouched.op.0.to_le_bytes());
     content.extend(superblock.vouched.root.0.to_le_bytes());
     content.extend(superblock.checkpoint.root.0.to_le_bytes());
-    content.extend([0; 32]);
+    content.extend(superblock.members.version.to_le_bytes());
+    content.extend(superblock.recovery.votes_from.0.to_le_bytes());
+    content.extend(superblock.recovery.replaces.to_le_bytes());
     content.extend(superblock.checkpoint.header.encode());
-    assert_eq!(bytes[64..384], content);
-    assert_eq!(bytes[384..512], superblock.suffix[0].encode());
-    assert_eq!(bytes[512..], [0; 8192 - 512]);
+    for incarnation in [0xb1, 0xb2, 0, 0xb4, 0xb5, 0_u128] {
+        content.extend(incarnation.to_le_bytes());
+    }
+    content.extend([0; 32]);
+    assert_eq!(bytes[64..512], content);
+    assert_eq!(bytes[512..640], superblock.suffix[0].encode());
+    assert_eq!(bytes[640..], [0; 8192 - 640]);
 }
 
 #[test]
@@ -204,9 +212,13 @@ fn what_makes_no_sense_is_an_error_though_its_checksums_are_right() {
     assert_eq!(decode_with(172, &[5]), Err(SuperblockError::Replica));
     assert_eq!(decode_with(173, &[7]), Err(SuperblockError::Replica));
     assert_eq!(decode_with(173, &[0]), Err(SuperblockError::Replica));
-    for reserved in [37, 63, 174, 175, 224, 255, SUFFIX_START + 3 * HEADER_SIZE, 8191] {
+    for reserved in [37, 63, 175, 480, 511, SUFFIX_START + 3 * HEADER_SIZE, 8191] {
         assert_eq!(decode_with(reserved, &[1]), Err(SuperblockError::Reserved), "byte {reserved}");
     }
+    assert_eq!(decode_with(174, &[2]), Err(SuperblockError::Reserved));
+    assert_eq!(decode_with(174, &[0]), Err(SuperblockError::Members), "who does not recover replaces nobody");
+    assert_eq!(decode_with(224, &[0; 8]), Err(SuperblockError::Members), "members of no version");
+    assert_eq!(decode_with(464, &[1]), Err(SuperblockError::Members), "a sixth of five");
 }
 
 #[test]

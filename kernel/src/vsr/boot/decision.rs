@@ -123,7 +123,9 @@ impl Vsr {
                 self.log.append(header);
             }
         }
-        self.head_certain = superblock.view > superblock.log_view || !self.may_go_further(superblock, states, ring);
+        // Who recovers has promised nobody anything, and takes what is so from others.
+        self.head_certain = !superblock.recovery.is_pending
+            && (superblock.view > superblock.log_view || !self.may_go_further(superblock, states, ring));
         let leftover = |state: &SlotState| matches!(state, SlotState::Clean(header) if header.op > self.log.head());
         if states.iter().any(leftover) {
             actions.probe(Probe::Leftover.into());

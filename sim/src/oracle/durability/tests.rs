@@ -3,7 +3,10 @@
 use chronon::{
     frame::Frame,
     types::Timestamp,
-    wire::message::{DoViewChange, encode_do_view_change},
+    wire::{
+        members::Members,
+        message::{DoViewChange, encode_do_view_change},
+    },
 };
 
 use super::*;
@@ -42,7 +45,8 @@ impl Scene {
     fn acknowledge(&mut self, header: &Header, view: u64) -> Result<(), String> {
         let ok = say(Command::PrepareOk, R1, view, |ok| (ok.op, ok.context) = (header.op, header.checksum.0));
         let speech = Speech::of(&ok).unwrap();
-        self.durability.acknowledges(&mut self.prepares, R1, speech, None, &self.disk).map_err(|broken| broken.place)
+        let said = self.durability.acknowledges(&mut self.prepares, R1, speech, None, &self.disk, true);
+        said.map_err(|broken| broken.place)
     }
 
     /// Gives `log`, of `log_view`, with these claims, in view 9; so says the superblock.
@@ -66,7 +70,8 @@ impl Scene {
 
 fn do_view_change(log_view: u64, log: &[Header], claims: &[Claim]) -> Frame {
     let mut body = Vec::new();
-    encode_do_view_change(&DoViewChange { headers: log.to_vec(), claims: claims.to_vec() }, &mut body);
+    let members = Members::default();
+    encode_do_view_change(&DoViewChange { headers: log.to_vec(), claims: claims.to_vec(), members }, &mut body);
     let change = |header: &mut Header| {
         header.request.0 = log_view;
         header.op = log[log.len() - 1].op;

@@ -70,6 +70,7 @@ fn facts_lines(facts: &Facts) -> String {
     let mut text = format!(
         "in force     sequence {}, replica {} of {} in cluster {}\n\
          incarnation  {}\n\
+         {}\
          layout       {} of {}\n\
          view         {}, with the log of view {}\n\
          log          up to op {}, committed to op {} at least, epoch {}\n\
@@ -79,6 +80,7 @@ fn facts_lines(facts: &Facts) -> String {
         facts.replica_count,
         facts.cluster,
         facts.incarnation,
+        members_lines(facts),
         counted(u64::from(facts.slot_count), "slot"),
         size::words(u64::from(facts.message_size_max)),
         facts.view,
@@ -90,6 +92,25 @@ fn facts_lines(facts: &Facts) -> String {
     );
     for header in &facts.suffix {
         text.push_str(&format!("  {}\n", header_words(header)));
+    }
+    text
+}
+
+/// Who the replicas are, and whether this one is to become one again.
+fn members_lines(facts: &Facts) -> String {
+    let mut text = String::new();
+    if facts.is_recovering {
+        let place = facts.replaces.as_ref().map_or_else(|| "an unknown one".to_owned(), |replaces| replaces.clone());
+        text.push_str(&format!("recovering   in the place of {place}: it gives nobody its word yet\n"));
+    } else if facts.votes_from > 0 {
+        text.push_str(&format!("recovered    it gives its word from view {} on\n", facts.votes_from));
+    }
+    if facts.members.is_empty() {
+        return text + "members      not known yet\n";
+    }
+    text.push_str(&format!("members      version {}\n", grouped(facts.members_version)));
+    for (replica, incarnation) in facts.members.iter().enumerate() {
+        text.push_str(&format!("  replica {replica}: {incarnation}\n"));
     }
     text
 }

@@ -1,0 +1,204 @@
+//! `recover`: makes a data file for a replica that lost its own.
+
+use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
+
+use chronon::{
+    storage::{
+        Layout, OpenError,
+        superblock::{self, Identity, REPLICAS_MAX, RecoverError},
+    },
+    types::{ClusterId, ReplicaId},
+    vsr::quorum::majority,
+};
+use chronon_production::{DataFile, data_file::DataFileError, inspect, status};
+
+use super::{
+    format::{incarnation, make, quoted},
+    number::{counted, parse_cluster},
+    output::{Status, Trouble, remark, say},
+};
+
+/// Make a new data file for a replica that lost its own
+///
+/// The replica comes back under a new name of its own, which the others put into the log; it gives nobody its word before it holds
+/// everything that they had committed by then. For that they must be a majority without it: of one or two replicas none is recovered.
+///
+/// The others must run. How the file is laid out is asked of them.
+#[derive(clap::Args)]
+#[command(after_help = "EXAMPLE\n  \
+    Replica 1 of three has lost its disk. The others serve; on its new disk:\n\n  \
+    chronon recover --cluster 7 --replica 1 --replicas 3 --data r1.chronon \\\n    \
+    --addresses 127.0.0.1:4000,127.0.0.1:4001,127.0.0.1:4002\n  \
+    chronon start --data r1.chronon --addresses 127.0.0.1:4000,127.0.0.1:4001,127.0.0.1:4002\n\n\
+    Never start what was lost again, should it be found: it stops as soon as another replica tells it. A copy of a data file from a \
+    backup is no help either: it has forgotten what it acknowledged since.")]
+pub(crate) struct Arguments {
+    /// The cluster: decimal, or hex as in 0x2a
+    #[arg(long, value_name = "ID", value_parser = parse_cluster)]
+    cluster: ClusterId,
+
+    /// Which replica was lost, from 0
+    #[arg(long, value_name = "I")]
+    replica: u8,
+
+    /// How many replicas the cluster has: 3 to 6
+    #[arg(long, value_name = "N")]
+    replicas: u8,
+
+    /// The file to make. What is left of a lost one under this name, and cannot be opened, is kept beside it
+    #[arg(long, value_name = "FILE")]
+    data: PathBuf,
+
+    /// The addresses of all replicas, the lost one's among them
+    #[arg(long, value_name = "A,B,C", value_delimiter = ',', required = true)]
+    addresses: Vec<SocketAddr>,
+
+    /// How long to wait for each of the others, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 2000)]
+    patience_ms: u64,
+}
+
+pub(crate) fn main(arguments: &Arguments) -> Result<Status, Trouble> {
+    let identity = checked(arguments)?;
+    let lost = what_is_left(arguments)?;
+    let Others { layout, clients_max } = ask_others(arguments)?;
+    let incarnation = incarnation()?;
+    let blocks = superblock::format_lost(identity, incarnation, layout, clients_max).map_err(Trouble::usage)?;
+    if let Some(kept) = lost {
+        fs::rename(&arguments.data, &kept)
+            .map_err(|error| Trouble::machine(format!("cannot rename {}: {error}", arguments.data.display())))?;
+        remark(&format!("what is left of {} is kept as {}", arguments.data.display(), kept.display()));
+    }
+    make(&arguments.data, layout.size(), &blocks)?;
+    let addresses: Vec<String> = arguments.addresses.iter().map(ToString::to_string).collect();
+    say(&format!(
+        "{}: replica {} of {} in cluster {}, to recover under the incarnation {incarnation:032x}\n\
+         {}, laid out as the others' are\n\
+         next:\n  chronon start --data {} --addresses {}",
+        arguments.data.display(),
+        arguments.replica,
+        arguments.replicas,
+        arguments.cluster.0,
+        counted(layout.size(), "byte"),
+        quoted(&arguments.data),
+        addresses.join(",")
+    ))?;
+    Ok(Status::Done)
+}
+
+/// Whose file it is to be, if a replica of such a cluster can be recovered at all.
+fn checked(arguments: &Arguments) -> Result<Identity, Trouble> {
+    let Arguments { cluster, replica, replicas: replica_count, addresses, .. } = arguments;
+    let (cluster, replica, replica_count) = (*cluster, ReplicaId(*replica), *replica_count);
+    if !(1..=REPLICAS_MAX).contains(&replica_count) {
+        return Err(Trouble::usage(format!("--replicas {replica_count}: a cluster has 1 to {REPLICAS_MAX} replicas")));
+    }
+    if replica_count < 3 {
+        return Err(Trouble::usage(RecoverError { replica_count }));
+    }
+    if replica.0 >= replica_count {
+        let last = replica_count - 1;
+        return Err(Trouble::usage(format!(
+            "--replica {}: of {replica_count}, the replicas are 0 to {last}",
+            replica.0
+        )));
+    }
+    if addresses.len() != usize::from(replica_count) {
+        return Err(Trouble::usage(format!("--addresses: {} of {replica_count} replicas are given", addresses.len())));
+    }
+    Ok(Identity { cluster, replica, replica_count })
+}
+
+/// Whether there is a file already: none, or one that is lost for certain, and then where it is to be kept.
+fn what_is_left(arguments: &Arguments) -> Result<Option<PathBuf>, Trouble> {
+    let path = &arguments.data;
+    let file = match DataFile::open_to_read(path) {
+        Ok(file) => file,
+        Err(DataFileError::Missing(_)) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    match inspect::opened(&file) {
+        Err(OpenError::Blank | OpenError::Lost | OpenError::Forked { .. }) => {
+            let mut kept = path.clone().into_os_string();
+            kept.push(".lost");
+            let kept = PathBuf::from(kept);
+            if kept.exists() {
+                return Err(Trouble::usage(format!("{} exists: move it out of the way", kept.display())));
+            }
+            Ok(Some(kept))
+        }
+        Err(error) => Err(Trouble::usage(format!("{}: {error}", path.display()))),
+        Ok(found) => Err(Trouble::usage(format!(
+            "{} is no lost file: it holds {}, incarnation {:032x}; start from it, or choose another name if that replica is to be \
+             given up",
+            path.display(),
+            found.identity(),
+            found.incarnation
+        ))),
+    }
+}
+
+/// What the others have in common.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Others {
+    layout: Layout,
+    clients_max: u32,
+}
+
+/// How the others' files are laid out: of a majority of all replicas, without the lost one, which must not answer.
+fn ask_others(arguments: &Arguments) -> Result<Others, Trouble> {
+    let patience = Duration::from_millis(arguments.patience_ms.max(1));
+    let mut found: Vec<(u8, Others)> = Vec::new();
+    let mut silent = Vec::new();
+    for (replica, answer) in (0..).zip(super::status::ask_all(&arguments.addresses, patience)) {
+        let status = match answer {
+            Ok(status) => status,
+            Err(error) => {
+                silent.push(error.to_string());
+                continue;
+            }
+        };
+        let given = (arguments.cluster.0, arguments.replicas, replica);
+        if (status.cluster, status.replicas, status.replica) != given {
+            return Err(Trouble::usage(format!(
+                "replica {} of {} in cluster {} answers at {}, and not replica {replica} of {} in cluster {}: check the flags",
+                status.replica,
+                status.replicas,
+                status.cluster,
+                arguments.addresses[usize::from(replica)],
+                arguments.replicas,
+                arguments.cluster.0
+            )));
+        }
+        if replica == arguments.replica {
+            return Err(Trouble::usage(format!(
+                "replica {replica} answers at {}: it is not lost; stop it first if it is to be given up",
+                arguments.addresses[usize::from(replica)]
+            )));
+        }
+        found.push((replica, laid_out(&status)));
+    }
+    let needed = usize::from(majority(arguments.replicas));
+    if found.len() < needed {
+        return Err(Trouble::machine(format!(
+            "{} of the others answer, and it takes {needed} to say what was committed: start them first; {}",
+            found.len(),
+            silent.join("; ")
+        )));
+    }
+    let (first, layout) = found[0];
+    if let Some((other, _)) = found.iter().find(|(_, other)| *other != layout) {
+        return Err(Trouble::usage(format!("the files of replicas {first} and {other} are not laid out alike")));
+    }
+    Ok(layout)
+}
+
+fn laid_out(status: &status::Status) -> Others {
+    let layout = Layout {
+        slot_count: status.journal_slots,
+        message_size_max: status.message_size_max,
+        block_count: status.grid_blocks,
+        block_size: status.block_size,
+    };
+    Others { layout, clients_max: status.clients_max }
+}

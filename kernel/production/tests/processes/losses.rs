@@ -1,0 +1,69 @@
+//! A data file is lost, and its replica recovered through the others by the program, under load; and the lost file turns up again.
+
+use std::fs;
+
+use chronon_production::status::State;
+
+use crate::{
+    SOME,
+    cluster::{Cluster, until},
+    load::Load,
+};
+
+/// Waits until a replica gives its word again.
+fn until_recovered(cluster: &Cluster, replica: u8) {
+    until("it has recovered", || matches!(cluster.status(replica).state, State::Primary | State::Backup).then_some(()));
+}
+
+#[test]
+fn a_lost_data_file_is_recovered_and_the_cluster_then_survives_another_loss() {
+    let mut cluster = Cluster::start("lost-file", 3);
+    let load = Load::begin(&cluster);
+    for lost in [(cluster.primary() + 1) % 3, cluster.primary()] {
+        load.wait_for(SOME);
+        let (made, said) = cluster.recover(lost);
+        assert!(!made && said.contains("is in use by process"), "{said}");
+        cluster.kill(lost);
+        let (made, said) = cluster.recover(lost);
+        assert!(!made && said.contains("is no lost file"), "{said}");
+        fs::remove_file(cluster.data_file(lost)).unwrap();
+        assert!(cluster.refusal(lost).contains("does not exist"), "`start` makes no file");
+        assert!(!cluster.data_file(lost).exists());
+        let (made, said) = cluster.recover(lost);
+        assert!(made && said.contains("to recover under the incarnation"), "{said}");
+        cluster.restart(lost);
+        until_recovered(&cluster, lost);
+        load.wait_for(SOME);
+    }
+    let other = (cluster.primary() + 2) % 3;
+    cluster.kill(other);
+    load.wait_for(SOME);
+    cluster.restart(other);
+    cluster.ends_well(load);
+}
+
+#[test]
+fn a_lost_data_file_that_is_found_again_is_of_no_use_any_more() {
+    let mut cluster = Cluster::start("found-file", 3);
+    let load = Load::begin(&cluster);
+    load.wait_for(SOME);
+    let lost = (cluster.primary() + 1) % 3;
+    cluster.kill(lost);
+    let (file, elsewhere) = (cluster.data_file(lost), cluster.data_file(lost).with_extension("found"));
+    fs::rename(&file, &elsewhere).unwrap();
+    assert!(cluster.recover(lost).0);
+    let newer = file.with_extension("newer");
+    cluster.restart(lost);
+    until_recovered(&cluster, lost);
+    load.wait_for(SOME);
+    cluster.kill(lost);
+    fs::rename(&file, &newer).unwrap();
+    fs::rename(&elsewhere, &file).unwrap();
+    cluster.restart(lost);
+    cluster.wait_for_end(lost);
+    assert!(cluster.last_words(lost).contains("was superseded"), "{}", cluster.last_words(lost));
+    fs::rename(&newer, &file).unwrap();
+    cluster.restart(lost);
+    load.wait_for(SOME);
+    cluster.ends_well(load);
+}

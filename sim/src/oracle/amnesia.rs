@@ -1,0 +1,155 @@
+//! Promise: what a lost replica promised is nobody's any more, and who takes its place promises nothing before it may.
+//!
+//! A replica whose disk was exchanged for an empty one has forgotten what it said. The incarnation that speaks in its place
+//! afterwards gives its word (acknowledges, votes, confirms a round, leads) only when an op of the log has made it a member, in views at
+//! least two above one in which that op was executed, and with everything through that op durable on its disk. What the former
+//! incarnation says on top of that op, from a disk that was not lost after all or late, is no acknowledgement, whoever counts it.
+//!
+//! Judged from frames and disks; of the kernel's own view of the matter nothing is asked.
+
+use chronon::{
+    frame::Frame,
+    types::{Checksum, Op, ReplicaId, View},
+    wire::{
+        batch::{Batch, Kind},
+        header::{Command, HEADER_SIZE},
+        members::Members,
+    },
+};
+
+use super::{
+    Violation,
+    durability::{Durability, Holding},
+    model::Model,
+    prepares::Prepares,
+    promise::broken,
+    speech::Speech,
+};
+use crate::disk::SimDisk;
+
+const PROMISE: &str = "amnesia";
+
+/// Who was whom.
+#[derive(Clone)]
+pub(super) struct Amnesia {
+    replicas: Vec<Place>,
+}
+
+/// What is known of one replica's number.
+#[derive(Clone, Default)]
+struct Place {
+    /// The incarnations that the log gave it, each with its op.
+    members: Vec<Member>,
+    /// Incarnations that spoke when no disk of it had been lost yet.
+    original: Option<u128>,
+    was_lost: bool,
+    /// The incarnation that was found to be allowed to give its word.
+    cleared: Option<u128>,
+}
+
+#[derive(Clone, Copy)]
+struct Member {
+    incarnation: u128,
+    op: Op,
+    /// The earliest view in which a replica that executed the op was then.
+    view: View,
+}
+
+impl Amnesia {
+    pub(super) fn new(replica_count: u8) -> Self {
+        Self { replicas: vec![Place::default(); replica_count as usize] }
+    }
+
+    /// A replica's disk was exchanged: for an empty one, or for one that it had before.
+    pub(super) fn exchanged(&mut self, replica: ReplicaId) {
+        let place = &mut self.replicas[replica.0 as usize];
+        (place.was_lost, place.cleared) = (true, None);
+    }
+
+    /// A replica in `view` executed this prepare: whom it makes members, if it does.
+    pub(super) fn executed(&mut self, op: Op, view: View, frame: &Frame) {
+        let Some(Ok(batch)) = frame.get(HEADER_SIZE..).map(Batch::parse) else { return };
+        let Some(entry) = batch.iter().next().filter(|entry| entry.kind == Kind::Members) else { return };
+        let Ok(members) = Members::decode(entry.payload) else { return };
+        for (place, incarnation) in self.replicas.iter_mut().zip(members.incarnations) {
+            if let Some(known) = place.members.iter_mut().find(|known| known.op == op) {
+                known.view = known.view.min(view);
+            } else if place.members.last().is_none_or(|last| last.op < op && last.incarnation != incarnation) {
+                place.members.push(Member { incarnation, op, view });
+            }
+        }
+    }
+
+    /// Whether this incarnation's word counts for `op`: not if another had its place below.
+    pub(super) fn counts(&self, replica: ReplicaId, incarnation: u128, op: Op) -> bool {
+        let members = &self.replicas[replica.0 as usize].members;
+        let own = members.iter().rposition(|member| member.incarnation == incarnation);
+        let later = own.map_or(&members[..], |place| &members[place + 1..]);
+        later.iter().all(|member| member.op >= op || member.incarnation == 0)
+    }
+
+    /// A replica says something of itself.
+    pub(super) fn greets(&mut self, replica: ReplicaId, speech: Speech<'_>) {
+        let place = &mut self.replicas[replica.0 as usize];
+        if !place.was_lost {
+            place.original = Some(speech.client().0);
+        }
+    }
+
+    /// A replica gives its word in `view`: acknowledges, votes, confirms or leads.
+    pub(super) fn gives_word(
+        &mut self,
+        known: (&Model, &Prepares, &Durability),
+        replica: ReplicaId,
+        speech: Speech<'_>,
+        incarnation: u128,
+        superblock: Op,
+        disk: &SimDisk,
+    ) -> Result<(), Violation> {
+        let place = &self.replicas[replica.0 as usize];
+        if !place.was_lost || place.original == Some(incarnation) || place.cleared == Some(incarnation) {
+            return Ok(());
+        }
+        let (command, view) = (speech.command().unwrap_or(Command::Ping), speech.view());
+        let Some(member) = place.members.iter().find(|member| member.incarnation == incarnation) else {
+            let sentence =
+                format!("{replica} lost its disk, and sent {command} in {view} before it was a member again");
+            return Err(broken(PROMISE, "gave its word as nobody's member", sentence));
+        };
+        let Member { op, view: executed_in, .. } = *member;
+        if view.0 < executed_in.0 + 2 {
+            let sentence = format!(
+                "{replica} lost its disk, became a member again by {op}, which was executed in {executed_in}, and sent \
+                 {command} in {view}"
+            );
+            return Err(broken(PROMISE, "gave its word in a view too early", sentence));
+        }
+        let (model, prepares, durability) = known;
+        let canonical = |op: Op| model.get(op).map_or(Checksum(0), |known| known.checksum);
+        let lacks = (superblock.0 + 1..=op.0).map(Op).find(|op| {
+            let prepare = prepares.get(*op, canonical(*op));
+            prepare.is_none_or(|prepare| durability.holding(disk, *op, &prepare.frame) == Holding::Missing)
+        });
+        if let Some(lacks) = lacks {
+            let sentence = format!(
+                "{replica} lost its disk, became a member again by {op}, and sent {command} in {view} without {lacks}"
+            );
+            return Err(broken(PROMISE, "gave its word without everything", sentence));
+        }
+        self.replicas[replica.0 as usize].cleared = Some(incarnation);
+        Ok(())
+    }
+}
+
+/// Whether a frame gives its sender's word, rather than to ask or to serve.
+pub(super) const fn is_word(command: Command) -> bool {
+    matches!(
+        command,
+        Command::PrepareOk
+            | Command::StartViewChange
+            | Command::DoViewChange
+            | Command::StartView
+            | Command::Commit
+            | Command::ReadRoundOk
+    )
+}
