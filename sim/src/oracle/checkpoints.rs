@@ -130,8 +130,8 @@ impl Checkpoints {
         if op.0 + SLOTS_RESERVED <= vouched + u64::from(self.layout.slot_count) {
             return Ok(());
         }
-        let is_request =
-            Batch::parse(speech.body()).is_ok_and(|batch| batch.iter().any(|entry| entry.kind != Kind::System));
+        let is_request = Batch::parse(speech.body())
+            .is_ok_and(|batch| batch.iter().any(|entry| matches!(entry.kind, Kind::Request | Kind::Operator)));
         if !is_request {
             return Ok(());
         }
