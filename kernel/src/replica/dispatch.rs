@@ -147,7 +147,6 @@ impl Dispatch {
                 self.drop_stale(outbox);
                 return self.give(vsr, now, actions);
             }
-            self.unfinished = true;
         }
         self.give_at = None;
         self.give_up(now, outbox);
@@ -178,6 +177,8 @@ impl Dispatch {
         self.fetches = 0;
         self.claimed = false;
         self.view = view;
+        // Whoever serves in it begins with a claim, though nothing has changed.
+        self.unfinished = true;
     }
 
     fn drop_stale(&mut self, outbox: &Outbox) {

@@ -231,6 +231,11 @@ impl Checkpoints {
         self.fetching.is_syncing()
     }
 
+    /// Whether all chunks that are here lie in blocks.
+    pub(super) fn is_written(&self) -> bool {
+        self.writing.is_empty() && self.fetching.is_written()
+    }
+
     /// Whether the state is still to be restored from the durable checkpoint.
     pub const fn is_restoring(&self) -> bool {
         self.is_restoring
@@ -394,8 +399,13 @@ impl Vsr {
             let Some(bytes) = bytes else { return false };
             let address = match self.put_chunk(kind, bytes, actions) {
                 Ok(address) => address,
-                // Checkpoints that are not vouched for yet, or one that is fetched, take up the room: they will give it back.
-                Err(bytes) if !self.checkpoints.kept.is_empty() || self.checkpoints.is_syncing() => {
+                // What is being written, checkpoints that are not vouched for yet, or one that is fetched, take up the room: they may
+                // give it back.
+                Err(bytes)
+                    if !self.checkpoints.kept.is_empty()
+                        || self.checkpoints.is_syncing()
+                        || !self.checkpoints.writing.is_empty() =>
+                {
                     taking.waiting = Some((kind, bytes));
                     return true;
                 }
@@ -557,6 +567,7 @@ impl Vsr {
         self.tell_checkpoint(actions);
         self.count_own_root(actions);
         self.let_go();
+        self.write_unwritten(actions);
         if checkpoint.header.op > self.applied {
             actions.probe(Probe::SyncInstalled.into());
             self.start_loading();

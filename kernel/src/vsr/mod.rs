@@ -185,6 +185,7 @@ impl Vsr {
             Kind::BootGrid => self.on_boot_grid(value, result, actions),
             Kind::ChunkWrite => {
                 self.checkpoints.writing.remove(&(value as u32));
+                self.write_unwritten(actions);
             }
             Kind::GridBarrier => self.on_grid_barrier(value),
             Kind::ChunkRead => self.on_chunk_read(value as u32, result, actions),

@@ -226,8 +226,9 @@ impl Vsr {
     }
 
     /// A checkpoint took the place of ops that this primary proposed, and that the others committed: what their requests came to is in
-    /// the sessions now. What neither the log nor the queue has any more is forgotten, and the client asks again.
-    pub(super) fn answer_restored(&mut self, actions: &mut Actions) {
+    /// the sessions now. What neither the log nor the queue has any more is forgotten, and the client asks again. Executed was everything
+    /// up to `before`.
+    pub(super) fn answer_restored(&mut self, before: Op, actions: &mut Actions) {
         let reply_header = self.header(Command::Reply);
         let Self { primary, sessions, .. } = self;
         let waiting = &primary.waiting;
@@ -236,7 +237,9 @@ impl Vsr {
             if let Some(reply) = last.filter(|reply| reply.request == *request) {
                 send_reply(&reply_header, *node, *client, &reply, actions);
             }
-            let is_ahead = last.is_some_and(|reply| reply.request < *request);
+            // Of a session that began in what was skipped, this client has asked for nothing yet: what it asked for was of the one before.
+            let is_same = last.is_some_and(|reply| reply.session.0 <= before.0);
+            let is_ahead = is_same && last.is_some_and(|reply| reply.request < *request);
             is_ahead || waiting.iter().any(|request| request.header.client == *client)
         });
     }

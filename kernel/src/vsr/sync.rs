@@ -57,8 +57,10 @@ pub(super) struct Fetching {
     reads: BTreeMap<u32, Readers>,
     /// Whom to ask next: apart from whom other repair asks, or one in step with it would always ask the same.
     next_peer: u8,
-    /// Chunks of the durable checkpoint that were fetched when no block was known to be free: a few, to be written when one is.
+    /// Chunks that were fetched when no block was free, or known to be: a few, to be written when one is.
     unwritten: Vec<(Checksum, Frame)>,
+    /// The last checkpoint that was looked for among strays because it came to be vouched for.
+    sought: Op,
     /// The op that was missing, and since when.
     stalled: (Op, Instant),
 }
@@ -181,6 +183,11 @@ impl Fetching {
         self.walk.as_ref().is_some_and(|walk| walk.reached.contains(&address))
     }
 
+    /// Whether every chunk that was fetched found a block.
+    pub(super) fn is_written(&self) -> bool {
+        self.unwritten.is_empty()
+    }
+
     /// How many blocks are being read.
     pub(super) fn reads(&self) -> usize {
         self.reads.len()
@@ -239,6 +246,7 @@ impl Vsr {
     /// Goes on with the walk, by one slice.
     pub(super) fn walk<M: StateMachine>(&mut self, machine: &mut M, actions: &mut Actions) {
         self.consider_sync();
+        self.consider_survey();
         let Some(mut walk) = self.checkpoints.fetching.walk.take() else { return };
         if walk.purpose == Purpose::Gather && walk.target.op <= self.applied {
             // What was missing was found elsewhere.
@@ -270,8 +278,10 @@ impl Vsr {
     /// Sends for the next chunks, from the grid or from others.
     fn send_for(&mut self, walk: &mut Walk, actions: &mut Actions) {
         // What was fetched and is still being written counts as well: a slow disk slows the fetching.
+        // Before a grid is surveyed nothing can be written, and the walk goes on all the same.
+        let unwritten = if walk.purpose == Purpose::Gather { self.checkpoints.fetching.unwritten.len() } else { 0 };
         let room = |walk: &Walk, writing: usize| walk.missing.len() + walk.here.len() + writing < WALK_WINDOW;
-        while walk.sent < walk.list.len() && room(walk, self.checkpoints.writing.len()) {
+        while walk.sent < walk.list.len() && room(walk, self.checkpoints.writing.len() + unwritten) {
             let (index, address) = (walk.sent, walk.list[walk.sent]);
             match self.checkpoints.grid.find(address) {
                 Some(_) if walk.only_keeps() => {
@@ -342,7 +352,7 @@ impl Vsr {
                 self.finish_survey();
                 self.write_unwritten(actions);
             }
-            (Purpose::Gather, Stage::Gathered) if self.checkpoints.writing.is_empty() => {
+            (Purpose::Gather, Stage::Gathered) if self.checkpoints.is_written() => {
                 let number = self.grid_barrier(actions);
                 if let Some(walk) = &mut self.checkpoints.fetching.walk {
                     walk.stage = Stage::Barrier(number);
@@ -361,7 +371,7 @@ impl Vsr {
         };
         actions.probe(Probe::StateRestored.into());
         self.sessions = walk.sessions;
-        self.applied = walk.target.op;
+        let executed = core::mem::replace(&mut self.applied, walk.target.op);
         self.restore_members(members, self.applied, actions);
         self.restored = Some(self.applied);
         self.held_through = self.held_through.max(self.applied);
@@ -379,9 +389,21 @@ impl Vsr {
         }
         self.free_unreached();
         if self.is_primary() {
-            self.answer_restored(actions);
+            self.answer_restored(executed, actions);
         }
         self.repair(actions);
+    }
+
+    /// One that was made before a start, and is above what was vouched for then, is vouched for now: where nobody else has it any more,
+    /// the strays may.
+    fn consider_survey(&mut self) {
+        let Checkpoints { vouched, kept, fetching, durable, is_surveyed, is_restoring, .. } = &mut self.checkpoints;
+        let is_kept = kept.first().is_some_and(|(op, _)| *op == vouched.op);
+        let is_below = vouched.op > fetching.sought && vouched.op < durable.header.op;
+        if fetching.walk.is_none() && *is_surveyed && !*is_restoring && is_below && !is_kept {
+            fetching.sought = vouched.op;
+            fetching.walk = Some(Walk::new(Purpose::Survey, *vouched, self.config.clients_max));
+        }
     }
 
     fn start_survey(&mut self) {
@@ -389,25 +411,18 @@ impl Vsr {
         if vouched.op == Op::ROOT || vouched.op >= self.checkpoints.op() {
             return self.finish_survey();
         }
+        self.checkpoints.fetching.sought = vouched.op;
         self.checkpoints.fetching.walk = Some(Walk::new(Purpose::Survey, vouched, self.config.clients_max));
     }
 
     /// Which chunks are needed is known, and all others may be overwritten.
     pub(super) fn finish_survey(&mut self) {
-        self.checkpoints.is_surveyed = true;
+        if core::mem::replace(&mut self.checkpoints.is_surveyed, true) {
+            return;
+        }
         let Checkpoints { grid, reached, kept, .. } = &mut self.checkpoints;
         let kept = |address| kept.iter().any(|(_, reached)| reached.contains(&address));
         grid.demote(|address| reached.contains(&address) || kept(address));
-    }
-
-    /// Writes what was fetched for the durable checkpoint while no block was known to be free.
-    fn write_unwritten(&mut self, actions: &mut Actions) {
-        for (address, chunk) in core::mem::take(&mut self.checkpoints.fetching.unwritten) {
-            if self.checkpoints.grid.find(address).is_none() {
-                // Where there is no room even now, the next start fetches it again.
-                self.write_chunk(address, chunk, actions);
-            }
-        }
     }
 
     pub(super) fn on_gathered(&mut self, number: u64) {

@@ -100,13 +100,13 @@ impl Vsr {
             return;
         }
         let (Timestamp(now), _) = self.clock.timestamp(head, self.now);
-        self.primary.tick = now >= due.0;
-        if self.primary.tick {
+        if now >= due.0 && !self.primary.tick {
             actions.probe(Probe::Tick.into());
-            return;
         }
-        // Clocks may be stepped, and without an agreed interval the log's time stands still: it is looked at again in any case.
-        let wait_ns = (due.0 - now).clamp(LOOK_MIN_NS, self.config.timeouts.election_ns);
+        self.primary.tick = now >= due.0;
+        // Clocks may be stepped before the tick is prepared, and without an agreed interval the log's time stands still: it is looked at
+        // again in any case.
+        let wait_ns = due.0.saturating_sub(now).clamp(LOOK_MIN_NS, self.config.timeouts.election_ns);
         self.timers.set(Timer::Tick, self.after(wait_ns));
     }
 }

@@ -53,7 +53,7 @@ fn a_single_replica_says_that_nobody_can_repair_it() {
 /// Until the grid is surveyed, whatever a block claims to hold may be needed, and a full one has no block to repair into.
 #[test]
 fn a_chunk_of_a_full_grid_is_repaired_when_room_is_known() {
-    let layout = Layout { block_count: 10, block_size: 4096, ..LAYOUT };
+    let layout = Layout { block_count: 16, block_size: 4096, ..LAYOUT };
     let mut script = Script::new(Setup { layout, ..Setup::default() });
     let primary = script.primary();
     let backup = script.after(primary, 1);

@@ -17,6 +17,8 @@ fn requests_leave_room_for_what_ends_effects() {
     let mut cluster = Cluster::on_disks(3, letters(POLITE, OFTEN), SOUND, disk);
     cluster.outside().go_down(u64::MAX);
     let primary = cluster.until_primary();
+    // Who is who is committed first, and in every superblock.
+    cluster.run_ms(1_000);
     let backups = (0..3).filter(|replica| *replica != primary).map(|replica| NodeId(u32::from(replica)));
     for backup in backups.clone() {
         cluster.world.disk_mut(backup).slow(5_000, u64::MAX);

@@ -8,7 +8,7 @@ use crate::{
     process::Actions,
     storage::chunk::Chunk,
     types::{Checksum, NodeId, ReplicaId},
-    vsr::{ReadResult, Vsr, probe::Probe, timer::Timer, token::Kind},
+    vsr::{ReadResult, Vsr, checkpoint::Checkpoints, probe::Probe, timer::Timer, token::Kind},
     wire::{
         header::{Command, Header},
         seal::seal,
@@ -106,22 +106,44 @@ impl Vsr {
         if self.write_chunk(address, chunk.clone(), actions) {
             return;
         }
-        let fetching = &mut self.checkpoints.fetching;
-        if fetching.walk.as_ref().is_none_or(|walk| walk.purpose != Purpose::Gather) {
-            // The walk has it in memory. Which blocks are free is known when the grid is surveyed.
-            if fetching.unwritten.len() < WALK_WINDOW {
-                fetching.unwritten.push((address, chunk.clone()));
+        if self.checkpoints.is_syncing() {
+            // A checkpoint of its own, which this one takes the place of, is in the way.
+            self.drop_taking();
+            if self.write_chunk(address, chunk.clone(), actions) {
+                return;
             }
-            return;
         }
-        // A checkpoint of its own, which this one takes the place of, is in the way.
-        self.drop_taking();
-        if !self.write_chunk(address, chunk.clone(), actions) {
+        self.keep_unwritten(address, chunk.clone(), actions);
+    }
+
+    /// A chunk has no block to go to, and is kept in memory until it has. Before the grid is surveyed, it is not known which are free.
+    /// After that, those come free that a checkpoint of its own was being written to or takes the place of; if there are none, the
+    /// others' will never fit.
+    fn keep_unwritten(&mut self, address: Checksum, chunk: Frame, actions: &mut Actions) {
+        let Checkpoints { fetching, writing, next, is_surveyed, .. } = &mut self.checkpoints;
+        if fetching.unwritten.len() < WALK_WINDOW && !(*is_surveyed && writing.is_empty() && next.is_none()) {
+            fetching.unwritten.push((address, chunk));
+        } else if fetching.is_syncing() {
             actions.halt(format!(
                 "a checkpoint of the others and this replica's own do not fit the {} blocks of its grid together: the state has grown too \
                  large for --grid-size, which all replicas are formatted with",
                 self.config.layout.block_count
             ));
+        }
+    }
+
+    /// Writes what had no block to go to, as far as there are any by now.
+    pub(in crate::vsr) fn write_unwritten(&mut self, actions: &mut Actions) {
+        if !self.checkpoints.is_surveyed {
+            return;
+        }
+        for (address, chunk) in core::mem::take(&mut self.checkpoints.fetching.unwritten) {
+            let Checkpoints { grid, reached, fetching, .. } = &self.checkpoints;
+            let is_needed = reached.contains(&address) || fetching.wants(address);
+            if is_needed && grid.find(address).is_none() && !self.write_chunk(address, chunk.clone(), actions) {
+                // Of the durable checkpoint, the next start fetches it again.
+                self.keep_unwritten(address, chunk, actions);
+            }
         }
     }
 
