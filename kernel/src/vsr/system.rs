@@ -106,7 +106,9 @@ impl Vsr {
         self.primary.tick = now >= due.0;
         // Clocks may be stepped before the tick is prepared, and without an agreed interval the log's time stands still: it is looked at
         // again in any case.
-        let wait_ns = due.0.saturating_sub(now).clamp(LOOK_MIN_NS, self.config.timeouts.election_ns);
+        let election_ns = self.config.timeouts.election_ns;
+        let wait_ns =
+            if self.primary.tick { election_ns } else { due.0.saturating_sub(now).clamp(LOOK_MIN_NS, election_ns) };
         self.timers.set(Timer::Tick, self.after(wait_ns));
     }
 }

@@ -49,3 +49,19 @@ fn harm_befalls_one_replica_of_three_or_more_and_leaves_nobody_behind() {
     }
     assert_eq!(kinds.into_iter().collect::<Vec<_>>(), ["let the", "lose the", "make copy", "make the", "put the"]);
 }
+
+#[test]
+fn a_disk_is_lost_in_a_fifth_of_the_seeds_where_the_others_can_make_it_good() {
+    let (mut able, mut lost) = (0, 0);
+    for schedule in drawn("swarm", 0..2000) {
+        able += u32::from(schedule.cluster.replicas > 2);
+        let losses = schedule.steps.iter().filter(|step| matches!(step.fault, Fault::Wipe { .. })).count();
+        if losses == 0 {
+            continue;
+        }
+        lost += 1;
+        assert!(schedule.cluster.replicas > 2 && schedule.core.len() == usize::from(schedule.cluster.replicas));
+        assert!(schedule.steps.iter().all(|step| harm(&step.fault).is_none()), "one sort of harm is enough");
+    }
+    assert!((able * 15..able * 25).contains(&(lost * 100)), "{lost} of {able}");
+}

@@ -153,3 +153,101 @@ pub(super) const fn is_word(command: Command) -> bool {
             | Command::ReadRoundOk
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use chronon::wire::{batch, header::Header};
+
+    use super::*;
+    use crate::oracle::{
+        prepares::Prepare,
+        script::{CLUSTER, LAYOUT, R0, R1, disk, say, store_prepare},
+    };
+
+    /// A log whose second op makes incarnation 8 of replica 1 a member, in place of 5; the first made all of them members.
+    struct Scene {
+        amnesia: Amnesia,
+        model: Model,
+        prepares: Prepares,
+        durability: Durability,
+        log: Vec<(Header, Frame)>,
+    }
+
+    fn scene() -> Scene {
+        let mut scene = Scene {
+            amnesia: Amnesia::new(3),
+            model: Model::new(CLUSTER, 4),
+            prepares: Prepares::default(),
+            durability: Durability::new(3, LAYOUT),
+            log: Vec::new(),
+        };
+        let mut parent = Header::root(CLUSTER).checksum;
+        for (op, incarnation) in [(1, 5), (2, 8)] {
+            let (mut payload, mut body) = (Vec::new(), Vec::new());
+            Members { version: op, incarnations: vec![4, incarnation, 6] }.encode(&mut payload);
+            batch::push_members(&mut body, &payload);
+            let prepare = Header::new(CLUSTER, Command::Prepare, 1, View(1));
+            let header = Header { op: Op(op), context: parent.0, ..prepare }.sealed(&body);
+            parent = header.checksum;
+            let frame = Frame::new([&header.encode()[..], &body].concat());
+            scene.prepares.add(header.op, Prepare::new(header.checksum, View(1), frame.clone()));
+            scene.amnesia.executed(header.op, View(4), &frame);
+            scene.amnesia.executed(header.op, View(3), &frame);
+            scene.model.append(&header, R0, View(4));
+            scene.log.push((header, frame));
+        }
+        scene
+    }
+
+    impl Scene {
+        /// Whether replica 1, in this incarnation and with so many ops on its disk, may vote in `view`.
+        fn votes(&mut self, incarnation: u128, view: u64, ops: usize) -> Result<(), String> {
+            let mut disk = disk(R1);
+            for (header, frame) in &self.log[..ops] {
+                store_prepare(&mut disk, header, frame, true);
+            }
+            let known = (&self.model, &self.prepares, &self.durability);
+            let vote = say(Command::StartViewChange, R1, view, |_| {});
+            let speech = Speech::of(&vote).expect("it is a frame");
+            let said = self.amnesia.gives_word(known, R1, speech, incarnation, Op::ROOT, &disk);
+            said.map_err(|broken| broken.place)
+        }
+
+        fn greets(&mut self, incarnation: u128) {
+            let ping = say(Command::Ping, R1, 1, |header| header.client.0 = incarnation);
+            self.amnesia.greets(R1, Speech::of(&ping).expect("it is a frame"));
+        }
+    }
+
+    #[test]
+    fn who_lost_nothing_votes_as_it_likes() {
+        assert_eq!(scene().votes(5, 0, 0), Ok(()));
+        let mut scene = scene();
+        scene.greets(5);
+        scene.amnesia.exchanged(R1);
+        assert_eq!(scene.votes(5, 0, 0), Ok(()), "what it promised it knows, though it counts no more");
+    }
+
+    #[test]
+    fn who_recovers_votes_late_enough_and_with_everything() {
+        let mut scene = scene();
+        scene.amnesia.exchanged(R1);
+        scene.greets(8);
+        assert_eq!(scene.votes(9, 9, 2), Err("gave its word as nobody's member".into()));
+        assert_eq!(scene.votes(8, 4, 2), Err("gave its word in a view too early".into()), "one after view 3");
+        assert_eq!(scene.votes(8, 5, 1), Err("gave its word without everything".into()));
+        assert_eq!(scene.votes(8, 5, 2), Ok(()));
+        assert_eq!(scene.votes(8, 5, 0), Ok(()), "once it could, what it has is for others to judge");
+        scene.amnesia.exchanged(R1);
+        assert_eq!(scene.votes(8, 5, 0), Err("gave its word without everything".into()), "until it is lost again");
+    }
+
+    #[test]
+    fn on_top_of_an_op_that_replaced_it_nobody_s_word_counts() {
+        let amnesia = scene().amnesia;
+        let counts = |incarnation, op| amnesia.counts(R1, incarnation, Op(op));
+        assert!(counts(5, 1) && counts(5, 2) && !counts(5, 3));
+        assert!(counts(8, 1) && counts(8, 2) && counts(8, 3));
+        assert!(counts(7, 1) && !counts(7, 2), "whoever that is");
+    }
+}
