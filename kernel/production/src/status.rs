@@ -135,7 +135,7 @@ pub struct Effects {
     pub channels: Vec<ChannelCounts>,
 }
 
-/// What a replica's sinks did in one channel: see [`Counts`](crate::sinks::Counts).
+/// What a replica's sinks did in one channel: see [`Counts`].
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "Counts has them")]
 pub struct ChannelCounts {
