@@ -40,6 +40,9 @@ use crate::{
     },
 };
 
+/// How many election time-outs the first op waits for the clocks to agree.
+const TIME_PATIENCE: u64 = 8;
+
 /// What a replica knows of who is who.
 #[derive(Clone)]
 pub(super) struct Roster {
@@ -286,13 +289,13 @@ impl Vsr {
             };
             let incarnations: Vec<u128> = replicas.map(greeted).collect();
             let seen = incarnations.iter().filter(|incarnation| **incarnation != 0).count();
-            let waited = self
-                .primary
-                .changing
-                .since
-                .is_some_and(|since| self.now.monotonic.since(since) >= self.config.timeouts.election_ns);
-            let enough = if waited { majority(self.config.replica_count) } else { self.config.replica_count };
-            return (seen >= usize::from(enough)).then_some((Members { version: 1, incarnations }, None));
+            let since = self.primary.changing.since.unwrap_or(self.now.monotonic);
+            let waited = |times: u64| self.now.monotonic.since(since) >= times * self.config.timeouts.election_ns;
+            let enough = if waited(1) { majority(self.config.replica_count) } else { self.config.replica_count };
+            // With this op the log's time begins. It had better be the clocks': of what is asked for before they agree, every deadline
+            // would be over as soon as they do.
+            let is_timed = self.clock.interval(self.now).is_some() || waited(TIME_PATIENCE);
+            return (seen >= usize::from(enough) && is_timed).then_some((Members { version: 1, incarnations }, None));
         }
         if executed != known {
             return None;

@@ -52,6 +52,7 @@ mod number;
 mod repair_waits_for_a_slow_disk;
 mod requests_leave_room_for_what_ends_effects;
 mod script;
+mod the_log_s_time_begins_with_the_clocks;
 mod timers_fire_once_without_traffic_and_over_a_fail_over;
 mod two_dead_of_five_and_it_goes_on;
 mod what_a_deposed_primary_had_done_is_logged_by_its_successor;
