@@ -1,4 +1,5 @@
-//! Fuzz targets for everything that decodes bytes which somebody else wrote, or which a disk may have damaged.
+//! Fuzz targets for what decodes bytes which somebody else wrote, or which a disk may have damaged. Not yet: chunks, snapshots' records,
+//! operators' entries.
 //!
 //! A target is a function from bytes to nothing that panics when a promise is broken: decoding is an error or a value,
 //! never a panic, and never an allocation that the bytes do not pay for; what decodes, encodes to the same bytes; what was
