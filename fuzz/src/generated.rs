@@ -56,8 +56,9 @@ pub fn bodies(bytes: &[u8]) {
     // Whatever comes behind the header's numbers serves for members as well.
     let incarnations: Vec<u128> = entries.iter().map(|entry| entry.client).take(MEMBERS_MAX).collect();
     let members = Members { version: entries.len() as u64, incarnations };
-    let greeting =
-        Greeting { vouched_root: Checksum(claims.len() as u128), votes_from: View(7), members: members.clone() };
+    let Members { version, incarnations } = members.clone();
+    let vouched_root = Checksum(claims.len() as u128);
+    let greeting = Greeting { vouched_root, votes_from: View(7), version, incarnations };
     let mut encoded = Vec::new();
     greeting.encode(&mut encoded);
     assert_eq!(Greeting::decode(&encoded), Ok(greeting));

@@ -127,7 +127,8 @@ fn members() -> Members {
 
 fn greeting() -> Vec<u8> {
     let mut bytes = Vec::new();
-    Greeting { vouched_root: Checksum(5), votes_from: View(9), members: members() }.encode(&mut bytes);
+    let Members { version, incarnations } = members();
+    Greeting { vouched_root: Checksum(5), votes_from: View(9), version, incarnations }.encode(&mut bytes);
     bytes
 }
 

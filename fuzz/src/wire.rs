@@ -76,7 +76,7 @@ fn body_of(kind: u8, body: &[u8]) {
         }
         _ => {
             let Ok(greeting) = Greeting::decode(body) else { return };
-            assert!(greeting.members.incarnations.len() <= MEMBERS_MAX);
+            assert!(greeting.incarnations.len() <= MEMBERS_MAX);
             greeting.encode(&mut again);
         }
     }

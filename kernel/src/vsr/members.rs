@@ -54,8 +54,12 @@ pub(super) struct Roster {
     pub(super) executed: Members,
     /// The op that gave them, or of a checkpoint that did.
     executed_at: Op,
+    /// Whether there is a replica among them that was never seen.
+    has_unseen: bool,
     /// How far this replica's own recovery has come. Counts when it is durable.
     pub(super) recovery: Recovery,
+    /// Whether the superblock is still to say so.
+    is_unpromised: bool,
     peers: [Peer; REPLICAS_MAX as usize],
 }
 
@@ -64,7 +68,9 @@ pub(super) struct Roster {
 struct Peer {
     /// The incarnation that last greeted.
     greeted: u128,
-    /// The version of the members that is durable there.
+    /// The version of the members that it last named, whoever it is.
+    said: u64,
+    /// The same, of the incarnation that is a member: it is durable there.
     version: u64,
     /// The first view in which it votes.
     votes_from: View,
@@ -90,7 +96,9 @@ impl Roster {
             known: Members::default(),
             executed: Members::default(),
             executed_at: Op::ROOT,
+            has_unseen: false,
             recovery: Recovery::default(),
+            is_unpromised: false,
             peers: Default::default(),
         }
     }
@@ -151,15 +159,19 @@ impl Vsr {
         !recovery.is_pending && view >= recovery.votes_from
     }
 
-    /// What this replica says of itself.
-    pub(super) fn own_greeting(&self) -> Greeting {
+    /// What this replica says of itself; with its members, if they are news to `peer`, or to any of the others.
+    pub(super) fn own_greeting(&self, peer: Option<ReplicaId>) -> Greeting {
         let durable = self.promised();
         let votes_from = if durable.recovery.is_pending { VOTES_NEVER } else { durable.recovery.votes_from };
-        Greeting { vouched_root: self.checkpoints.vouched().root, votes_from, members: durable.members.clone() }
+        let version = durable.members.version;
+        let is_news = |peer: ReplicaId| self.roster.peers[peer.0 as usize].said < version;
+        let is_told = peer.map_or_else(|| self.peers().any(is_news), is_news);
+        let incarnations = if is_told { durable.members.incarnations.clone() } else { Vec::new() };
+        Greeting { vouched_root: self.checkpoints.vouched().root, votes_from, version, incarnations }
     }
 
     /// Whether what `peer` says is to be heard: whether it is who the log says.
-    pub(super) fn is_heard(&mut self, peer: ReplicaId, header: &Header, body: &[u8], actions: &mut Actions) -> bool {
+    pub(super) fn is_heard(&mut self, peer: ReplicaId, header: &Header, actions: &mut Actions) -> bool {
         let incarnation = header.client.0;
         match header.command {
             // It is what its checksum says, whoever passes it on.
@@ -168,27 +180,42 @@ impl Vsr {
                 self.on_recover(peer, header, actions);
                 return false;
             }
-            Command::Ping | Command::Pong => {
-                let Ok(greeting) = Greeting::decode(body) else {
-                    actions.probe(Probe::BadFrame.into());
-                    return false;
-                };
-                self.hear_members(&greeting.members, actions);
-                self.roster.peer(peer).greeted = incarnation;
-                if self.is_member(peer, incarnation) {
-                    let known = self.roster.peer(peer);
-                    (known.version, known.votes_from) = (greeting.members.version, greeting.votes_from);
-                    self.move_on_for(peer, actions);
-                }
-            }
+            // Its members may be later than those known here: judged when they are read.
+            Command::DoViewChange => return true,
             _ => {}
         }
-        // Its members may be later than those known here: judged when they are read.
-        let is_heard = self.is_member(peer, incarnation) || header.command == Command::DoViewChange;
+        let is_heard = self.is_member(peer, incarnation);
         if !is_heard {
             actions.probe(Probe::StrangerIgnored.into());
         }
         is_heard
+    }
+
+    /// A replica greets. What it says of itself, if it is who the log says.
+    pub(super) fn hear_greeting(
+        &mut self,
+        peer: ReplicaId,
+        header: &Header,
+        body: &[u8],
+        actions: &mut Actions,
+    ) -> Option<Greeting> {
+        let Ok(mut greeting) = Greeting::decode(body) else {
+            actions.probe(Probe::BadFrame.into());
+            return None;
+        };
+        if greeting.version > self.roster.known.version && !greeting.incarnations.is_empty() {
+            let incarnations = core::mem::take(&mut greeting.incarnations);
+            self.hear_members(&Members { version: greeting.version, incarnations }, actions);
+        }
+        let known = self.roster.peer(peer);
+        (known.greeted, known.said) = (header.client.0, greeting.version);
+        if !self.is_heard(peer, header, actions) {
+            return None;
+        }
+        let known = self.roster.peer(peer);
+        (known.version, known.votes_from) = (greeting.version, greeting.votes_from);
+        self.move_on_for(peer, actions);
+        Some(greeting)
     }
 
     /// Whether this is the incarnation of `peer` that is committed. Any is, before one is: who was not there when the log began must
@@ -205,6 +232,7 @@ impl Vsr {
         if !members.fit(self.config.replica_count) {
             return actions.probe(Probe::BadFrame.into());
         }
+        self.roster.is_unpromised = true;
         let before = core::mem::replace(&mut self.roster.known, members.clone());
         for peer in self.peers() {
             if before.of(peer) != members.of(peer) {
@@ -235,7 +263,7 @@ impl Vsr {
         let index = replica.0 as usize;
         let peer = self.roster.peer(replica);
         if peer.greeted != incarnation {
-            *peer = Peer { votes_from: VOTES_NEVER, ..Peer::default() };
+            *peer = Peer { votes_from: VOTES_NEVER, greeted: peer.greeted, said: peer.said, version: 0 };
         }
         for acks in &mut self.primary.acks {
             acks.remove(replica);
@@ -297,18 +325,30 @@ impl Vsr {
             let is_timed = self.clock.interval(self.now).is_some() || waited(TIME_PATIENCE);
             return (seen >= usize::from(enough) && is_timed).then_some((Members { version: 1, incarnations }, None));
         }
-        if executed != known {
+        if executed.version != known.version {
             return None;
         }
         if let Some((replica, incarnation)) = self.primary.changing.asked.filter(|(it, new)| executed.of(*it) != *new) {
             return Some((executed.with(replica, incarnation), Some(replica)));
+        }
+        if !self.roster.has_unseen {
+            return None;
         }
         let mut unseen = replicas.filter(|it| executed.of(*it) == 0 && peers[it.0 as usize].greeted != 0);
         unseen.next().map(|replica| (executed.with(replica, peers[replica.0 as usize].greeted), None))
     }
 
     /// Proposes a change of the members if one is due. Whether other proposals must wait: for the first op, or for the last change.
+    #[inline]
     pub(super) fn change_members(&mut self, actions: &mut Actions) -> bool {
+        let Changing { asked, op, .. } = &self.primary.changing;
+        let Roster { executed, has_unseen, .. } = &self.roster;
+        let nothing_due = executed.version > 0 && asked.is_none() && op.is_none() && !has_unseen;
+        !nothing_due && self.change_members_if_due(actions)
+    }
+
+    #[cold]
+    fn change_members_if_due(&mut self, actions: &mut Actions) -> bool {
         if !self.is_serving() {
             return true;
         }
@@ -316,6 +356,7 @@ impl Vsr {
         if self.primary.changing.op.is_some_and(|op| op > self.applied) {
             return true;
         }
+        (self.primary.changing.op, self.primary.changing.replaced) = (None, None);
         let next = self.log.head().next();
         let has_room = self.log.head().0 - self.commit_max.0 < u64::from(self.config.pipeline)
             && self.journal.window_allows(next, self.promised().head)
@@ -347,15 +388,25 @@ impl Vsr {
     /// The executed log, up to `op`, has these members.
     pub(super) fn restore_members(&mut self, members: Members, op: Op, actions: &mut Actions) {
         self.hear_members(&members, actions);
+        self.roster.has_unseen = members.incarnations.contains(&0);
         (self.roster.executed, self.roster.executed_at) = (members, op);
     }
 
     /// Has the superblock say what is known of the members, and how far the own recovery has come.
+    #[inline]
     pub(super) fn promise_members(&mut self, actions: &mut Actions) {
+        if self.roster.is_unpromised || self.roster.recovery.is_pending {
+            self.promise_news(actions);
+        }
+    }
+
+    #[cold]
+    fn promise_news(&mut self, actions: &mut Actions) {
         self.end_recovery(actions);
         let durable = self.durable.as_ref().expect("the superblock is open");
         let (version, recovery) = durable.last();
         if version >= self.roster.known.version && recovery == self.roster.recovery {
+            self.roster.is_unpromised = false;
             return;
         }
         let is_idle = durable.is_idle();
@@ -392,6 +443,7 @@ impl Vsr {
         actions.probe(Probe::Recovered.into());
         let votes_from = View(self.view.0 + 2);
         self.roster.recovery = Recovery { is_pending: false, replaces: 0, votes_from };
+        self.roster.is_unpromised = true;
     }
 
     /// A recovered replica waits for a later view: the primary has it begin.

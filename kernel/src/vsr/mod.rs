@@ -45,7 +45,7 @@ use crate::{
     frame::Frame,
     process::{Actions, Completion, DiskError, Event, Now},
     storage::superblock::Superblock,
-    types::{Instant, NodeId, ReplicaId},
+    types::{Checksum, Instant, NodeId, ReplicaId},
     vsr::{timer::Timer, token::Kind},
     wire::{
         self,
@@ -108,7 +108,11 @@ impl Vsr {
         if header.sender != peer.0 && header.command != Command::Prepare {
             return actions.probe(Probe::BadFrame.into());
         }
-        if !self.is_heard(peer, &header, body, actions) {
+        let mut root = Checksum(0);
+        if matches!(header.command, Command::Ping | Command::Pong) {
+            let Some(greeting) = self.hear_greeting(peer, &header, body, actions) else { return };
+            root = greeting.vouched_root;
+        } else if !self.is_heard(peer, &header, actions) {
             return;
         }
         self.heard[peer.0 as usize] = self.now.monotonic;
@@ -123,8 +127,8 @@ impl Vsr {
             Command::RequestHeaders => self.on_request_headers(peer, &header, actions),
             Command::Headers => self.on_headers(body, actions),
             Command::RequestPrepare => self.on_request_prepare(peer, &header, actions),
-            Command::Ping => self.on_ping(peer, &header, body, actions),
-            Command::Pong => self.on_pong(peer, &header, body, actions),
+            Command::Ping => self.on_ping(peer, &header, root, actions),
+            Command::Pong => self.on_pong(peer, &header, root, actions),
             Command::ReadRound => self.on_read_round(peer, &header, actions),
             Command::ReadRoundOk => self.on_read_round_ok(peer, &header, actions),
             Command::RequestChunk => self.on_request_chunk(peer, &header, actions),
@@ -274,14 +278,14 @@ impl Vsr {
 
     /// Pings all others.
     fn greet(&mut self, actions: &mut Actions) {
-        let (mut header, body) = self.greeting(Command::Ping);
+        let (mut header, body) = self.greeting(Command::Ping, None);
         header.timestamp = crate::types::Timestamp(self.now.monotonic.0);
         self.broadcast(header, &body, actions);
     }
 
     /// A ping or pong names the view, the members and the checkpoint that are durable here: nothing else may be spoken of. And the
     /// checkpoint that is vouched for, which is the others' word.
-    fn greeting(&self, command: Command) -> (Header, Vec<u8>) {
+    fn greeting(&self, command: Command, peer: Option<ReplicaId>) -> (Header, Vec<u8>) {
         let mut header = self.header(command);
         header.view = self.promised().view;
         header.request.0 = self.checkpoints.vouched().op.0;
@@ -289,26 +293,26 @@ impl Vsr {
         header.commit.0 = checkpoint.header.op.0;
         header.context = checkpoint.root.0;
         let mut body = Vec::new();
-        self.own_greeting().encode(&mut body);
+        self.own_greeting(peer).encode(&mut body);
         (header, body)
     }
 
-    fn on_ping(&mut self, peer: ReplicaId, ping: &Header, body: &[u8], actions: &mut Actions) {
-        let (mut pong, own) = self.greeting(Command::Pong);
+    fn on_ping(&mut self, peer: ReplicaId, ping: &Header, root: Checksum, actions: &mut Actions) {
+        let (mut pong, own) = self.greeting(Command::Pong, Some(peer));
         pong.timestamp = ping.timestamp;
         pong.op.0 = self.now.realtime.0;
         self.send(peer, pong, &own, actions);
-        self.on_greeting(peer, ping, body, actions);
+        self.on_greeting(peer, ping, root, actions);
     }
 
-    fn on_pong(&mut self, peer: ReplicaId, pong: &Header, body: &[u8], actions: &mut Actions) {
+    fn on_pong(&mut self, peer: ReplicaId, pong: &Header, root: Checksum, actions: &mut Actions) {
         let theirs = crate::types::Timestamp(pong.op.0);
         self.clock.on_pong(peer, Instant(pong.timestamp.0), theirs, self.now);
-        self.on_greeting(peer, pong, body, actions);
+        self.on_greeting(peer, pong, root, actions);
     }
 
-    fn on_greeting(&mut self, peer: ReplicaId, greeting: &Header, body: &[u8], actions: &mut Actions) {
-        self.hear_checkpoint(peer, greeting, body, actions);
+    fn on_greeting(&mut self, peer: ReplicaId, greeting: &Header, root: Checksum, actions: &mut Actions) {
+        self.hear_checkpoint(peer, greeting, root, actions);
         if greeting.view > self.view {
             self.on_later_view(greeting.view, actions);
         }

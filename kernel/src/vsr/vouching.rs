@@ -17,7 +17,7 @@ use crate::{
         checkpoint::{Checkpoints, ROOTS_KEPT, interval, is_checkpoint},
         quorum::majority,
     },
-    wire::{header::Header, members::Greeting},
+    wire::header::Header,
 };
 
 /// What a prepare says is vouched for.
@@ -45,8 +45,13 @@ impl Vsr {
     }
 
     /// A replica says which checkpoint it has.
-    pub(super) fn hear_checkpoint(&mut self, peer: ReplicaId, greeting: &Header, body: &[u8], actions: &mut Actions) {
-        let Ok(Greeting { vouched_root: root, .. }) = Greeting::decode(body) else { return };
+    pub(super) fn hear_checkpoint(
+        &mut self,
+        peer: ReplicaId,
+        greeting: &Header,
+        root: Checksum,
+        actions: &mut Actions,
+    ) {
         self.hear_vouched(Vouched { op: Op(greeting.request.0), root }, actions);
         let told = Vouched { op: greeting.commit.op(), root: Checksum(greeting.context) };
         if is_checkpoint(told.op, &self.config.layout) && !self.checkpoints.roots[peer.0 as usize].contains(&told) {

@@ -73,11 +73,14 @@ pub struct Greeting {
     pub vouched_root: Checksum,
     /// The first view in which the sender votes and acknowledges: [`VOTES_NEVER`] as long as it recovers.
     pub votes_from: View,
-    /// The members that are durable at the sender.
-    pub members: Members,
+    /// The version of the members that are durable at the sender.
+    pub version: u64,
+    /// Them, for who knows of none so late; else nothing.
+    #[serde(deserialize_with = "codec::bounded::<_, _, MEMBERS_MAX>")]
+    pub incarnations: Vec<u128>,
 }
 
-stored! { struct Greeting { vouched_root, votes_from, members } }
+stored! { struct Greeting { vouched_root, votes_from, version, incarnations } }
 
 /// No view, for who does not know yet in which it votes.
 pub const VOTES_NEVER: View = View(u64::MAX);
@@ -113,7 +116,8 @@ mod tests {
         members().encode(&mut bytes);
         assert_eq!(Members::decode(&bytes), Ok(members()));
         assert!((0..bytes.len()).all(|length| Members::decode(&bytes[..length]).is_err()));
-        let greeting = Greeting { vouched_root: Checksum(5), votes_from: View(9), members: members() };
+        let Members { version, incarnations } = members();
+        let greeting = Greeting { vouched_root: Checksum(5), votes_from: View(9), version, incarnations };
         let mut bytes = Vec::new();
         greeting.encode(&mut bytes);
         assert_eq!(Greeting::decode(&bytes), Ok(greeting));

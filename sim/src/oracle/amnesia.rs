@@ -29,6 +29,9 @@ use crate::disk::SimDisk;
 
 const PROMISE: &str = "amnesia";
 
+/// Where a batch's first entry has its kind.
+const KIND_OFFSET: usize = 36;
+
 /// Who was whom.
 #[derive(Clone)]
 pub(super) struct Amnesia {
@@ -68,6 +71,10 @@ impl Amnesia {
 
     /// A replica in `view` executed this prepare: whom it makes members, if it does.
     pub(super) fn executed(&mut self, op: Op, view: View, frame: &Frame) {
+        // Mostly it is none, and a batch is long.
+        if frame.get(HEADER_SIZE + KIND_OFFSET) != Some(&(Kind::Members as u8)) {
+            return;
+        }
         let Some(Ok(batch)) = frame.get(HEADER_SIZE..).map(Batch::parse) else { return };
         let Some(entry) = batch.iter().next().filter(|entry| entry.kind == Kind::Members) else { return };
         let Ok(members) = Members::decode(entry.payload) else { return };
