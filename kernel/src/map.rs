@@ -17,7 +17,11 @@ mod node;
 mod tests;
 
 use alloc::sync::Arc;
-use core::{borrow::Borrow, fmt, ops::Bound};
+use core::{
+    borrow::Borrow,
+    fmt,
+    ops::{Bound, Index},
+};
 
 pub use self::iter::Iter;
 use self::node::{Insertion, Node};
@@ -64,6 +68,17 @@ impl<K, V> Map<K, V> {
             match node {
                 Node::Branch(children) => node = &children[node::place(children, key)].1,
                 Node::Leaf(entries) => return node::find(entries, key).ok().map(|at| &entries[at].1),
+            }
+        }
+    }
+
+    /// The entry with the least key.
+    pub fn first(&self) -> Option<(&K, &V)> {
+        let mut node = self.root.as_deref()?;
+        loop {
+            match node {
+                Node::Branch(children) => node = &children.first()?.1,
+                Node::Leaf(entries) => return entries.first().map(|(key, value)| (key, value)),
             }
         }
     }
@@ -212,6 +227,16 @@ impl<K: Ord + Clone, V: Clone> Map<K, V> {
             self.root = next;
         }
         Some(removed)
+    }
+}
+
+impl<K: Borrow<Q>, V, Q: Ord + ?Sized> Index<&Q> for Map<K, V> {
+    type Output = V;
+
+    /// # Panics
+    /// If there is nothing under `key`.
+    fn index(&self, key: &Q) -> &V {
+        self.get(key).expect("there is something under this key")
     }
 }
 

@@ -17,11 +17,12 @@ use crate::{
     app::{
         application::{Application, ApplyContext, Event, Outcome, Rejection, RestoreError, SnapshotWriter},
         effect::{Ended, Refusal},
+        kv::RELEASED_NODES,
         operator::{OPERATOR_ANSWER_MAX, OperatorRefusal, OperatorRequest, Page},
-        outbox::Outbox,
+        outbox::{self, Outbox},
         outcome::Wish,
         system::SystemEntry,
-        timers::Timers,
+        timers::{self, Timers},
     },
     types::{Checksum, ClusterId, Timestamp},
     wire::codec::CodecError,
@@ -39,6 +40,11 @@ const TIME_POSITION: u32 = 1 << 31;
 /// How many timers fire in one op at most, and to how many effects its time does something. The rest is still due in the next.
 const DUE_MAX: u32 = 64;
 
+/// The parts of a snapshot, in their order.
+const PART_OUTBOX: u8 = 0;
+const PART_TIMERS: u8 = 1;
+const PART_APPLICATION: u8 = 2;
+
 /// An application and its state.
 #[derive(Clone)]
 pub struct Executor<A: Application> {
@@ -55,6 +61,8 @@ pub struct Executor<A: Application> {
     kept: Option<A::State>,
     /// States that are let go, part by part.
     released: Vec<A::State>,
+    /// Effects and timers that are let go, part by part.
+    released_effects: Vec<Effects>,
     /// A state that is being restored, and that nobody sees before it is whole.
     restoring: Option<Restoring<A::State>>,
     /// The last answer; kept for its buffers.
@@ -65,16 +73,22 @@ pub struct Executor<A: Application> {
 #[derive(Clone)]
 struct Frozen<S> {
     state: S,
-    outbox: Outbox,
-    timers: Timers,
+    effects: Effects,
+}
+
+/// The effects and timers as they were.
+#[derive(Clone)]
+struct Effects {
+    outbox: outbox::Image,
+    timers: timers::Image,
 }
 
 /// A state as far as its records were taken.
 #[derive(Clone)]
 struct Restoring<S> {
     state: S,
-    outbox: Option<Outbox>,
-    timers: Option<Timers>,
+    outbox: outbox::Restoring,
+    timers: timers::Restoring,
 }
 
 impl<A: Application> Executor<A> {
@@ -93,6 +107,7 @@ impl<A: Application> Executor<A> {
             frozen: None,
             kept: None,
             released: Vec::new(),
+            released_effects: Vec::new(),
             restoring: None,
             outcome,
         }
@@ -218,43 +233,48 @@ impl<A: Application> Executor<A> {
 
     /// Keeps the state as it is now, its effects and timers with it, for [`Executor::snapshot`], whatever is applied from here on.
     pub fn freeze(&mut self) {
-        let (state, outbox, timers) = (self.state.clone(), self.outbox.clone(), self.timers.clone());
-        self.frozen = Some(Frozen { state, outbox, timers });
+        let effects = Effects { outbox: self.outbox.image(), timers: self.timers.image() };
+        self.frozen = Some(Frozen { state: self.state.clone(), effects });
     }
 
-    /// Writes a part of what was frozen: the outbox and the timers as the first two records, then the application's own.
+    /// Writes a part of what was frozen: the outbox's records, the timers' and the application's own.
     ///
     /// # Panics
     /// If nothing is frozen.
     pub fn snapshot(&self, writer: &mut SnapshotWriter) {
-        let Frozen { state, outbox, timers } = self.frozen.as_ref().expect("a state was frozen to be written");
-        if writer.resumed().is_none() {
-            let mut record = Vec::new();
-            outbox.encode(&mut record);
-            writer.record(&record);
-            record.clear();
-            timers.encode(&mut record);
-            writer.record(&record);
-        }
-        self.application.snapshot(state, writer);
+        let Frozen { state, effects } = self.frozen.as_ref().expect("a state was frozen to be written");
+        let part = writer.resumed().map_or(PART_OUTBOX, SnapshotWriter::number);
+        let _ = (part > PART_OUTBOX || writer.part(PART_OUTBOX, |writer| effects.outbox.snapshot(writer)))
+            && (part > PART_TIMERS || writer.part(PART_TIMERS, |writer| effects.timers.snapshot(writer)))
+            && writer.part(PART_APPLICATION, |writer| self.application.snapshot(state, writer));
     }
 
     /// Lets the frozen state go.
     pub fn thaw(&mut self) {
-        self.released.extend(self.frozen.take().map(|frozen| frozen.state));
+        let state = self.melt();
+        self.released.extend(state);
     }
 
     /// Keeps the frozen state, all of which was written, for [`Executor::is_unchanged`].
     pub fn keep(&mut self) {
-        let frozen = self.frozen.take().map(|frozen| frozen.state);
+        let frozen = self.melt();
         self.released.extend(core::mem::replace(&mut self.kept, frozen));
+    }
+
+    /// Lets go of all that is frozen but the state.
+    fn melt(&mut self) -> Option<A::State> {
+        let Frozen { state, effects } = self.frozen.take()?;
+        self.released_effects.push(effects);
+        Some(state)
     }
 
     /// Whether the frozen state's records, from where its snapshot paused to where it paused later, are the kept one's: as far as the
     /// application says so. See [`Application::is_unchanged`].
     pub fn is_unchanged(&self, from: &[u8], through: &[u8]) -> bool {
-        let both = self.kept.as_ref().zip(self.frozen.as_ref());
-        both.is_some_and(|(kept, frozen)| self.application.is_unchanged(kept, &frozen.state, from, through))
+        let own = |position| SnapshotWriter::of_part(PART_APPLICATION, position);
+        let (Some(kept), Some(frozen)) = (&self.kept, &self.frozen) else { return false };
+        let (Some(from), Some(through)) = (own(from), own(through)) else { return false };
+        self.application.is_unchanged(kept, &frozen.state, from, through)
     }
 
     /// Frees a part of what was let go. Whether nothing is left to free.
@@ -264,7 +284,13 @@ impl<A: Application> Executor<A> {
         {
             self.released.pop();
         }
-        self.released.is_empty()
+        if let Some(Effects { outbox, timers }) = self.released_effects.last_mut()
+            && outbox.release(RELEASED_NODES)
+            && timers.release(RELEASED_NODES)
+        {
+            self.released_effects.pop();
+        }
+        self.released.is_empty() && self.released_effects.is_empty()
     }
 
     /// Takes a record of a snapshot. What is made of them takes the place of the present state with [`Executor::restored`], and is
@@ -275,17 +301,16 @@ impl<A: Application> Executor<A> {
     pub fn restore(&mut self, record: &[u8]) -> Result<(), RestoreError> {
         let restoring = self.restoring.get_or_insert_with(|| Restoring {
             state: self.application.genesis(),
-            outbox: None,
-            timers: None,
+            outbox: outbox::Restoring::default(),
+            timers: timers::Restoring::default(),
         });
-        if restoring.outbox.is_none() {
-            restoring.outbox = Some(Outbox::decode(record).map_err(|_| RestoreError)?);
-        } else if restoring.timers.is_none() {
-            restoring.timers = Some(Timers::decode(record).map_err(|_| RestoreError)?);
+        if !restoring.outbox.is_whole() {
+            restoring.outbox.take(record).map_err(|_| RestoreError)
+        } else if !restoring.timers.is_whole() {
+            restoring.timers.take(record).map_err(|_| RestoreError)
         } else {
-            return self.application.restore(&mut restoring.state, record);
+            self.application.restore(&mut restoring.state, record)
         }
-        Ok(())
     }
 
     /// Forgets a restoration that was begun.
@@ -296,9 +321,11 @@ impl<A: Application> Executor<A> {
     /// All records were taken: the state is theirs, its effects and timers with it.
     ///
     /// # Errors
-    /// If there were too few for a snapshot; then the state is as it was.
+    /// If there were too few for a snapshot, or their effects are such as no log brings about; then the state is as it was.
     pub fn restored(&mut self) -> Result<(), RestoreError> {
-        let Some(Restoring { state, outbox: Some(outbox), timers: Some(timers) }) = self.restoring.take() else {
+        let Restoring { state, outbox, timers } = self.restoring.take().ok_or(RestoreError)?;
+        let (Ok(outbox), Ok(timers)) = (outbox.finish(), timers.finish()) else {
+            self.released.push(state);
             return Err(RestoreError);
         };
         let before = core::mem::replace(&mut self.state, state);

@@ -28,6 +28,7 @@ use crate::{
     },
     digest::{EntryHasher, SetDigest},
     frame::Frame,
+    map::Map,
     types::{Checksum, Op, Timestamp},
 };
 
@@ -38,6 +39,7 @@ mod outcome;
 #[cfg(test)]
 mod tests;
 
+pub use checkpoint::{Image, Restoring};
 use entry::Lane;
 pub use entry::{Entry, Stage, Standing};
 
@@ -47,7 +49,7 @@ pub struct Outbox {
     room: Room,
     fence: Option<Fence>,
     place_next: u64,
-    entries: BTreeMap<EffectId, Entry>,
+    entries: Map<EffectId, Entry>,
     digest: SetDigest,
     // What follows is derived from the entries.
     /// The live effects of each lane, by their places. No lane is empty.
@@ -95,7 +97,7 @@ impl Outbox {
             room: Room::new(limits),
             fence: None,
             place_next: 0,
-            entries: BTreeMap::new(),
+            entries: Map::new(),
             digest: SetDigest::new(),
             lanes: BTreeMap::new(),
             ready: BTreeSet::new(),

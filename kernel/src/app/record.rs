@@ -13,6 +13,11 @@ use alloc::vec::Vec;
 
 use serde::{Serialize, de::DeserializeOwned};
 
+#[cfg(test)]
+use crate::storage::{
+    chunk::CHUNK_HEADER_SIZE,
+    snapshot::{SnapshotReader, SnapshotWriter},
+};
 use crate::wire::{
     codec::{self, CodecError},
     stored::Stored,
@@ -44,6 +49,27 @@ fn take_part<'a>(bytes: &mut &'a [u8]) -> Result<&'a [u8], CodecError> {
     let (part, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize).ok_or(CodecError::Malformed)?;
     *bytes = rest;
     Ok(part)
+}
+
+/// The records that a snapshot writes, one after another, in however many slices that takes.
+#[cfg(test)]
+pub(super) fn written(mut write: impl FnMut(&mut SnapshotWriter)) -> Vec<Vec<u8>> {
+    let (mut writer, mut reader, mut records) = (SnapshotWriter::new(4096, 1), SnapshotReader::default(), Vec::new());
+    let mut is_done = false;
+    while !is_done {
+        is_done = writer.write(1, &mut write);
+        if is_done {
+            writer.finish();
+        }
+        while let Some(leaf) = writer.take() {
+            let take = |_, record: &[u8]| {
+                records.push(record.to_vec());
+                Ok(())
+            };
+            reader.leaf(&leaf[CHUNK_HEADER_SIZE..], take).expect("a writer's leaves are records");
+        }
+    }
+    records
 }
 
 #[cfg(test)]

@@ -13,8 +13,7 @@ pub const ENTRY_OVERHEAD: u64 = 256;
 
 stored! { struct Limits { entries_max, bytes_max } }
 
-/// How much there may be. All of it together is one record of a checkpoint, which
-/// [`RECORD_SIZE_MAX`](crate::storage::snapshot::RECORD_SIZE_MAX) bounds.
+/// How much there may be.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct Limits {
     /// How many entries.

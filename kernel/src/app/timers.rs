@@ -6,7 +6,8 @@
 //!
 //! What this deliberately lacks: cancelling. An application that no longer cares for a timer does nothing when it fires.
 
-use alloc::{collections::BTreeMap, vec::Vec};
+use alloc::vec::Vec;
+use core::ops::Bound;
 
 use serde::{Deserialize, Serialize};
 
@@ -18,8 +19,13 @@ use crate::{
     },
     digest::{EntryHash, EntryHasher, SetDigest},
     frame::Frame,
+    map::Map,
+    storage::snapshot::SnapshotWriter,
     types::{Checksum, Timestamp},
-    wire::{codec::CodecError, stored::stored},
+    wire::{
+        codec::{self, CodecError},
+        stored::stored,
+    },
 };
 
 stored! { struct Head { limits, entries } }
@@ -28,8 +34,28 @@ stored! { struct Head { limits, entries } }
 #[derive(Clone, Debug)]
 pub struct Timers {
     room: Room,
-    entries: BTreeMap<(Timestamp, EffectId), (Frame, EntryHash)>,
+    entries: Map<Key, (Frame, EntryHash)>,
     digest: SetDigest,
+}
+
+/// When a timer is due, and which it is: their order is that in which timers fire.
+type Key = (Timestamp, EffectId);
+
+/// The timers as they were, to be written while the timers go on. Costs the same for all.
+#[derive(Clone, Debug)]
+pub struct Image {
+    head: Head,
+    entries: Map<Key, (Frame, EntryHash)>,
+}
+
+/// Timers as far as their records were taken.
+#[derive(Clone, Default, Debug)]
+pub struct Restoring {
+    timers: Option<Timers>,
+    /// How many are still to come.
+    left: u64,
+    /// The one that came last.
+    last: Option<Key>,
 }
 
 /// A timer that fires.
@@ -44,7 +70,7 @@ pub struct Firing {
 }
 
 /// What comes before the timers in a checkpoint.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Head {
     limits: Limits,
     entries: u64,
@@ -53,7 +79,7 @@ struct Head {
 impl Timers {
     /// No timers yet.
     pub const fn new(limits: Limits) -> Self {
-        Self { room: Room::new(limits), entries: BTreeMap::new(), digest: SetDigest::new() }
+        Self { room: Room::new(limits), entries: Map::new(), digest: SetDigest::new() }
     }
 
     /// An event at `now` asks to be told `payload` so many nanoseconds of the log's time later: after this op in any case, and
@@ -69,8 +95,8 @@ impl Timers {
     /// Takes the next timer that is due at `now`. Whoever fires many in one op bounds their number; the others are still due in
     /// the next.
     pub fn fire(&mut self, now: Timestamp) -> Option<Firing> {
-        let first = self.entries.first_entry().filter(|first| first.key().0 <= now)?;
-        let ((due, id), (payload, hash)) = first.remove_entry();
+        let (due, id) = *self.entries.first().filter(|((due, _), _)| *due <= now)?.0;
+        let (payload, hash) = self.entries.remove(&(due, id))?;
         self.digest.remove(hash);
         self.room.give_back(payload.len());
         Some(Firing { id, due, payload })
@@ -78,7 +104,7 @@ impl Timers {
 
     /// When the next timer is due.
     pub fn due(&self) -> Option<Timestamp> {
-        self.entries.first_key_value().map(|((due, _), _)| *due)
+        self.entries.first().map(|((due, _), _)| *due)
     }
 
     /// How much there is of how much there may be.
@@ -104,9 +130,9 @@ impl Timers {
         digest.digest()
     }
 
-    /// Appends all of it to `bytes`.
+    /// Appends all records to `bytes`.
     pub fn encode(&self, bytes: &mut Vec<u8>) {
-        record::put(bytes, &Head { limits: self.room.limits(), entries: self.entries.len() as u64 }, &[]);
+        record::put(bytes, &self.head(), &[]);
         for (key, (payload, _)) in &self.entries {
             record::put(bytes, key, payload);
         }
@@ -117,20 +143,20 @@ impl Timers {
     /// # Errors
     /// If they are none.
     pub fn decode(mut bytes: &[u8]) -> Result<Self, CodecError> {
-        let (head, rest) = record::take::<Head>(&mut bytes)?;
-        if !rest.is_empty() {
-            return Err(CodecError::Malformed);
+        let mut restoring = Restoring::default();
+        while !restoring.is_whole() {
+            restoring.take_first(&mut bytes)?;
         }
-        let mut timers = Self::new(head.limits);
-        for _ in 0..head.entries {
-            let ((due, id), payload) = record::take::<(Timestamp, EffectId)>(&mut bytes)?;
-            let rising = timers.entries.last_key_value().is_none_or(|(last, _)| *last < (due, id));
-            if !rising || timers.room.take(payload.len()).is_err() {
-                return Err(CodecError::Malformed);
-            }
-            timers.attach(due, id, Frame::new(payload.to_vec()));
-        }
-        if bytes.is_empty() { Ok(timers) } else { Err(CodecError::Trailing) }
+        if bytes.is_empty() { restoring.finish() } else { Err(CodecError::Trailing) }
+    }
+
+    /// All of them as they are now.
+    pub(super) fn image(&self) -> Image {
+        Image { head: self.head(), entries: self.entries.clone() }
+    }
+
+    fn head(&self) -> Head {
+        Head { limits: self.room.limits(), entries: self.entries.len() as u64 }
     }
 
     fn attach(&mut self, due: Timestamp, id: EffectId, payload: Frame) {
@@ -144,6 +170,84 @@ impl Timers {
         self.digest.insert(hash);
         let before = self.entries.insert((due, id), (payload, hash));
         assert!(before.is_none(), "a timer is asked for once");
+    }
+}
+
+impl Image {
+    /// Writes records, a head and then each timer in the order in which they fire, until the writer wants to pause; called again,
+    /// it goes on from there.
+    pub(super) fn snapshot(&self, writer: &mut SnapshotWriter) {
+        let mut record = Vec::new();
+        let written = writer.resumed().map(|key| codec::decode::<Key>(key).expect("a snapshot pauses behind a timer"));
+        if written.is_none() {
+            record::put(&mut record, &self.head, &[]);
+            writer.record(&record);
+        }
+        for (key, (payload, _)) in self.entries.iter_from(written.as_ref().map_or(Bound::Unbounded, Bound::Excluded)) {
+            record.clear();
+            record::put(&mut record, key, payload);
+            writer.record(&record);
+            if writer.is_full() {
+                record.clear();
+                codec::encode(key, &mut record);
+                return writer.pause(&record);
+            }
+        }
+    }
+
+    /// Frees a part of it: so many nodes. Whether nothing is left to free.
+    pub(super) fn release(&mut self, nodes: u32) -> bool {
+        self.entries.release(nodes)
+    }
+}
+
+impl Restoring {
+    /// Whether no record is missing.
+    pub const fn is_whole(&self) -> bool {
+        self.timers.is_some() && self.left == 0
+    }
+
+    /// Takes the next record.
+    ///
+    /// # Errors
+    /// If it is none of timers, or does not follow from those before it.
+    ///
+    /// # Panics
+    /// If none is missing.
+    pub fn take(&mut self, mut record: &[u8]) -> Result<(), CodecError> {
+        self.take_first(&mut record)?;
+        if record.is_empty() { Ok(()) } else { Err(CodecError::Trailing) }
+    }
+
+    /// Takes the record that `bytes` begin with.
+    fn take_first(&mut self, bytes: &mut &[u8]) -> Result<(), CodecError> {
+        assert!(!self.is_whole(), "there are no more timers than their head says");
+        match &mut self.timers {
+            None => {
+                let (head, rest) = record::take::<Head>(bytes)?;
+                if !rest.is_empty() {
+                    return Err(CodecError::Malformed);
+                }
+                (self.timers, self.left) = (Some(Timers::new(head.limits)), head.entries);
+            }
+            Some(timers) => {
+                let (key, payload) = record::take::<Key>(bytes)?;
+                if self.last >= Some(key) || timers.room.take(payload.len()).is_err() {
+                    return Err(CodecError::Malformed);
+                }
+                timers.attach(key.0, key.1, Frame::new(payload.to_vec()));
+                (self.left, self.last) = (self.left - 1, Some(key));
+            }
+        }
+        Ok(())
+    }
+
+    /// The timers that all the records are.
+    ///
+    /// # Errors
+    /// If some are missing.
+    pub fn finish(self) -> Result<Timers, CodecError> {
+        self.timers.filter(|_| self.left == 0).ok_or(CodecError::Malformed)
     }
 }
 
@@ -218,13 +322,36 @@ mod tests {
         assert_eq!(variants.iter().collect::<BTreeSet<_>>().len(), variants.len());
     }
 
+    fn encoded(timers: &Timers) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        timers.encode(&mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn what_is_written_is_as_it_was_in_however_many_slices() {
+        let mut timers = Timers::new(LIMITS);
+        for index in 0..8 {
+            timers.insert(id(10, index), Timestamp(u64::from(index)), 10, Frame::new(vec![index as u8; 3000]));
+        }
+        let (before, image) = (timers.clone(), timers.image());
+        fired(&mut timers, 15);
+        timers.insert(id(11, 0), Timestamp(2), 10, Frame::default());
+        let mut slices = 0;
+        let records = record::written(|writer| {
+            slices += 1;
+            image.snapshot(writer);
+        });
+        assert_eq!((records.len(), slices > 4), (9, true), "{slices}");
+        assert_eq!(Timers::decode(&records.concat()).map(|timers| timers.digest()), Ok(before.digest()));
+    }
+
     #[test]
     fn whichever_bit_of_a_checkpoint_is_flipped_it_is_an_error_or_encodes_to_the_same_bytes() {
-        let mut bytes = Vec::new();
-        four().encode(&mut bytes);
-        let mut decoded = Timers::decode(&bytes).expect("what was encoded decodes");
-        assert_eq!((decoded.digest(), decoded.room()), (four().digest(), four().room()));
-        assert_eq!(fired(&mut decoded, u64::MAX), fired(&mut four(), u64::MAX));
+        let bytes = encoded(&four());
+        let mut same = Timers::decode(&bytes).expect("what was written restores");
+        assert_eq!((same.digest(), same.room()), (four().digest(), four().room()));
+        assert_eq!(fired(&mut same, u64::MAX), fired(&mut four(), u64::MAX));
         for length in 0..bytes.len() {
             assert!(Timers::decode(&bytes[..length]).is_err(), "{length} bytes");
         }
@@ -233,15 +360,13 @@ mod tests {
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
             let Ok(timers) = Timers::decode(&flipped) else { continue };
-            let mut again = Vec::new();
-            timers.encode(&mut again);
-            assert_eq!(again, flipped, "bit {bit}");
+            assert_eq!(encoded(&timers), flipped, "bit {bit}");
         }
     }
 
     #[test]
     fn timers_out_of_order_or_too_many_are_refused() {
-        let encoded = |limits, timers: &[(u64, u32)]| {
+        let of = |limits, timers: &[(u64, u32)]| {
             let mut bytes = Vec::new();
             record::put(&mut bytes, &Head { limits, entries: timers.len() as u64 }, &[]);
             for (due, index) in timers {
@@ -249,11 +374,11 @@ mod tests {
             }
             bytes
         };
-        assert!(Timers::decode(&encoded(LIMITS, &[(1, 1), (2, 0)])).is_ok());
+        assert!(Timers::decode(&of(LIMITS, &[(1, 1), (2, 0)])).is_ok());
         for timers in [[(2, 0), (1, 1)], [(1, 1), (1, 0)], [(1, 1), (1, 1)]] {
-            assert_eq!(Timers::decode(&encoded(LIMITS, &timers)).err(), Some(CodecError::Malformed), "{timers:?}");
+            assert_eq!(Timers::decode(&of(LIMITS, &timers)).err(), Some(CodecError::Malformed), "{timers:?}");
         }
         let one = Limits { entries_max: 1, ..LIMITS };
-        assert_eq!(Timers::decode(&encoded(one, &[(1, 1), (2, 0)])).err(), Some(CodecError::Malformed));
+        assert_eq!(Timers::decode(&of(one, &[(1, 1), (2, 0)])).err(), Some(CodecError::Malformed));
     }
 }

@@ -85,6 +85,7 @@ fn run(seed: u64, keys: u64, removals: u64) {
         let asked = numbers.below(keys);
         assert_eq!(map.get(&asked), model.get(&asked));
         assert_eq!(map.contains_key(&asked), model.contains_key(&asked));
+        assert_eq!(map.first(), model.first_key_value());
         if numbers.below(40) == 0 {
             for first in [Included(&asked), Excluded(&asked), Unbounded] {
                 assert!(map.iter_from(first).eq(model.range((first.cloned(), Unbounded))));

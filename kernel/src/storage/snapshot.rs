@@ -127,6 +127,31 @@ impl SnapshotWriter {
         self.resumed.is_none()
     }
 
+    /// Calls for a part of what a section holds, and says whether that was the last of it. A part is told of no positions but its
+    /// own, which it bears its number before for everyone else.
+    pub(crate) fn part(&mut self, number: u8, write: impl FnOnce(&mut Self)) -> bool {
+        self.resumed = self.resumed.take().and_then(|position| Self::of_part(number, &position).map(<[u8]>::to_vec));
+        write(self);
+        if let Some(position) = &mut self.paused {
+            position.insert(0, number);
+        }
+        self.resumed = None;
+        self.paused.is_none()
+    }
+
+    /// The number of the part whose position this is.
+    ///
+    /// # Panics
+    /// If it is that of none.
+    pub(crate) fn number(position: &[u8]) -> u8 {
+        position[0]
+    }
+
+    /// A position as the part of this number knows it, if it is that part's.
+    pub(crate) fn of_part(number: u8, position: &[u8]) -> Option<&[u8]> {
+        position.split_first().filter(|(first, _)| **first == number).map(|(_, own)| own)
+    }
+
     /// The position at which `section` paused, if a leaf ended just there and all leaves were taken.
     pub(crate) fn boundary(&self, section: u8) -> Option<&[u8]> {
         let is_clean = self.section == section && self.leaf.is_empty() && self.done.is_empty();

@@ -5,10 +5,12 @@ use std::{format, string::String, vec, vec::Vec};
 use super::*;
 use crate::{
     app::{
-        effect::{Channel, EffectId, EffectReport, EffectResult, Fence, FencingToken, OnUnknown, Policy},
+        effect::{Channel, Destination, EffectId, EffectReport, EffectResult, Fence, FencingToken, OnUnknown, Policy},
+        kv::{self, Kv},
+        record,
         room::Limits,
     },
-    storage::{chunk::CHUNK_HEADER_SIZE, snapshot::SnapshotReader},
+    frame::Frame,
     types::{Epoch, Op, View},
 };
 
@@ -64,17 +66,7 @@ impl Application for Sum {
 
 /// The records of what an executor froze.
 fn records<A: Application>(executor: &Executor<A>) -> Vec<Vec<u8>> {
-    let (mut writer, mut reader, mut records) = (SnapshotWriter::new(4096, 1), SnapshotReader::default(), Vec::new());
-    assert!(writer.write(1, |writer| executor.snapshot(writer)));
-    writer.finish();
-    while let Some(leaf) = writer.take() {
-        let take = |_, record: &[u8]| {
-            records.push(record.to_vec());
-            Ok(())
-        };
-        reader.leaf(&leaf[CHUNK_HEADER_SIZE..], take).unwrap();
-    }
-    records
+    record::written(|writer| executor.snapshot(writer))
 }
 
 #[test]
@@ -94,6 +86,48 @@ fn a_frozen_state_is_written_as_it_was_and_a_restored_one_is_seen_only_when_it_i
     assert_eq!(executor.restore(&[1]), Err(RestoreError), "no outbox");
     assert_eq!(executor.restore(&records[0]), Ok(()));
     assert_eq!((executor.restored(), *executor.state()), (Err(RestoreError), 107), "no timers");
+}
+
+#[test]
+fn a_snapshot_goes_on_in_the_part_that_it_paused_in_and_only_the_application_is_asked_what_is_unchanged() {
+    const PAYLOAD: [u8; 1500] = [7; 1500];
+    let mut executor = Executor::new(Kv, ClusterId(1));
+    let mut pauses = [0; 3];
+    for index in 0..6 {
+        let id = EffectId { cluster: ClusterId(1), op: Op(1), position: 0, index };
+        let payload = Frame::new(PAYLOAD.to_vec());
+        let emit = Destination::Emit(MAIL);
+        executor.outbox.insert(id, emit, Policy::EMIT, payload.clone(), Timestamp(1));
+        executor.timers.insert(id, Timestamp(1), 10, payload);
+        let mut put = Vec::new();
+        kv::Request::Put { key: &[index as u8], value: &PAYLOAD }.encode(&mut put);
+        executor.apply(&put, &context(1));
+    }
+    executor.freeze();
+    executor.keep();
+    executor.freeze();
+    let mut pause_before: Option<Vec<u8>> = None;
+    let records = record::written(|writer| {
+        let position = writer.resumed().map(<[u8]>::to_vec);
+        if let Some(position) = &position {
+            let part = usize::from(position[0]);
+            pauses[part] += 1;
+            if let Some(before) = &pause_before {
+                let within = part == usize::from(before[0]) && part == usize::from(PART_APPLICATION);
+                assert_eq!(executor.is_unchanged(before, position), within, "{before:?} to {position:?}");
+            }
+        }
+        pause_before = position;
+        executor.snapshot(writer);
+    });
+    assert!(pauses.iter().all(|pauses| *pauses > 1), "{pauses:?}");
+    assert_eq!(records.len(), 7 + 7 + 6);
+    let mut other = Executor::new(Kv, ClusterId(1));
+    for record in &records {
+        other.restore(record).unwrap();
+    }
+    other.restored().unwrap();
+    assert_eq!((other.effects_digest(), other.state()), (executor.effects_digest(), executor.state()));
 }
 
 fn context(op: u64) -> ApplyContext {
@@ -304,14 +338,16 @@ fn effects_and_timers_of_a_checkpoint_take_the_place_of_the_present_ones() {
     let mut executor = Executor::new(Scribe, ClusterId(1));
     request(&mut executor, 1, b"mail");
     request(&mut executor, 2, b"a timer");
-    let (mut outbox, mut timers) = (Vec::new(), Vec::new());
-    executor.outbox().encode(&mut outbox);
-    executor.timers().encode(&mut timers);
+    executor.freeze();
+    let records = records(&executor);
     let (digest, due) = (executor.effects_digest(), executor.due());
     request(&mut executor, 3, b"mail");
     request(&mut executor, 4, b"another timer");
     let changes = executor.outbox().changes();
-    executor.restore_effects(Outbox::decode(&outbox).unwrap(), Timers::decode(&timers).unwrap());
+    for record in &records {
+        executor.restore(record).unwrap();
+    }
+    executor.restored().unwrap();
     assert_eq!((executor.effects_digest(), executor.due(), executor.outbox().len()), (digest, due, 1));
     assert!(executor.outbox().changes() > changes, "whoever looked before looks again");
 }

@@ -260,17 +260,14 @@ impl History {
 
     /// After every op: a checkpoint of it is the same outbox.
     fn check(&mut self) {
-        let mut bytes = Vec::new();
-        self.outbox.encode(&mut bytes);
-        let restored = Outbox::decode(&bytes).expect("what was encoded decodes");
+        let bytes = hostile::encoded(&self.outbox);
+        let restored = Outbox::decode(&bytes).expect("what was written restores");
         assert_eq!(restored.digest(), self.outbox.digest());
         assert_eq!(restored.due(), self.outbox.due());
         assert_eq!(restored.room(), self.outbox.room());
         assert!(restored.tasks().eq(self.outbox.tasks()));
         assert!(restored.iter().eq(self.outbox.iter()));
-        let mut again = Vec::new();
-        restored.encode(&mut again);
-        assert_eq!(again, bytes);
+        assert_eq!(hostile::encoded(&restored), bytes);
         // And the replica goes on from it.
         self.outbox = restored;
         for id in self.emitted.keys() {

@@ -28,6 +28,31 @@ fn varied() -> Outbox {
     log.outbox
 }
 
+pub(super) fn encoded(outbox: &Outbox) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    outbox.encode(&mut bytes);
+    bytes
+}
+
+#[test]
+fn what_is_written_is_as_it_was_in_however_many_slices() {
+    let mut log = Log::claimed();
+    for op in 110..170 {
+        log.emit(op, Destination::Emit(Channel(op as u32 % 3)), Policy::EMIT);
+    }
+    let (before, image) = (log.outbox.digest(), log.outbox.image());
+    log.outcome(250, id(110), token(1, 110), EffectResult::Refused { code: 4 }).unwrap();
+    log.emit(251, Destination::Fetch, Policy::FETCH);
+    let mut slices = 0;
+    let records = record::written(|writer| {
+        slices += 1;
+        image.snapshot(writer);
+    });
+    assert_eq!((records.len(), slices > 1), (61, true), "{slices}");
+    assert_eq!(Outbox::decode(&records.concat()).map(|outbox| outbox.digest()), Ok(before));
+    assert_ne!(log.outbox.digest(), before);
+}
+
 /// Whatever may follow in a log, once.
 fn go_on(mut outbox: Outbox) {
     let ids: Vec<EffectId> = outbox.iter().map(|(id, _)| id).collect();
@@ -47,26 +72,22 @@ fn go_on(mut outbox: Outbox) {
 
 #[test]
 fn whichever_bit_is_flipped_it_is_an_error_or_an_outbox_that_encodes_to_the_same_bytes_and_goes_on() {
-    let mut bytes = Vec::new();
-    varied().encode(&mut bytes);
-    let mut decoded = 0;
+    let bytes = encoded(&varied());
+    let mut restored = 0;
     for bit in 0..bytes.len() * 8 {
         let mut flipped = bytes.clone();
         flipped[bit / 8] ^= 1 << (bit % 8);
         let Ok(outbox) = Outbox::decode(&flipped) else { continue };
-        let mut again = Vec::new();
-        outbox.encode(&mut again);
-        assert_eq!(again, flipped, "bit {bit}");
+        assert_eq!(encoded(&outbox), flipped, "bit {bit}");
         go_on(outbox);
-        decoded += 1;
+        restored += 1;
     }
-    assert!(decoded > 1000, "{decoded}");
+    assert!(restored > 1000, "{restored}");
 }
 
 #[test]
 fn every_truncation_and_every_byte_too_many_is_an_error() {
-    let mut bytes = Vec::new();
-    varied().encode(&mut bytes);
+    let mut bytes = encoded(&varied());
     for length in 0..bytes.len() {
         assert!(Outbox::decode(&bytes[..length]).is_err(), "{length} bytes");
     }
@@ -84,8 +105,7 @@ fn changed(change: impl Fn(&mut Changeable)) -> Vec<u8> {
     let count = entries.len();
     change(&mut entries);
     assert_eq!(entries.len(), count);
-    let mut bytes = Vec::new();
-    outbox.encode(&mut bytes);
+    let mut bytes = encoded(&outbox);
     let head = u32::from_le_bytes(bytes[..4].try_into().unwrap()) as usize + 8;
     bytes.truncate(head);
     for entry in entries {
@@ -149,8 +169,7 @@ fn an_outbox_that_no_log_brings_about_is_refused() {
 fn more_than_there_is_room_for_is_refused() {
     let mut small = Outbox::new(Limits { entries_max: 1, ..LIMITS });
     small.insert(id(1), MAIL, Policy::EMIT, Frame::new(vec![1]), Timestamp(0));
-    let mut bytes = Vec::new();
-    small.encode(&mut bytes);
+    let mut bytes = encoded(&small);
     assert!(Outbox::decode(&bytes).is_ok());
     bytes[4] = 0;
     assert!(matches!(Outbox::decode(&bytes), Err(CodecError::Malformed)));
