@@ -28,10 +28,6 @@ const EFFECT_PROBES: [&str; 6] = [
     MACHINE_FULL,
 ];
 
-/// Seen in one or two of a thousand seeds, so that a thousand may be without: no fewer seeds than these are.
-const OP_UNDECIDED: &str = "op_undecided";
-const OP_UNDECIDED_SEEDS: u64 = 10_000;
-
 const MACHINE_FULL: &str = "request_refused_machine_full";
 
 /// A scenario of the simulator, over an application.
@@ -107,10 +103,7 @@ impl<W: Workload> Subject for Cluster<W> {
         schedule::probes().collect()
     }
 
-    fn expects(&self, probe: &str, seeds: u64) -> bool {
-        if probe == OP_UNDECIDED && seeds < OP_UNDECIDED_SEEDS {
-            return false;
-        }
+    fn expects(&self, probe: &str) -> bool {
         // What effects lead to, only those who ask for them can take; but for a full outbox, which a script fills.
         let of_effects = EFFECT_PROBES.contains(&probe);
         if of_effects { self.workload.has_effects() && probe != MACHINE_FULL } else { self.exhausts }

@@ -14,6 +14,7 @@ mod cluster;
 mod damage;
 mod links;
 mod room;
+mod undecided;
 mod wipe;
 
 use cluster::draw_cluster;
@@ -82,7 +83,11 @@ pub fn draw_for<W: Workload>(workload: &W, seed: u64, options: &Options) -> Sche
         families: &families,
     };
     nemesis.steps(&mut steps, &mut expected_commits);
-    let (clients, mut damaged) = (nemesis.clients, nemesis.damaged);
+    let (clients, stray, mut damaged) = (nemesis.clients, nemesis.stray, nemesis.damaged);
+    let mut random = Stream::new(seed, "nemesis.undecided", 0, 0);
+    if has(FaultFamily::Damage) && stray.is_none() && random.chance(220_000) {
+        damaged = undecided::insert(&mut random, replicas, damaged, &mut steps, &mut expected_commits);
+    }
     if has(FaultFamily::Wipe) {
         let mut random = Stream::new(seed, "nemesis.wipe", 0, 0);
         damaged = Some(wipe::insert(&mut random, replicas, &mut steps, &mut expected_commits));
