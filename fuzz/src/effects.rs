@@ -2,14 +2,20 @@
 
 use chronon::{
     app::{
+        application::ApplyContext,
         effect::{EffectReport, EffectResult, Fence},
+        executor::{Answer, Executor},
+        number::Number,
+        operator::{OperatorRefusal, OperatorRequest, Page},
         outbox::Outbox,
         room::Limits,
         system::SystemEntry,
         timers::Timers,
     },
-    types::{Epoch, Op, Timestamp, View},
+    types::{Checksum, Epoch, Op, Timestamp, View},
 };
+
+use crate::{seeds, wire::CLUSTER};
 
 /// How many places an outbox gives to effects before its checkpoints are refused.
 const PLACES: u64 = 1 << 63;
@@ -78,4 +84,49 @@ pub fn system(bytes: &[u8]) {
             assert!(outbox.outcome(id, token, result, Op(1), Timestamp(1)).is_err());
         }
     }
+}
+
+/// An operator's request, and a page of an answer to one: each an error, or a value that encodes to the same bytes. The request, or
+/// the entry of the system's that it is instead, is executed where effects are parked and dead: it is answered, and what is left
+/// is an outbox.
+pub fn operator(bytes: &[u8]) {
+    if let Ok(request) = OperatorRequest::decode(bytes) {
+        let mut again = Vec::new();
+        request.encode(&mut again);
+        assert_eq!(again, bytes, "a request encodes to the same bytes");
+    }
+    check_page(bytes);
+    let mut executor = Executor::new(
+        Number::new(|told, _, _, _| {
+            *told += 1;
+            Ok(())
+        }),
+        CLUSTER,
+    );
+    executor.restore_effects(seeds::held_outbox(), Timers::new(Limits::DEFAULT));
+    let at = |op| ApplyContext::new(Op(op), Timestamp(op), Checksum(1), 0);
+    let answer = executor.operate(bytes, &at(100)).to_vec();
+    match Answer::decode(&answer).expect("it is an answer") {
+        Answer::Applied(page) => {
+            assert!(OperatorRequest::decode(bytes).is_ok());
+            check_page(page);
+        }
+        Answer::Rejected { code, .. } => {
+            let refusal = OperatorRefusal::from_code(code).expect("the code of a refusal");
+            let is_malformed = refusal == OperatorRefusal::Malformed;
+            assert_eq!(is_malformed, OperatorRequest::decode(bytes).is_err());
+        }
+    }
+    let _ = executor.apply_system(bytes, &at(101));
+    let mut left = Vec::new();
+    executor.outbox().encode(&mut left);
+    let again = Outbox::decode(&left).expect("what was encoded decodes");
+    assert_eq!(again.digest(), executor.outbox().digest());
+}
+
+fn check_page(bytes: &[u8]) {
+    let Ok(page) = Page::decode(bytes) else { return };
+    let mut again = Vec::new();
+    page.encode(&mut again);
+    assert_eq!(again, bytes, "a page encodes to the same bytes");
 }

@@ -1,5 +1,4 @@
-//! Fuzz targets for what decodes bytes which somebody else wrote, or which a disk may have damaged. Not yet: chunks, snapshots' records,
-//! operators' entries.
+//! Fuzz targets for what decodes bytes which somebody else wrote, or which a disk may have damaged.
 //!
 //! A target is a function from bytes to nothing that panics when a promise is broken: decoding is an error or a value,
 //! never a panic, and never an allocation that the bytes do not pay for; what decodes, encodes to the same bytes; what was
@@ -24,6 +23,7 @@
 //! cargo run --manifest-path fuzz/Cargo.toml --example seeds
 //! ```
 
+pub mod checkpoint;
 pub mod effects;
 pub mod generated;
 pub mod seeds;
@@ -35,7 +35,7 @@ pub mod wire;
 pub type Target = fn(&[u8]);
 
 /// Every target by its name: that of its program and of its corpus under `seeds/fuzz/`.
-pub const TARGETS: [(&str, Target); 13] = [
+pub const TARGETS: [(&str, Target); 17] = [
     ("frame", wire::frame),
     ("bodies", wire::bodies),
     ("journal_slot", storage::journal_slot),
@@ -43,6 +43,10 @@ pub const TARGETS: [(&str, Target); 13] = [
     ("outbox", effects::outbox),
     ("timers", effects::timers),
     ("system", effects::system),
+    ("operator", effects::operator),
+    ("chunk", checkpoint::chunk),
+    ("grid", checkpoint::grid),
+    ("snapshot", checkpoint::snapshot),
     ("trace", trace::trace),
     ("frame_generated", generated::frame),
     ("bodies_generated", generated::bodies),

@@ -4,17 +4,11 @@
 //! formats are compared with the committed ones by a test: whoever changes a format sees it. Finds of the fuzzer lie
 //! beside them, under names of their own.
 
+mod checkpoint;
+mod effects;
+
 use chronon::{
-    app::{
-        effect::{
-            Channel, Destination, EffectId, EffectOrder, EffectReport, EffectResult, Errand, Fence, FencingToken,
-            OnUnknown, Policy,
-        },
-        outbox::Outbox,
-        room::Limits,
-        system::SystemEntry,
-        timers::Timers,
-    },
+    app::effect::{Channel, Destination, EffectOrder, Errand, Fence, FencingToken},
     frame::Frame,
     process::{Actions, Event, Now, Process, Token},
     storage::Superblock,
@@ -35,7 +29,12 @@ use chronon_sim::{
     world::{World, WorldSettings},
 };
 
+use self::effects::effect;
+pub(crate) use self::effects::held_outbox;
 use crate::{storage::LAYOUT, wire::CLUSTER};
+
+/// Inputs by their names.
+type Inputs = Vec<(&'static str, Vec<u8>)>;
 
 /// An input of a target's corpus.
 pub struct Seed {
@@ -54,26 +53,20 @@ const GENERATED: [&str; 5] =
 /// The seeds of every target whose format has a version: the same for as long as the format is.
 pub fn of_formats() -> Vec<Seed> {
     let mut seeds = Vec::new();
-    for (name, bytes) in frames() {
-        seeds.push(Seed { target: "frame", name, bytes });
-    }
-    for (name, bytes) in bodies() {
-        seeds.push(Seed { target: "bodies", name, bytes });
-    }
-    for (name, bytes) in journal_slots() {
-        seeds.push(Seed { target: "journal_slot", name, bytes });
-    }
-    for (name, bytes) in superblocks() {
-        seeds.push(Seed { target: "superblock", name, bytes });
-    }
-    for (name, bytes) in outboxes() {
-        seeds.push(Seed { target: "outbox", name, bytes });
-    }
-    for (name, bytes) in timers() {
-        seeds.push(Seed { target: "timers", name, bytes });
-    }
-    for (name, bytes) in system() {
-        seeds.push(Seed { target: "system", name, bytes });
+    for (target, inputs) in [
+        ("frame", frames()),
+        ("bodies", bodies()),
+        ("journal_slot", journal_slots()),
+        ("superblock", superblocks()),
+        ("outbox", effects::outboxes()),
+        ("timers", effects::timers()),
+        ("system", effects::system()),
+        ("operator", effects::operator()),
+        ("chunk", checkpoint::chunks()),
+        ("grid", checkpoint::grids()),
+        ("snapshot", checkpoint::snapshots()),
+    ] {
+        seeds.extend(inputs.into_iter().map(|(name, bytes)| Seed { target, name, bytes }));
     }
     for target in GENERATED {
         for (name, length) in [("small", 64), ("medium", 300), ("large", 900)] {
@@ -147,7 +140,7 @@ fn headers() -> Vec<u8> {
     bytes
 }
 
-fn frames() -> Vec<(&'static str, Vec<u8>)> {
+fn frames() -> Inputs {
     let header = |command| Header::new(CLUSTER, command, 1, View(4));
     let sealed = |header: Header, body: &[u8]| seal(header, body, &mut Actions::new()).1.to_vec();
     let request = Header { client: ClientId(0xc2), request: RequestNumber(3), ..header(Command::Request) };
@@ -168,7 +161,7 @@ fn frames() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-fn bodies() -> Vec<(&'static str, Vec<u8>)> {
+fn bodies() -> Inputs {
     let of_kind = |kind: u8, body: &[u8]| [&[kind], body].concat();
     vec![
         ("batch_empty", of_kind(0, &[])),
@@ -182,7 +175,7 @@ fn bodies() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-fn journal_slots() -> Vec<(&'static str, Vec<u8>)> {
+fn journal_slots() -> Inputs {
     let log = log(2);
     let slot = |slot: u8, entry: &[u8], prepare: &[u8]| [&[slot], entry, prepare].concat();
     let whole = |header: &Header| [&header.encode()[..], &requests()].concat();
@@ -198,7 +191,7 @@ fn journal_slots() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-fn superblocks() -> Vec<(&'static str, Vec<u8>)> {
+fn superblocks() -> Inputs {
     let formatted = Config::new(CLUSTER, ReplicaId(1), 3, LAYOUT).format(77).swap_remove(0).1;
     let first = Superblock::decode(&formatted, 0).expect("what format writes can be read");
     let suffix = log(3);
@@ -222,73 +215,6 @@ fn superblocks() -> Vec<(&'static str, Vec<u8>)> {
         ("misdirected", trimmed(2, later.encode(1))),
         ("zeros", vec![0]),
     ]
-}
-
-const LIMITS: Limits = Limits { entries_max: 16, bytes_max: 1 << 16 };
-
-fn effect(op: u64) -> EffectId {
-    EffectId { cluster: CLUSTER, op: Op(op), position: 0, index: 0 }
-}
-
-/// An empty one; one of each policy, all ready, with one behind each; and the same after a little of everything.
-fn outboxes() -> Vec<(&'static str, Vec<u8>)> {
-    let encoded = |outbox: &Outbox| {
-        let mut bytes = Vec::new();
-        outbox.encode(&mut bytes);
-        bytes
-    };
-    let empty = Outbox::new(LIMITS);
-    let mut ready = empty.clone();
-    for (channel, on_unknown) in [(0, OnUnknown::RunAgain), (1, OnUnknown::NeverTwice), (2, OnUnknown::AskFirst)] {
-        for op in [2 * channel, 2 * channel + 1] {
-            let (destination, policy) = (Destination::Emit(Channel(channel)), Policy::EMIT.with_unknown(on_unknown));
-            ready.insert(effect(op.into()), destination, policy, Frame::new(vec![7; 3]), Timestamp(5));
-        }
-    }
-    let mut busy = ready.clone();
-    for view in 1..3 {
-        busy.claim(Fence { epoch: Epoch(0), view: View(view) }, Op(10 * view)).expect("a later view");
-        let tasks: Vec<_> = busy.tasks().map(|task| (task.id, task.token)).collect();
-        for (id, token) in tasks {
-            if busy.start(id, token, Op(10 * view + 1)).is_err() {
-                let failed = EffectResult::Failed { code: 503 };
-                busy.outcome(id, token, failed, Op(10 * view + 2), Timestamp(9)).expect("the token of a task");
-            }
-        }
-    }
-    vec![("empty", encoded(&empty)), ("ready", encoded(&ready)), ("busy", encoded(&busy))]
-}
-
-fn timers() -> Vec<(&'static str, Vec<u8>)> {
-    let encoded = |count: u64| {
-        let mut timers = Timers::new(LIMITS);
-        for op in 0..count {
-            timers.insert(effect(op), Timestamp(op), 100 / (op + 1), Frame::new(vec![1; op as usize]));
-        }
-        let mut bytes = Vec::new();
-        timers.encode(&mut bytes);
-        bytes
-    };
-    vec![("empty", encoded(0)), ("one", encoded(1)), ("several", encoded(5))]
-}
-
-fn system() -> Vec<(&'static str, Vec<u8>)> {
-    let fence = Fence { epoch: Epoch(1), view: View(2) };
-    let (id, token) = (effect(3), FencingToken { fence, attempt: Op(4) });
-    let outcome = |result| SystemEntry::Outcome(EffectReport { id, token, result });
-    let entries = [
-        ("claim", SystemEntry::Claim(fence)),
-        ("start", SystemEntry::Start { id, token }),
-        ("done", outcome(EffectResult::Done { response: b"response".to_vec() })),
-        ("failed", outcome(EffectResult::Failed { code: 503 })),
-        ("not_done", outcome(EffectResult::NotDone)),
-    ];
-    let encoded = |(name, entry): (&'static str, SystemEntry)| {
-        let mut bytes = Vec::new();
-        entry.encode(&mut bytes);
-        (name, bytes)
-    };
-    entries.into_iter().map(encoded).collect()
 }
 
 /// Bytes without a pattern, always the same.

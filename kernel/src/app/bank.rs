@@ -351,7 +351,11 @@ impl Application for Bank {
 
     fn restore(&self, state: &mut State, record: &[u8]) -> Result<(), RestoreError> {
         let ([account, balance], []) = record.as_chunks() else { return Err(RestoreError) };
-        state.open(u64::from_le_bytes(*account), u64::from_le_bytes(*balance)).map_err(|_| RestoreError)?;
+        let account = u64::from_le_bytes(*account);
+        if state.accounts.iter_from(Bound::Included(&account)).next().is_some() {
+            return Err(RestoreError);
+        }
+        state.open(account, u64::from_le_bytes(*balance)).map_err(|_| RestoreError)?;
         Ok(())
     }
 
@@ -436,6 +440,9 @@ mod tests {
         assert_eq!((restored.digest(), restored.total()), (state.digest(), state.total()));
         assert_eq!(Bank.restore(&mut Bank.genesis(), &[0; 15]), Err(RestoreError));
         assert_eq!(Bank.restore(&mut state, &[0; 16]), Err(RestoreError), "the same account again");
+        assert_eq!(Bank.restore(&mut state, &[1; 16]), Ok(()));
+        let early = [8_u64, 1].map(u64::to_le_bytes);
+        assert_eq!(Bank.restore(&mut state, early.as_flattened()), Err(RestoreError), "not in their order");
     }
 
     #[test]

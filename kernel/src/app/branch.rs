@@ -28,6 +28,9 @@ const RECORD_REST: u8 = 1;
 const RECORD_LETTER: u8 = 2;
 const RECORD_RATE: u8 = 3;
 
+/// How far nothing is counted: a checkpoint that says so is refused, for what is counted next would have no number.
+const COUNT_MAX: u64 = 1 << 63;
+
 /// A branch of the bank.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Branch {
@@ -127,6 +130,10 @@ impl State {
     fn restore_rest(&mut self, record: &[u8]) -> Result<(), RestoreError> {
         let (numbers, rest) = record.split_first_chunk::<64>().ok_or(RestoreError)?;
         let number = |index: usize| u64::from_le_bytes(numbers.as_chunks().0[index]);
+        // Counts, and the upper half of what was paid: no log comes so far.
+        if [0, 1, 2, 3, 4, 6].into_iter().any(|index| number(index) >= COUNT_MAX) {
+            return Err(RestoreError);
+        }
         self.counts = Counts {
             acknowledged: number(0),
             failed: number(1),
@@ -356,11 +363,11 @@ mod tests {
         for at in 500..600 {
             ask(state, at, Request::Transfer { from: at % 400, to: 399, amount: 1 });
         }
-        (state.paid, state.periods) = (u128::MAX - 7, 3);
+        (state.paid, state.periods) = (u128::MAX / 2 - 7, 3);
         state.rates.extend(state.letters.iter().take(2).map(|(id, ())| (*id, ())));
         state.counts.failed = 9;
         assert_eq!(restored(state), *state);
-        for record in [&[][..], &[1], &[2, 0], &[4; 17]] {
+        for record in [&[][..], &[1], &[2, 0], &[4; 17], &[&[1][..], &[0x80; 56], &[0; 8]].concat()] {
             assert_eq!(Branch::default().restore(&mut State::default(), record), Err(RestoreError), "{record:?}");
         }
     }

@@ -140,7 +140,8 @@ impl Application for Kv {
     fn restore(&self, state: &mut State, record: &[u8]) -> Result<(), RestoreError> {
         let (length, rest) = record.split_first_chunk().ok_or(RestoreError)?;
         let (key, value) = rest.split_at_checked(u16::from_le_bytes(*length).into()).ok_or(RestoreError)?;
-        if key.len() > KEY_SIZE_MAX || value.len() > VALUE_SIZE_MAX || state.get(key).is_some() {
+        let comes_late = |key| state.entries.iter_from(Bound::Included(&Key::new(key))).next().is_some();
+        if key.len() > KEY_SIZE_MAX || value.len() > VALUE_SIZE_MAX || comes_late(key) {
             return Err(RestoreError);
         }
         state.put(key, value);
@@ -411,6 +412,7 @@ mod tests {
         let mut twice = Kv.genesis();
         Kv.restore(&mut twice, &[1, 0, 9]).unwrap();
         assert_eq!(Kv.restore(&mut twice, &[1, 0, 9]), Err(RestoreError), "the same key again");
+        assert_eq!(Kv.restore(&mut twice, &[1, 0, 8]), Err(RestoreError), "not in their order");
     }
 
     #[test]

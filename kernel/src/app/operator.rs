@@ -137,13 +137,14 @@ impl OperatorRequest {
 
 impl Page {
     /// The first of what an outbox holds for an operator.
-    pub(super) fn of(outbox: &Outbox, after: Option<EffectId>) -> Self {
+    pub fn of(outbox: &Outbox, after: Option<EffectId>) -> Self {
         let mut held = outbox.held(after);
         let effects = held.by_ref().take(PAGE_LENGTH_MAX).map(|(id, entry)| Held::of(id, entry)).collect();
         Self { effects, more: held.next().is_some() }
     }
 
-    pub(super) fn encode(&self, bytes: &mut Vec<u8>) {
+    /// Appends it to `bytes`.
+    pub fn encode(&self, bytes: &mut Vec<u8>) {
         codec::encode(self, bytes);
     }
 

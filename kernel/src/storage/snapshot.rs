@@ -51,7 +51,7 @@ impl SnapshotWriter {
     ///
     /// # Panics
     /// If a leaf has no room for a record.
-    pub(crate) fn new(leaf_size_max: u32, leaves_max: usize) -> Self {
+    pub fn new(leaf_size_max: u32, leaves_max: usize) -> Self {
         let leaf_size_max = leaf_size_max as usize;
         assert!(leaf_size_max >= 2 * CHUNK_HEADER_SIZE, "a leaf has room for a record");
         Self {
@@ -115,7 +115,7 @@ impl SnapshotWriter {
     }
 
     /// Calls for a part of `section`, and says whether that was the last. A section begins with a leaf of its own.
-    pub(crate) fn write(&mut self, section: u8, write: impl FnOnce(&mut Self)) -> bool {
+    pub fn write(&mut self, section: u8, write: impl FnOnce(&mut Self)) -> bool {
         if self.section != section {
             self.cut();
             self.section = section;
@@ -165,12 +165,12 @@ impl SnapshotWriter {
     }
 
     /// The next leaf that is full, with room for a chunk's header before its payload.
-    pub(crate) fn take(&mut self) -> Option<Vec<u8>> {
+    pub fn take(&mut self) -> Option<Vec<u8>> {
         self.done.pop_front()
     }
 
     /// Ends the last leaf.
-    pub(crate) fn finish(&mut self) {
+    pub fn finish(&mut self) {
         self.cut();
     }
 
@@ -215,14 +215,17 @@ impl core::error::Error for RestoreError {}
 
 /// Unpacks leaves into records, leaf by leaf.
 #[derive(Clone, Default, Debug)]
-pub(crate) struct SnapshotReader {
+pub struct SnapshotReader {
     /// A record that goes on in the next leaf.
     begun: Vec<u8>,
 }
 
 impl SnapshotReader {
-    /// Hands each record of a leaf's payload to `take`, with its section.
-    pub(crate) fn leaf(
+    /// Hands each record of a leaf's payload to `take`, with its section. Leaves come in the order in which they were written.
+    ///
+    /// # Errors
+    /// If no writer made this leaf, or what `take` says. Nothing is to be made of the records that were taken before.
+    pub fn leaf(
         &mut self,
         payload: &[u8],
         mut take: impl FnMut(u8, &[u8]) -> Result<(), RestoreError>,
@@ -250,7 +253,7 @@ impl SnapshotReader {
     }
 
     /// Whether no record is begun and not ended.
-    pub(crate) fn is_whole(&self) -> bool {
+    pub fn is_whole(&self) -> bool {
         self.begun.is_empty()
     }
 }

@@ -201,7 +201,7 @@ impl Sessions {
     }
 
     /// Writes the sessions as records, from where the writer paused.
-    pub(super) fn snapshot(&self, writer: &mut SnapshotWriter) {
+    pub fn snapshot(&self, writer: &mut SnapshotWriter) {
         let first = match writer.resumed().and_then(<[u8]>::first_chunk) {
             Some(last) => Bound::Excluded(ClientId(u128::from_le_bytes(*last))),
             None => Bound::Unbounded,
@@ -224,7 +224,10 @@ impl Sessions {
     }
 
     /// Takes a record that [`Sessions::snapshot`] wrote, in the order of writing.
-    pub(super) fn restore(&mut self, record: &[u8]) -> Result<(), RestoreError> {
+    ///
+    /// # Errors
+    /// If it is none, or of more clients than there may be.
+    pub fn restore(&mut self, record: &[u8]) -> Result<(), RestoreError> {
         let (client, rest) = record.split_first_chunk::<16>().ok_or(RestoreError)?;
         let (numbers, body) = rest.split_first_chunk::<40>().ok_or(RestoreError)?;
         let client = ClientId(u128::from_le_bytes(*client));

@@ -27,6 +27,9 @@ use crate::{
 const RECORD_COUNTS: u8 = 1;
 const RECORD_JOB: u8 = 2;
 
+/// How far nothing is counted: a checkpoint that says so is refused, for what is counted next would have no number.
+const COUNT_MAX: u64 = 1 << 63;
+
 /// The job queue, as it is configured: the same on every replica, for ever.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Jobs {
@@ -356,6 +359,12 @@ impl Application for Jobs {
                     return Err(RestoreError);
                 };
                 let number = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
+                // It comes first.
+                if *state != State::default()
+                    || [last_job, last_token, done, dead].map(number).iter().any(|n| *n >= COUNT_MAX)
+                {
+                    return Err(RestoreError);
+                }
                 (state.last_job, state.last_token) = (number(last_job), number(last_token));
                 (state.changed_at, state.armed) = (number(changed_at), number(armed));
                 (state.counts.done, state.counts.dead) = (number(done), number(dead));
@@ -364,7 +373,9 @@ impl Application for Jobs {
                 let (number, rest) = rest.split_first_chunk().ok_or(RestoreError)?;
                 let (standing, what) = rest.split_at_checked(Standing::SIZE).ok_or(RestoreError)?;
                 let (number, standing) = (u64::from_le_bytes(*number), Standing::decode(standing).ok_or(RestoreError)?);
-                if number > state.last_job || state.jobs.contains_key(&number) || what.len() > self.what_max as usize {
+                let before = state.jobs.last_key_value().map_or(0, |(before, _)| *before);
+                let is_known = number > before && number <= state.last_job && standing.token <= state.last_token;
+                if !is_known || standing.attempts == u32::MAX || what.len() > self.what_max as usize {
                     return Err(RestoreError);
                 }
                 state.insert(number, Job { standing, what: what.to_vec() });

@@ -166,8 +166,30 @@ fn a_snapshot_is_the_state_again() {
     let (restored, parts) = snapshot::restored(&jobs, state);
     assert_eq!(restored, *state);
     assert!(parts > 1, "{parts} parts");
-    let fresh = || State { last_job: 5, ..State::default() };
-    for record in [&[][..], &[3], &[1; 48], &[2, 1], &[[2].as_slice(), &[9; 8], &[1; 21]].concat()] {
+    let fresh = || State { last_job: 5, last_token: 3, ..State::default() };
+    let record = |number: u8, attempts: u8, token: u8| {
+        let standing = [&[1][..], &[attempts; 4], &[token], &[0; 15]].concat();
+        [&[2, number][..], &[0; 7], &standing].concat()
+    };
+    assert_eq!(jobs.restore(&mut fresh(), &record(5, 0, 3)), Ok(()));
+    let foreign = [
+        record(0, 0, 3),
+        record(6, 0, 3),
+        record(5, 255, 3),
+        record(5, 0, 4),
+        vec![],
+        vec![3],
+        vec![1; 48],
+        vec![2, 1],
+    ];
+    for record in &foreign {
         assert_eq!(jobs.restore(&mut fresh(), record), Err(RestoreError), "{record:?}");
     }
+    let mut late = fresh();
+    assert_eq!(jobs.restore(&mut late, &record(4, 0, 0)), Ok(()));
+    assert_eq!(jobs.restore(&mut late, &record(3, 0, 0)), Err(RestoreError), "not in their order");
+    let counts = |last: u8| [&[1][..], &[0; 7], &[last], &[0; 40]].concat();
+    assert_eq!(jobs.restore(&mut State::default(), &counts(0x7f)), Ok(()));
+    assert_eq!(jobs.restore(&mut State::default(), &counts(0x80)), Err(RestoreError), "no log counts so far");
+    assert_eq!(jobs.restore(&mut late, &counts(1)), Err(RestoreError), "what is counted comes first");
 }
