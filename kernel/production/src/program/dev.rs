@@ -7,7 +7,7 @@ use std::{
 };
 
 use chronon::{
-    app::{application::Application, bank::Bank, kv::Kv},
+    app::{application::Application, bank::Bank, jobs::Jobs, kv::Kv},
     storage::layout::Layout,
 };
 use chronon_production::{
@@ -69,6 +69,7 @@ pub(crate) fn main(arguments: &Arguments) -> Result<Status, Trouble> {
         Demo::Kv => run(&Kv, arguments, &sinks),
         Demo::Bank => run(&Bank, arguments, &sinks),
         Demo::Branch => run(&start::branch(), arguments, &sinks),
+        Demo::Jobs => run(&Jobs::default(), arguments, &sinks),
     }
 }
 
@@ -94,6 +95,7 @@ fn serve(cluster: &LocalCluster, application: Demo) -> Result<Status, Trouble> {
     let try_it = match application {
         Demo::Kv => format!("chronon kv --addresses {addresses} put greeting hello"),
         Demo::Bank | Demo::Branch => format!("chronon bank --addresses {addresses}"),
+        Demo::Jobs => format!("chronon jobs --addresses {addresses} add dishes"),
     };
     say(&format!("{}\n\n  {try_it}\n  chronon status --addresses {addresses}\n", words(cluster)))?;
     loop {

@@ -9,6 +9,7 @@ mod dev;
 mod effects;
 mod format;
 mod inspect;
+mod jobs;
 mod kv;
 mod log;
 mod number;
@@ -33,7 +34,7 @@ use self::output::{Status, Trouble, remark};
     long_about = "Runs one replica of a replicated state machine, and everything around it.\n\n\
                   A cluster is 1 to 6 replicas, each with a data file that is made once, by `format`. As long as a majority of \
                   them runs, every answer that a client was given is kept, whichever of them are killed and whenever. What \
-                  runs in them is a key-value store, or a bank.",
+                  runs in them is a key-value store, a bank, or a queue of jobs.",
     after_help = "EXAMPLE\n  \
         A cluster of three on one machine: make the files, start the replicas, each in a terminal, use them.\n\n  \
         chronon format --cluster 7 --replica 0 --replicas 3 --data r0.chronon\n  \
@@ -66,6 +67,7 @@ enum Command {
     Kv(kv::Arguments),
     Repl(repl::Arguments),
     Bank(bank::Arguments),
+    Jobs(jobs::Arguments),
     Bench(bench::Arguments),
     Inspect(inspect::Arguments),
     Version(version::Arguments),
@@ -95,6 +97,7 @@ fn answer(asked: &Command) -> Result<Status, Trouble> {
         Command::Kv(arguments) => kv::main(arguments),
         Command::Repl(arguments) => repl::main(arguments),
         Command::Bank(arguments) => bank::main(arguments),
+        Command::Jobs(arguments) => jobs::main(arguments),
         Command::Bench(arguments) => bench::main(arguments),
         Command::Inspect(arguments) => inspect::main(arguments),
         Command::Version(arguments) => version::main(arguments),

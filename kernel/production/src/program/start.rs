@@ -1,6 +1,6 @@
 //! `start`: one replica, until it is killed.
 
-use chronon::app::{application::Application, bank::Bank, branch::Branch, effect::Policy, kv::Kv};
+use chronon::app::{application::Application, bank::Bank, branch::Branch, effect::Policy, jobs::Jobs, kv::Kv};
 use chronon::effect::Channel;
 use chronon_production::{
     config::{Config, Flags},
@@ -41,6 +41,8 @@ pub(crate) enum Demo {
     Bank,
     /// A bank that writes a letter about each transfer: those about an account by the channel of its number, from 0 to 3, counted round
     Branch,
+    /// A queue of jobs, each taken by one worker at a time
+    Jobs,
 }
 
 /// The branch of the bank as it is demonstrated. It pays no interest, so that money can be counted at any time.
@@ -60,6 +62,7 @@ pub(crate) fn main(arguments: &Arguments) -> Result<Status, Trouble> {
         Demo::Kv => serve(Kv, &config),
         Demo::Bank => serve(Bank, &config),
         Demo::Branch => serve(branch(), &config),
+        Demo::Jobs => serve(Jobs::default(), &config),
     }
 }
 

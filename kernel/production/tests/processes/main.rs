@@ -3,6 +3,7 @@
 
 mod cluster;
 mod effects;
+mod jobs;
 mod load;
 mod log;
 mod losses;
