@@ -67,7 +67,7 @@ impl<A: Application> StateMachine for Machine<A> {
         self.executor.due()
     }
 
-    fn is_full(&self) -> bool {
+    fn is_nearly_full(&self) -> bool {
         self.executor.is_high()
     }
 

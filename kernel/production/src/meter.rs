@@ -30,6 +30,7 @@ pub(crate) struct Meter {
     /// When the round of queries in flight began; or the last one, if it ended with its view.
     round: Option<Instant>,
     stands: Option<(Status, View)>,
+    is_grid_full: bool,
     network: TcpCounts,
     sinks: Tally,
     published: Time,
@@ -44,6 +45,7 @@ impl Meter {
             seen: 0,
             round: None,
             stands: None,
+            is_grid_full: false,
             network: TcpCounts::default(),
             sinks: Tally::default(),
             published: Time::now(),
@@ -62,6 +64,8 @@ impl Meter {
         metrics.commit.set(vsr.commit_max().0);
         metrics.applied.set(vsr.applied().0);
         metrics.is_primary.set(u64::from(vsr.is_primary()));
+        metrics.checkpoint.set(vsr.checkpoints().op().0);
+        metrics.is_grid_full.set(u64::from(vsr.checkpoints().is_full()));
         metrics.sessions.set(vsr.sessions().len() as u64);
         for (name, length, _) in vsr.queues() {
             metrics.queue(name, length);
@@ -125,6 +129,27 @@ impl Meter {
             Status::Normal => tracing::info!(view, op, commit, primary = vsr.primary_of_view().0, "backup"),
         }
     }
+
+    /// Once when the state outgrows the grid, and once when it fits again.
+    fn log_grid(&mut self, vsr: &Vsr) {
+        let checkpoints = vsr.checkpoints();
+        if self.is_grid_full == checkpoints.is_full() {
+            return;
+        }
+        self.is_grid_full = checkpoints.is_full();
+        let (checkpoint, op, blocks) = (checkpoints.op().0, vsr.log().head().0, vsr.config().layout.block_count);
+        if self.is_grid_full {
+            tracing::warn!(
+                checkpoint,
+                op,
+                blocks,
+                "the state has no room for a checkpoint in the grid: have it made smaller before the journal is full, for requests are \
+                 refused then"
+            );
+        } else {
+            tracing::info!(checkpoint, op, blocks, "a checkpoint has room in the grid again");
+        }
+    }
 }
 
 impl<A: Application> Watch<Replica<A>> for Meter {
@@ -139,5 +164,6 @@ impl<A: Application> Watch<Replica<A>> for Meter {
         }
         self.time_commits(now.monotonic, replica.vsr());
         self.log_stand(replica.vsr());
+        self.log_grid(replica.vsr());
     }
 }

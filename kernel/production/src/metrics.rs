@@ -51,6 +51,8 @@ pub(crate) struct Metrics {
     pub(crate) commit: Level,
     pub(crate) applied: Level,
     pub(crate) is_primary: Level,
+    pub(crate) checkpoint: Level,
+    pub(crate) is_grid_full: Level,
     pub(crate) sessions: Level,
     pub(crate) commit_latency: Histogram,
     pub(crate) durable_write_latency: Histogram,
@@ -77,6 +79,8 @@ impl Metrics {
             commit: Level::default(),
             applied: Level::default(),
             is_primary: Level::default(),
+            checkpoint: Level::default(),
+            is_grid_full: Level::default(),
             sessions: Level::default(),
             commit_latency: Histogram::new(BUCKETS),
             durable_write_latency: Histogram::new(BUCKETS),
@@ -98,6 +102,12 @@ impl Metrics {
         registry.register("commit", "How far the log is known to be committed", metrics.commit.clone());
         registry.register("applied", "The last op that was executed", metrics.applied.clone());
         registry.register("is_primary", "1 at the primary of a view that it serves in", metrics.is_primary.clone());
+        registry.register("checkpoint", "The op whose state is durable in a checkpoint", metrics.checkpoint.clone());
+        registry.register(
+            "is_grid_full",
+            "1 if the state had no room for the last checkpoint: the journal is not freed, and requests are refused when it is full",
+            metrics.is_grid_full.clone(),
+        );
         registry.register("sessions", "Sessions of clients", metrics.sessions.clone());
         registry.register_with_unit(
             "commit_latency",

@@ -4,10 +4,12 @@
 mod counter;
 
 use std::{
+    fs::File,
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     os::unix::fs::FileExt,
     path::PathBuf,
+    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -259,6 +261,59 @@ fn queries_are_counted_and_their_rounds_are_timed() {
     }
     drop((client, cluster));
     std::fs::remove_dir_all(folder).unwrap();
+}
+
+/// A process that does not outlive its test.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+    }
+}
+
+/// In the status, in the metrics, and in the log once; and what was acknowledged is there all the same.
+#[test]
+fn a_state_that_outgrows_the_grid_is_told() {
+    let temporary = |name| PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let (path, log) = (temporary("serve-grid-full"), temporary("serve-grid-full-log"));
+    let layout = Layout { slot_count: 64, block_count: 8, block_size: 4096, ..LAYOUT };
+    let _ = std::fs::remove_file(&path);
+    let blocks = Config::new(CLUSTER, ReplicaId(0), 1, layout).format(1);
+    DataFile::create(&path, layout.size(), &blocks).unwrap();
+    let listeners = [(); 2].map(|()| TcpListener::bind(somewhere()).unwrap());
+    let [address, metrics] = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
+    drop(listeners);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_chronon"));
+    command
+        .args(["start", "--addresses", &address.to_string(), "--metrics", &metrics.to_string(), "--data"])
+        .arg(&path);
+    command.stdout(Stdio::null()).stderr(File::create(&log).unwrap());
+    let mut process = Killed(command.spawn().unwrap());
+    ask_until(address, "it serves", |status| status.state == State::Primary);
+    assert_eq!(scraped(metrics, "chronon_is_grid_full{"), 0);
+    let kv = client::KvClient::connect(&[address], client::Options::default()).unwrap();
+    let mut keys = 0_u8;
+    // Two intervals between checkpoints, neither of which the state fits after the first few.
+    while keys < 30 {
+        kv.put(&[keys], &[keys; 16_000]).unwrap();
+        keys += 1;
+    }
+    let status = ask_until(address, "it is full", |status| status.is_grid_full);
+    assert_eq!(status.checkpoint, 0);
+    let began = Instant::now();
+    while scraped(metrics, "chronon_is_grid_full{") == 0 {
+        assert!(began.elapsed() < PATIENCE, "the metrics say so as well");
+        std::thread::yield_now();
+    }
+    (0..keys).for_each(|key| assert_eq!(kv.get(&[key]).unwrap(), Some(vec![key; 16_000])));
+    drop(kv);
+    process.0.kill().unwrap();
+    process.0.wait().unwrap();
+    let said = std::fs::read_to_string(&log).unwrap();
+    let told = said.lines().filter(|line| line.contains("no room for a checkpoint")).collect::<Vec<_>>();
+    assert!(told.len() == 1 && told[0].contains("WARN"), "{said}");
+    [path, log].into_iter().for_each(|file| std::fs::remove_file(file).unwrap());
 }
 
 /// What the metrics at `port` say of the one number whose line has all these words.

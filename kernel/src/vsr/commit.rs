@@ -36,7 +36,7 @@ pub trait StateMachine {
     fn due(&self) -> Option<Timestamp>;
 
     /// Whether requests are to be refused for now: what is left is for what the log already holds and for the system's entries.
-    fn is_full(&self) -> bool;
+    fn is_nearly_full(&self) -> bool;
 
     /// Asks what was executed so far something, and returns the body of the answer. Changes nothing.
     fn query(&mut self, payload: &[u8]) -> &[u8];
@@ -133,13 +133,16 @@ impl Vsr {
         let batch = Batch::parse(&frame[HEADER_SIZE..]).expect("a primary logs whole batches");
         let answering = self.is_primary();
         let reply_header = self.header(Command::Reply);
-        // From here on, a panic is the state machine's.
+        // As long as this says so, a panic is the state machine's; anywhere else it is ours.
         self.executing = Some(header.op);
         machine.begin(header);
+        self.executing = None;
         for (position, entry) in batch.iter().enumerate() {
             if entry.kind == Kind::System {
                 actions.probe(Probe::SystemExecuted.into());
+                self.executing = Some(header.op);
                 machine.execute_system(header, position as u32, entry.payload);
+                self.executing = None;
                 continue;
             }
             if entry.kind == Kind::Members {
@@ -152,12 +155,14 @@ impl Vsr {
                 if entry.request.0 == 0 {
                     self.sessions.register(entry.client, header.op, header.timestamp);
                 } else {
+                    self.executing = Some(header.op);
                     let body = if entry.kind == Kind::Operator {
                         actions.probe(Probe::OperatorExecuted.into());
                         machine.operate(header, position as u32, entry.payload)
                     } else {
                         machine.execute(header, position as u32, entry.payload)
                     };
+                    self.executing = None;
                     self.sessions.record(entry.client, entry.request, header.op, header.timestamp, body);
                 }
             }
@@ -174,7 +179,6 @@ impl Vsr {
                 send_reply(&reply_header, node, entry.client, &reply, actions);
             }
         }
-        self.executing = None;
     }
 
     /// The head of what is committed and known here.

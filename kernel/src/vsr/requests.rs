@@ -93,7 +93,7 @@ impl Vsr {
             actions.probe(Probe::Busy.into());
             return self.reject(from, header, RejectReason::Busy, actions);
         }
-        if self.primary.full && !is_operators {
+        if self.primary.is_nearly_full && !is_operators {
             actions.probe(Probe::MachineFull.into());
             return self.reject(from, header, RejectReason::Busy, actions);
         }

@@ -107,7 +107,7 @@ pub(super) struct Primary {
     /// Whether the log's time is to be moved on.
     pub(super) tick: bool,
     /// Whether the state machine has no room for what requests may ask for.
-    pub(super) full: bool,
+    pub(super) is_nearly_full: bool,
     /// The request of each client that waits or is in the log uncommitted, and where to answer.
     pub(super) in_flight: BTreeMap<ClientId, (RequestNumber, NodeId)>,
     /// When the commit index last moved, or the pipeline was last empty.

@@ -70,7 +70,7 @@ impl Vsr {
         if !self.is_serving() {
             return;
         }
-        self.primary.full = machine.is_full();
+        self.primary.is_nearly_full = machine.is_nearly_full();
         let due = machine.due();
         if due.is_none() && self.primary.due.is_none() {
             return;

@@ -97,7 +97,8 @@ impl Vsr {
         let undecided = most + self.config.replica_count as usize - all < quorum;
         if (same >= quorum && own.root != told.root) || undecided {
             let other = at(told.op).find(|root| *root != own.root).unwrap_or(told.root);
-            actions.halt(self.divergence(own, Vouched { op: told.op, root: other }));
+            let theirs = Vouched { op: told.op, root: other };
+            actions.halt(if undecided { self.indecision(own, theirs) } else { self.divergence(own, theirs) });
         }
     }
 
@@ -116,13 +117,30 @@ impl Vsr {
         }
     }
 
-    /// What there is to say of a replica whose state is not the others'. Its chunks stay on its disk for who comes to compare.
+    /// What there is to say of a replica whose state is not the one that a majority has. Its chunks stay on its disk for who comes to
+    /// compare.
     fn divergence(&self, own: Vouched, theirs: Vouched) -> String {
+        format!(
+            "the application's state is not the others': {}; a majority agrees without this replica, so put its data file aside, and \
+             make it a new one from the others with `recover`",
+            self.difference(own, theirs)
+        )
+    }
+
+    /// What there is to say where no majority has the same state. There is nothing to recover from: nobody can tell who is right.
+    fn indecision(&self, own: Vouched, theirs: Vouched) -> String {
+        format!(
+            "the application's state is not the others', and no majority has the same: {}; no replica is known to be right, and they \
+             stop: keep all data files, find what in the application does not follow from the log alone, and begin a new cluster \
+             with the state that you hold for the right one",
+            self.difference(own, theirs)
+        )
+    }
+
+    fn difference(&self, own: Vouched, theirs: Vouched) -> String {
         let first = own.op.0 - interval(&self.config.layout) + 1;
         format!(
-            "the application's state is not the others': the checkpoint at {} has the root {:?} here and {:?} on others, so one \
-             of op{first} to {} was executed otherwise; compare the chunks of both data files, and recover this replica from \
-             the others",
+            "the checkpoint at {} has the root {:?} here and {:?} on others, so one of op{first} to {} was executed otherwise",
             own.op, own.root, theirs.root, own.op
         )
     }
