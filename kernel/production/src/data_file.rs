@@ -5,7 +5,8 @@
 //! written takes twice as long, because the file system must then log that they are.
 //!
 //! The lock belongs to the open file and goes with the process, however that ends. Who looks shares it with others who look,
-//! and with nobody who writes. Deliberately absent: any knowledge of what the bytes mean; and opening without the lock.
+//! and with nobody who writes, unless he takes what he sees for what it is: [`DataFile::open_in_motion`]. Deliberately absent: any
+//! knowledge of what the bytes mean; and writing without the lock.
 
 use std::{
     fmt,
@@ -205,7 +206,22 @@ impl DataFile {
         Self::open_with(path, OpenOptions::new().read(true), FlockOperation::NonBlockingLockShared)
     }
 
+    /// Opens the file for reading alone, under the nose of a process that may write to it: for looking, and no conclusion. Each read
+    /// may see a write half done, and two reads see two times. Nobody is kept from anything.
+    ///
+    /// # Errors
+    /// If there is no such file, or if the system refuses.
+    pub fn open_in_motion(path: &Path) -> Result<Self, DataFileError> {
+        Self::open_unlocked(path, OpenOptions::new().read(true))
+    }
+
     fn open_with(path: &Path, options: &OpenOptions, lock: FlockOperation) -> Result<Self, DataFileError> {
+        let opened = Self::open_unlocked(path, options)?;
+        wait_for_lock(&opened.file, path, lock)?;
+        Ok(opened)
+    }
+
+    fn open_unlocked(path: &Path, options: &OpenOptions) -> Result<Self, DataFileError> {
         let file = options.open(path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => DataFileError::Missing(path.to_owned()),
             io::ErrorKind::IsADirectory => DataFileError::NoFile(path.to_owned()),
@@ -215,7 +231,6 @@ impl DataFile {
         if !metadata.is_file() {
             return Err(DataFileError::NoFile(path.to_owned()));
         }
-        wait_for_lock(&file, path, lock)?;
         Ok(Self { size: metadata.len(), file, path: path.to_owned() })
     }
 

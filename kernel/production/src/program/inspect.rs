@@ -1,12 +1,15 @@
-//! `inspect`: looks into a data file that no replica has open, and says in words what it found.
+//! `inspect`: looks into a data file, and says in words what it found.
 
 mod text;
 
-use std::{ops::RangeInclusive, path::PathBuf};
+use std::{
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+};
 
 use chronon::types::ClusterId;
 use chronon_production::{
-    DataFile,
+    DataFile, DataFileError,
     inspect::{self, Given, PrepareReport, Shape},
 };
 use clap::Subcommand;
@@ -16,7 +19,10 @@ use super::{
     output::{Status, Trouble, remark, say, say_json},
 };
 
-/// Look into a data file that nobody has open, however damaged it is
+/// Look into a data file, however damaged it is
+///
+/// Nothing is written. If a process has the file open, that is said: what is shown is in motion then, and what is being written may
+/// look damaged. The exit status is 1 if damage was found.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -74,13 +80,13 @@ struct Journal {
 pub(crate) fn main(arguments: &Arguments) -> Result<Status, Trouble> {
     match &arguments.what {
         What::Superblock { file, json } => {
-            let report = inspect::superblock(&DataFile::open_to_read(file)?);
+            let report = inspect::superblock(&open(file)?);
             if *json { say_json(&report) } else { say(&text::superblock(&report)) }?;
             Ok(status(report.is_damaged))
         }
         What::Journal(journal) => main_of_journal(journal),
         What::Checkpoint { file, json } => {
-            let report = inspect::checkpoint(&DataFile::open_to_read(file)?)
+            let report = inspect::checkpoint(&open(file)?)
                 .map_err(|error| Trouble::usage(format!("{}: {error}", file.display())))?;
             if *json { say_json(&report) } else { say(&text::checkpoint(&report)) }?;
             Ok(status(report.is_damaged))
@@ -88,8 +94,24 @@ pub(crate) fn main(arguments: &Arguments) -> Result<Status, Trouble> {
     }
 }
 
+/// Opens a file to look at it, if need be while a process writes to it.
+fn open(path: &Path) -> Result<DataFile, Trouble> {
+    let holder = match DataFile::open_to_read(path) {
+        Err(DataFileError::Locked(_, holder)) => holder,
+        other => return Ok(other?),
+    };
+    let file = DataFile::open_in_motion(path)?;
+    let holder = holder.map_or("another process".to_owned(), |(process, name)| format!("process {process} ({name})"));
+    remark(&format!(
+        "{} is in use by {holder}: what is shown is in motion, and what is being written may look damaged; look again, or stop \
+         that first",
+        path.display()
+    ));
+    Ok(file)
+}
+
 fn main_of_journal(journal: &Journal) -> Result<Status, Trouble> {
-    let file = DataFile::open_to_read(&journal.file)?;
+    let file = open(&journal.file)?;
     let given =
         Given { slot_count: journal.slots, message_size_max: journal.message_size_max, cluster: journal.cluster };
     let shape =

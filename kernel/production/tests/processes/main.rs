@@ -243,6 +243,24 @@ fn a_second_process_on_the_same_data_file_is_told_who_has_it() {
 }
 
 #[test]
+fn who_looks_into_a_data_file_that_is_served_from_is_told_so_and_disturbs_nobody() {
+    let cluster = Cluster::start("look", 1);
+    let load = Load::begin(&cluster);
+    let holder = format!("in use by process {} (chronon): what is shown is in motion", cluster.process(0));
+    for what in ["superblock", "journal", "checkpoint"].repeat(3) {
+        load.wait_for(SOME);
+        let output = chronon().args(["inspect", what, "--json"]).arg(cluster.data_file(0)).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains(&holder), "{what}: {said}");
+        // A write that it saw half done is damage to it.
+        assert!(matches!(output.status.code(), Some(0 | 1)), "{what}: {:?}: {said}", output.status);
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert!(report.is_object(), "{report}");
+    }
+    cluster.ends_well(load);
+}
+
+#[test]
 fn a_peer_that_sends_garbage_and_one_that_says_nothing_disturb_nobody() {
     let cluster = Cluster::start("garbage", 3);
     let load = Load::begin(&cluster);

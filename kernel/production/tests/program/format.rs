@@ -133,14 +133,14 @@ fn an_interrupted_format_leaves_nothing() {
 }
 
 #[test]
-fn a_file_that_somebody_has_open_is_not_looked_into() {
+fn who_looks_into_a_file_that_somebody_has_open_is_told_by_whom_it_is() {
     let folder = Folder::new("open");
     let file = folder.formatted(3);
     let held = DataFile::open(&file).unwrap();
-    for what in ["superblock", "journal"] {
-        let refused = chronon(&["inspect", what, file.to_str().unwrap()]);
-        assert_eq!(refused.status, 2, "{refused:?}");
-        refused.assert_says(&["in use by process", "stop that first"]);
+    for what in ["superblock", "journal", "checkpoint"] {
+        let looked = chronon(&["inspect", what, file.to_str().unwrap()]);
+        assert_eq!(looked.status, 0, "{looked:?}");
+        looked.assert_says(&["in use by process", "what is shown is in motion"]);
     }
     close(held, &file);
     let looking = DataFile::open_to_read(&file).unwrap();
