@@ -49,20 +49,21 @@ pub struct Chunk<'a> {
 impl<'a> Chunk<'a> {
     /// The chunk at the start of `bytes`; none if it is not whole, or no chunk.
     pub fn parse(bytes: &'a [u8]) -> Option<Self> {
+        Self::known(bytes).filter(|chunk| Checksum::of(&bytes[16..chunk.size]) == chunk.address)
+    }
+
+    /// The same of bytes whose address was found to be true before: they are not hashed again.
+    pub fn known(bytes: &'a [u8]) -> Option<Self> {
         let (header, rest) = bytes.split_first_chunk::<CHUNK_HEADER_SIZE>()?;
         let payload = rest.get(..length_in(header))?;
-        let size = CHUNK_HEADER_SIZE + payload.len();
-        let address = address_in(header);
-        if Checksum::of(&bytes[16..size]) != address || !is_zero(&header[21..]) {
-            return None;
-        }
         let kind = match header[20] {
             1 => ChunkKind::Root,
             2 => ChunkKind::Table,
             3 => ChunkKind::Leaf,
             _ => return None,
         };
-        Some(Self { address, kind, payload, size })
+        let size = CHUNK_HEADER_SIZE + payload.len();
+        is_zero(&header[21..]).then_some(Self { address: address_in(header), kind, payload, size })
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!    0  checksum       u128  BLAKE3-128 of bytes 16..128
-//!   16  checksum_body  u128  BLAKE3-128 of the body
+//!   16  checksum_body  u128  BLAKE3-128 of the body; of a Chunk, the address that its body begins with and that is the hash of the rest
 //!   32  cluster        u64
 //!   40  request        u64
 //!   48  size           u32   header and body
@@ -353,7 +353,7 @@ impl Header {
         Some(ClientId(layout.client.get()))
     }
 
-    /// This header over `body`: size and both checksums set.
+    /// This header over `body`: size and both checksums set. The body of a Chunk is taken at its word for what it is.
     ///
     /// # Panics
     /// If header and body together are 4 GiB or more.
@@ -364,7 +364,7 @@ impl Header {
     /// This header over `body`, and its bytes: the hash is taken over them anyway.
     pub(crate) fn sealed_bytes(mut self, body: &[u8]) -> (Self, [u8; HEADER_SIZE]) {
         self.size = u32::try_from(HEADER_SIZE + body.len()).expect("a message is shorter than 4 GiB");
-        self.checksum_body = checksum_of_body(body);
+        self.checksum_body = if self.command == Command::Chunk { named_by(body) } else { checksum_of_body(body) };
         let mut bytes = self.encode();
         self.checksum = Checksum(checksum_of(&bytes));
         bytes[..CHECKSUM_SIZE].copy_from_slice(&self.checksum.0.to_le_bytes());
@@ -380,6 +380,18 @@ impl Header {
             return Err(WireError::Size);
         }
         Ok(())
+    }
+
+    /// Whether `body` is what this header was sealed over. A chunk is hashed as what it says it is: whoever opened a frame of one
+    /// knows that it is true.
+    pub(crate) fn is_over(&self, body: &[u8]) -> bool {
+        match (self.command, body.split_first_chunk::<CHECKSUM_SIZE>()) {
+            (Command::Chunk, None) => false,
+            (Command::Chunk, Some((_, rest))) => {
+                named_by(body) == self.checksum_body && Checksum::of(rest) == self.checksum_body
+            }
+            _ => checksum_of_body(body) == self.checksum_body,
+        }
     }
 
     /// A prepare's parent: the checksum of the header one op below.
@@ -406,6 +418,11 @@ impl Header {
 /// The checksum of a body.
 pub(crate) fn checksum_of_body(body: &[u8]) -> Checksum {
     if body.is_empty() { CHECKSUM_EMPTY } else { Checksum::of(body) }
+}
+
+/// What a chunk says that its other bytes hash to. None has the address zero.
+fn named_by(chunk: &[u8]) -> Checksum {
+    Checksum(chunk.first_chunk().map_or(0, |name| u128::from_le_bytes(*name)))
 }
 
 /// The size of a header's first field, which covers the rest.

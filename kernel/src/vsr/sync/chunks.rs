@@ -83,21 +83,21 @@ impl Vsr {
         }
     }
 
-    /// A chunk from another replica: whatever it is, it is what its address says.
+    /// A chunk from another replica: whatever it is, it is what its address says, as was found when its frame was opened.
     pub(in crate::vsr) fn on_chunk(&mut self, header: &Header, frame: &Frame, body: &[u8], actions: &mut Actions) {
         let address = Checksum(header.context);
         if !self.checkpoints.fetching.wants(address) {
             return;
         }
         let fits = body.len() <= self.config.layout.block_size as usize;
-        if Chunk::parse(body).is_none_or(|chunk| !fits || chunk.size != body.len() || chunk.address != address) {
+        if Chunk::known(body).is_none_or(|chunk| !fits || chunk.size != body.len() || chunk.address != address) {
             return actions.probe(Probe::BadFrame.into());
         }
         actions.probe(Probe::ChunkFetched.into());
         self.arrive(address, &frame.slice(frame.len() - body.len(), frame.len()), actions);
     }
 
-    /// A chunk that the walk may want is in memory: it goes to the grid, unless it lies there, and to the walk.
+    /// A chunk that the walk may want is in memory, and its address was found to be true: it goes to the grid, unless it lies there, and to the walk.
     fn arrive(&mut self, address: Checksum, chunk: &Frame, actions: &mut Actions) {
         let Some(walk) = &mut self.checkpoints.fetching.walk else { return };
         if !walk.arrive(address, chunk) || self.checkpoints.grid.find(address).is_some() {
