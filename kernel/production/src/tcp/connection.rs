@@ -18,9 +18,9 @@ const LENGTH_SIZE: usize = 4;
 /// How much is sent at once, of as many frames as there are.
 const SEND_CHUNK: usize = 128 * 1024;
 
-/// How much room there is at least for what comes in, and how much is made if there is less.
-const ROOM_MIN: usize = 16 * 1024;
-const ROOM: usize = 64 * 1024;
+/// How much room there is for what comes in, unless a frame that has begun needs more: for a frame of the usual size at most, and the
+/// beginning of the next, which is copied.
+const ROOM: usize = 72 * 1024;
 
 /// What a connection may hold.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,6 +45,40 @@ pub(super) enum End {
 pub(super) enum Incoming {
     Hello(Hello),
     Frame(Frame),
+}
+
+/// What came in.
+enum Inbound {
+    Own(Vec<u8>),
+    /// Frames that were taken hold it, too.
+    Shared {
+        buffer: Frame,
+        capacity: usize,
+    },
+}
+
+impl Inbound {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Own(bytes) => bytes,
+            Self::Shared { buffer, .. } => buffer,
+        }
+    }
+
+    /// A part of it. One that is half of the buffer or more shares it, and any other is copied: so large frames are not copied, and none
+    /// holds more than twice its size.
+    fn part(&mut self, start: usize, end: usize) -> Frame {
+        if let Self::Own(bytes) = self
+            && bytes.capacity() <= 2 * (end - start)
+        {
+            let capacity = bytes.capacity();
+            *self = Self::Shared { buffer: Frame::new(std::mem::take(bytes)), capacity };
+        }
+        match self {
+            Self::Shared { buffer, capacity } if *capacity <= 2 * (end - start) => buffer.slice(start, end),
+            _ => Frame::new(self.bytes()[start..end].to_vec()),
+        }
+    }
 }
 
 pub(super) struct Connection {
@@ -73,7 +107,7 @@ pub(super) struct Connection {
     leaving_bytes: usize,
     leaving: bool,
     /// What came; how much of it is taken. None while the transport has it.
-    inbound: Vec<u8>,
+    inbound: Inbound,
     taken: usize,
 }
 
@@ -94,7 +128,7 @@ impl Connection {
             gathered: 0,
             leaving_bytes: 0,
             leaving: false,
-            inbound: Vec::new(),
+            inbound: Inbound::Own(Vec::new()),
             taken: 0,
         }
     }
@@ -145,25 +179,36 @@ impl Connection {
         self.queued_bytes -= std::mem::take(&mut self.leaving_bytes);
     }
 
-    /// What came and is not taken, with room for more behind it.
+    /// What came and is not taken, with room for more behind it: for the rest of the frame that has begun, but for one that only says
+    /// that it is large no more than twice what came of it.
     pub(super) fn lend(&mut self) -> Vec<u8> {
-        self.inbound.drain(..self.taken);
-        self.taken = 0;
-        if self.inbound.capacity() - self.inbound.len() < ROOM_MIN {
-            self.inbound.reserve(ROOM);
+        let rest = &self.inbound.bytes()[self.taken..];
+        let length = rest.first_chunk().filter(|_| self.greeted).map_or(0, |length| u32::from_le_bytes(*length));
+        let size = ROOM.max((LENGTH_SIZE + length as usize).min(2 * rest.len()));
+        let kept = std::mem::replace(&mut self.inbound, Inbound::Own(Vec::new()));
+        let taken = std::mem::take(&mut self.taken);
+        match kept {
+            Inbound::Own(mut bytes) if bytes.capacity() >= size => {
+                bytes.drain(..taken);
+                bytes
+            }
+            kept => {
+                let mut bytes = Vec::with_capacity(size);
+                bytes.extend_from_slice(&kept.bytes()[taken..]);
+                bytes
+            }
         }
-        std::mem::take(&mut self.inbound)
     }
 
     /// What was lent is back, and there is more in it.
     pub(super) fn received(&mut self, bytes: Vec<u8>, now: Instant) {
-        self.inbound = bytes;
+        self.inbound = Inbound::Own(bytes);
         self.heard = now;
     }
 
     /// The next whole thing that was read: the hello first, then frames.
     pub(super) fn take(&mut self) -> Result<Option<Incoming>, End> {
-        let rest = &self.inbound[self.taken..];
+        let rest = &self.inbound.bytes()[self.taken..];
         if !self.greeted {
             if !Hello::may_begin(rest) {
                 return Err(End::Hello(HelloError::Foreign));
@@ -180,9 +225,82 @@ impl Connection {
             return Err(End::Length(length));
         }
         let end = LENGTH_SIZE + length as usize;
-        let Some(bytes) = rest.get(LENGTH_SIZE..end) else { return Ok(None) };
-        let frame = Frame::new(bytes.to_vec());
+        if rest.len() < end {
+            return Ok(None);
+        }
+        let frame = self.inbound.part(self.taken + LENGTH_SIZE, self.taken + end);
         self.taken += end;
         Ok(Some(Incoming::Frame(frame)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chronon::types::ClusterId;
+
+    use super::*;
+    use crate::tcp::hello::Speaker;
+
+    /// A connection whose hello was read, that reads what others read into its buffers.
+    fn greeted(frame_size_max: u32) -> Connection {
+        let hello = Hello { cluster: ClusterId(1), speaker: Speaker::Client, terms: 0 };
+        let limits = Limits { frame_size_max, queue_bytes_max: 1 << 24 };
+        let mut connection = Connection::new(&hello, limits, Instant::now());
+        connection.received(hello.encode().to_vec(), Instant::now());
+        assert!(matches!(connection.take(), Ok(Some(Incoming::Hello(_)))));
+        connection
+    }
+
+    /// What is taken of `stream`, as it comes by `step` bytes at most; and the largest buffer on the way.
+    fn take_all(connection: &mut Connection, mut stream: &[u8], step: usize) -> (Vec<Frame>, usize) {
+        let (mut frames, mut largest) = (Vec::new(), 0);
+        while !stream.is_empty() {
+            let mut bytes = connection.lend();
+            let room = bytes.capacity() - bytes.len();
+            assert!(room > 0, "there is room for what comes");
+            largest = largest.max(bytes.capacity());
+            let (now, later) = stream.split_at(room.min(step).min(stream.len()));
+            bytes.extend_from_slice(now);
+            assert!(bytes.capacity() <= largest, "it fits");
+            stream = later;
+            connection.received(bytes, Instant::now());
+            while let Ok(Some(Incoming::Frame(frame))) = connection.take() {
+                frames.push(frame);
+            }
+        }
+        (frames, largest)
+    }
+
+    #[test]
+    fn frames_of_all_sizes_come_out_as_they_went_in_however_they_are_cut() {
+        let sizes = [1, 100, 65_536, 40_000, 40_000, 7, 200_000, 65_000, 65_000, 36_864, 36_863, 1, 72 << 10, 3];
+        let sent: Vec<Vec<u8>> = sizes.iter().map(|size| (0..*size).map(|byte| (byte % 251) as u8).collect()).collect();
+        let stream: Vec<u8> =
+            sent.iter().flat_map(|frame| [&(frame.len() as u32).to_le_bytes()[..], frame].concat()).collect();
+        for step in [3, 1000, 4096, 65_536, 65_540, usize::MAX] {
+            let (frames, _) = take_all(&mut greeted(1 << 20), &stream, step);
+            assert!(frames.iter().map(|frame| &frame[..]).eq(sent.iter().map(Vec::as_slice)), "by {step}");
+        }
+    }
+
+    #[test]
+    fn a_large_frame_shares_the_buffer_it_came_in_and_a_small_one_holds_no_more_than_itself() {
+        let mut inbound = Inbound::Own(vec![7; 1000]);
+        let first = inbound.bytes().as_ptr();
+        assert!(inbound.part(0, 10).as_ptr() != first, "a tenth of it would hold all of it");
+        assert_eq!(inbound.part(0, 600).as_ptr(), first);
+        let small = inbound.part(600, 700);
+        assert_eq!((&small[..], inbound.bytes().as_ptr()), (&[7; 100][..], first));
+        assert!(small.as_ptr() != first.wrapping_add(600), "and so would one behind a large one");
+    }
+
+    #[test]
+    fn a_frame_that_only_says_that_it_is_large_is_given_little_room() {
+        let mut connection = greeted(1 << 30);
+        let begun = [&(1_u32 << 30).to_le_bytes()[..], &[7; 100_000]].concat();
+        let (frames, largest) = take_all(&mut connection, &begun[..100], 100);
+        assert_eq!((frames.len(), largest), (0, ROOM));
+        let (_, largest) = take_all(&mut connection, &begun[100..], 4096);
+        assert!(largest <= 2 * begun.len(), "{largest}");
     }
 }
