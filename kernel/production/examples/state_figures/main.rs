@@ -71,6 +71,10 @@ struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 3)]
     checkpoints: u64,
 
+    /// No more than how fast the state is fetched
+    #[arg(long)]
+    only_sync: bool,
+
     /// Write the figures there, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -122,9 +126,11 @@ fn figures(arguments: &Arguments) -> Result<(), String> {
     // Beyond the journal, so that the third replica has to fetch the state.
     measuring.pass(u64::from(arguments.slots) + interval, &[0, 1])?;
     say(&mut said, measuring.sync(disk.write)?);
-    say(&mut said, measuring.checkpoint_bytes()?);
-    say(&mut said, measuring.latencies()?);
-    say(&mut said, measuring.restart(disk.read)?);
+    if !arguments.only_sync {
+        say(&mut said, measuring.checkpoint_bytes()?);
+        say(&mut said, measuring.latencies()?);
+        say(&mut said, measuring.restart(disk.read)?);
+    }
     if let Some(path) = &arguments.json {
         let text = serde_json::to_string_pretty(&said).map_err(|error| error.to_string())?;
         std::fs::write(path, text + "\n").map_err(|error| format!("{}: {error}", path.display()))?;
