@@ -34,14 +34,15 @@ use crate::{
     wire::{header::Header, members::Members},
 };
 
-/// Chunks that a walk has sent for, or holds in memory, at once.
-pub(super) const WALK_WINDOW: usize = 16;
+/// Chunks that a walk has sent for, or holds in memory, at once. They come, and are asked for, in bursts, turn by turn of a host: so
+/// many that there are always some under way while those that came are taken. With the blocks that are used they are 4 MiB.
+pub(super) const WALK_WINDOW: usize = 64;
 
 /// Leaves that are taken into a state in one step.
 const SLICE_MAX: usize = 4;
 
-/// Blocks that are read at once.
-pub(super) const CHUNK_READS_MAX: usize = 32;
+/// Blocks that are read at once: a whole window of another replica that has nobody else to ask, or some would be asked for in vain.
+pub(super) const CHUNK_READS_MAX: usize = 64;
 
 /// How often each of the others is asked for a chunk, before a later checkpoint is tried if there is one.
 const ROUNDS_MAX: u32 = 2;
