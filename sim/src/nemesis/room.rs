@@ -40,7 +40,10 @@ pub fn fits<W: Workload>(workload: &W) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use chronon::{
-        app::application::{ApplyContext, Event, Outcome, Rejection, RestoreError, SnapshotWriter},
+        app::{
+            application::{ApplyContext, Event, Outcome, Rejection},
+            number::Number,
+        },
         digest::SetDigest,
     };
 
@@ -54,50 +57,26 @@ mod tests {
         workload::{Calls, KvWorkload, Turn},
     };
 
-    /// Answers with as many bytes as it may.
+    /// States that its responses have so many bytes.
     #[derive(Clone, Copy)]
     struct Verbose(u32);
 
-    impl Application for Verbose {
-        type State = u64;
+    /// How long a response is where there are any.
+    const LONG: u32 = 40_000;
 
-        fn apply(
-            &self,
-            state: &mut u64,
-            _: Event<'_>,
-            _: &ApplyContext,
-            outcome: &mut Outcome,
-        ) -> Result<(), Rejection> {
-            *state += 1;
-            outcome.response.resize(self.0 as usize, *state as u8);
-            Ok(())
-        }
-
-        fn query(&self, _: &u64, _: &[u8], _: &mut Vec<u8>) -> Result<(), Rejection> {
-            Ok(())
-        }
-
-        fn snapshot(&self, state: &u64, writer: &mut SnapshotWriter) {
-            writer.record(&state.to_le_bytes());
-        }
-
-        fn restore(&self, state: &mut u64, record: &[u8]) -> Result<(), RestoreError> {
-            *state = u64::from_le_bytes(record.try_into().map_err(|_| RestoreError)?);
-            Ok(())
-        }
-
-        fn response_size_max(&self) -> u32 {
-            self.0
-        }
+    fn talk(state: &mut u64, _: Event<'_>, _: &ApplyContext, outcome: &mut Outcome) -> Result<(), Rejection> {
+        *state += 1;
+        outcome.response.resize(LONG as usize, *state as u8);
+        Ok(())
     }
 
     impl Workload for Verbose {
-        type Application = Self;
+        type Application = Number;
         type Plan = Calls;
         type Memory = ();
 
-        fn application(&self) -> Self {
-            *self
+        fn application(&self) -> Number {
+            Number::new(talk).with_responses(self.0)
         }
 
         fn plan(&self, _: &mut Stream, _: u64) -> Calls {
@@ -125,7 +104,7 @@ mod tests {
 
     #[test]
     fn an_application_with_long_responses_is_simulated() {
-        let workload = Verbose(40_000);
+        let workload = Verbose(LONG);
         let schedule = draw_for(&workload, 1, &Options { replicas: Some(3), ..Options::new(&SCENARIOS[1]) });
         let mut simulation = Simulation::of(workload, &schedule, TraceMode::Digest, "");
         simulation.run();

@@ -104,7 +104,10 @@ impl<W: Workload> Sequence<W> {
 #[cfg(test)]
 mod tests {
     use chronon::{
-        app::application::{Application, Event, Outcome, Rejection, RestoreError, SnapshotWriter},
+        app::{
+            application::{Event, Outcome, Rejection},
+            number::Number,
+        },
         types::Timestamp,
     };
 
@@ -124,43 +127,22 @@ mod tests {
     #[derive(Clone, Copy)]
     struct Evens;
 
-    impl Application for Evens {
-        type State = u64;
-
-        fn apply(&self, state: &mut u64, event: Event<'_>, _: &ApplyContext, _: &mut Outcome) -> Result<(), Rejection> {
-            let Event::Request { payload } = event else { return Ok(()) };
-            let number = u64::from(payload[0]);
-            if number.is_multiple_of(2) || number == 9 {
-                *state += number;
-            }
-            if number.is_multiple_of(2) { Ok(()) } else { Err(Rejection::new(1)) }
+    fn add(state: &mut u64, event: Event<'_>, _: &ApplyContext, _: &mut Outcome) -> Result<(), Rejection> {
+        let Event::Request { payload } = event else { return Ok(()) };
+        let number = u64::from(payload[0]);
+        if number.is_multiple_of(2) || number == 9 {
+            *state += number;
         }
-
-        fn query(&self, _: &u64, _: &[u8], _: &mut Vec<u8>) -> Result<(), Rejection> {
-            Err(Rejection::new(2))
-        }
-
-        fn snapshot(&self, state: &u64, writer: &mut SnapshotWriter) {
-            writer.record(&state.to_le_bytes());
-        }
-
-        fn restore(&self, state: &mut u64, record: &[u8]) -> Result<(), RestoreError> {
-            *state = u64::from_le_bytes(record.try_into().map_err(|_| RestoreError)?);
-            Ok(())
-        }
-
-        fn response_size_max(&self) -> u32 {
-            0
-        }
+        if number.is_multiple_of(2) { Ok(()) } else { Err(Rejection::new(1)) }
     }
 
     impl Workload for Evens {
-        type Application = Self;
+        type Application = Number;
         type Plan = Calls;
         type Memory = ();
 
-        fn application(&self) -> Self {
-            *self
+        fn application(&self) -> Number {
+            Number::new(add)
         }
 
         fn plan(&self, random: &mut Stream, calls: u64) -> Calls {
