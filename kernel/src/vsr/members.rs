@@ -31,6 +31,7 @@ use crate::{
         durable::Promise,
         probe::Probe,
         quorum::{REPLICAS_MAX, majority},
+        requests::Whose,
     },
     wire::{
         batch,
@@ -358,9 +359,8 @@ impl Vsr {
         }
         (self.primary.changing.op, self.primary.changing.replaced) = (None, None);
         let next = self.log.head().next();
-        let has_room = self.log.head().0 - self.commit_max.0 < u64::from(self.config.pipeline)
-            && self.journal.window_allows(next, self.promised().head)
-            && self.may_propose(next);
+        // One at a time, so that these take the system's own room: an operator who has a lost replica recovered waits for no request.
+        let has_room = self.admits(Whose::System) && self.journal.window_allows(next, self.promised().head);
         let Some((members, replaced)) = self.members_wanted().filter(|_| has_room) else {
             return self.roster.executed.version == 0;
         };

@@ -11,7 +11,6 @@ use crate::{
         config::PIPELINE_MAX,
         probe::Probe,
         quorum::{ReplicaSet, majority},
-        requests::reserving,
         timer::Timer,
         vouching::vouched_in,
     },
@@ -354,8 +353,9 @@ impl Vsr {
         let serving_late = self.applied < self.primary.start_head;
         // The others have committed all there is, and nothing more can be proposed before the own disk has caught up.
         let next = self.log.head().next();
-        let may_write = self.journal.window_allows(next, self.promised().head) && self.slot_is_free(reserving(next));
-        let behind = !self.primary.waiting.is_empty() && !may_write;
+        let is_asked = !self.primary.waiting.is_empty() || !self.primary.operators.is_empty();
+        let window_is_shut = !self.journal.window_allows(next, self.promised().head);
+        let behind = is_asked && window_is_shut || self.waits_for_own_slot();
         (own_missing || serving_late || behind)
             && self.now.monotonic.since(self.primary.progress_at) > self.config.timeouts.disk_stall_ns
     }

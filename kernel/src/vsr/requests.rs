@@ -23,15 +23,63 @@ use crate::{
 /// they are needed for.
 pub(super) const OPERATORS_MAX: u32 = 8;
 
-/// The last slots before a checkpoint covers the ring that no request gets (design rule 19). The ring holds two intervals and a pipeline, so
-/// that requests alone still come to the next checkpoint but one.
+/// The last slots before a checkpoint covers the ring that no client's request gets (design rule 19). The ring holds two intervals and a
+/// pipeline, so that requests alone still come to the next checkpoint but one.
 const SLOTS_RESERVED: u64 = PIPELINE_MAX as u64 / 2;
 
-/// How many prepares the system may have in flight beyond those of requests, within [`PIPELINE_MAX`].
-const PREPARES_RESERVED: u32 = 1;
+/// The last of those, which operators' requests do not get either: however much is asked of it, the system has these to itself.
+const SLOTS_OF_SYSTEM: u64 = SLOTS_RESERVED / 2;
+
+/// How many prepares may be in flight beyond those of clients' requests, within [`PIPELINE_MAX`].
+const PREPARES_RESERVED: u32 = 2;
+
+/// How many of those operators' requests do not get.
+const PREPARES_OF_SYSTEM: u32 = 1;
 
 /// The most requests in one prepare.
 const BATCH_LENGTH_MAX: usize = 1024;
+
+/// Whom a prepare is for, which says what room it may take.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Whose {
+    Clients,
+    Operators,
+    System,
+}
+
+impl Primary {
+    /// Whose the next prepare is: the system's own goes first, then what operators ask for.
+    fn first(&self) -> Whose {
+        if !self.system.is_empty() || self.tick {
+            Whose::System
+        } else if !self.operators.is_empty() {
+            Whose::Operators
+        } else {
+            Whose::Clients
+        }
+    }
+}
+
+impl Whose {
+    /// The op whose slot must be free for one of these in `op`: the slots between are for others.
+    const fn reserving(self, op: Op) -> Op {
+        match self {
+            Self::Clients => Op(op.0 + SLOTS_RESERVED),
+            Self::Operators => Op(op.0 + SLOTS_OF_SYSTEM),
+            Self::System => op,
+        }
+    }
+
+    /// How many prepares may be in flight for one more of these to be proposed.
+    fn pipeline(self, configured: u32) -> u64 {
+        let reserved = match self {
+            Self::Clients => 0,
+            Self::Operators => PREPARES_RESERVED - PREPARES_OF_SYSTEM,
+            Self::System => PREPARES_RESERVED,
+        };
+        u64::from(configured.min(PIPELINE_MAX - PREPARES_RESERVED) + reserved)
+    }
+}
 
 impl Vsr {
     /// A client's request. A backup sends the client on; a replica between views is silent.
@@ -48,7 +96,7 @@ impl Vsr {
         }
         if !self.is_serving() {
             // What was in the starting log may answer or refuse this: judged when that is executed.
-            if self.primary.early.len() < self.config.requests_max as usize {
+            if self.primary.early.len() < self.requests_limit(header) {
                 self.primary.early.push_back((from, frame.clone()));
             }
             return;
@@ -83,12 +131,12 @@ impl Vsr {
             return;
         }
         let is_operators = header.is_operators();
-        let limit = self.config.requests_max as usize + if is_operators { OPERATORS_MAX as usize } else { 0 };
-        let room = limit.saturating_sub(self.primary.in_flight.len());
+        let whose = if is_operators { Whose::Operators } else { Whose::Clients };
+        let room = self.requests_limit(header).saturating_sub(self.primary.in_flight.len());
         let turned_away = &mut self.primary.turned_away;
         let no_room =
             if is_operators { room == 0 } else { turned_away.go_before(header.client, room, self.now.monotonic) };
-        if self.journal_is_full() || no_room {
+        if self.journal_is_full(whose) || no_room {
             self.primary.turned_away.note(header.client, self.now.monotonic);
             actions.probe(Probe::Busy.into());
             return self.reject(from, header, RejectReason::Busy, actions);
@@ -99,14 +147,33 @@ impl Vsr {
         }
         self.primary.turned_away.forget(header.client);
         self.primary.in_flight.insert(header.client, (header.request, from));
-        self.primary.waiting.push_back(Request { header: *header, frame: frame.clone() });
+        let queue = if is_operators { &mut self.primary.operators } else { &mut self.primary.waiting };
+        queue.push_back(Request { header: *header, frame: frame.clone() });
         self.primary.waiting_size += entry_size(frame);
         self.pump(actions);
     }
 
-    /// Whether every slot that requests may have has an op that no checkpoint covers, and none will: the state does not fit the grid.
-    fn journal_is_full(&self) -> bool {
-        self.checkpoints.is_full() && !self.may_propose(reserving(self.log.head().next()))
+    /// How many requests there may be for one like this to be accepted.
+    fn requests_limit(&self, header: &Header) -> usize {
+        (self.config.requests_max + if header.is_operators() { OPERATORS_MAX } else { 0 }) as usize
+    }
+
+    /// Whether every slot that these may have has an op that no checkpoint covers, and none will: the state does not fit the grid.
+    fn journal_is_full(&self, whose: Whose) -> bool {
+        self.checkpoints.is_full() && !self.may_propose(whose.reserving(self.log.head().next()))
+    }
+
+    /// Whether the pipeline and the ring have room for a prepare of these.
+    pub(super) fn admits(&self, whose: Whose) -> bool {
+        let in_flight = self.log.head().0 - self.commit_max.0;
+        in_flight < whose.pipeline(self.config.pipeline) && self.may_propose(whose.reserving(self.log.head().next()))
+    }
+
+    /// Whether requests wait for a slot that only the own disk can free.
+    pub(super) fn waits_for_own_slot(&self) -> bool {
+        let is_free = |whose: Whose| self.slot_is_free(whose.reserving(self.log.head().next()));
+        let Primary { waiting, operators, .. } = &self.primary;
+        !waiting.is_empty() && !is_free(Whose::Clients) || !operators.is_empty() && !is_free(Whose::Operators)
     }
 
     /// Turns waiting requests into prepares while the pipeline has room; those that waited together go together.
@@ -119,48 +186,50 @@ impl Vsr {
             return;
         }
         while self.is_serving() && self.has_waiting() {
-            // What the system has to say waits for nobody.
-            let own = !self.primary.system.is_empty() || self.primary.tick;
+            for whose in [Whose::Clients, Whose::Operators] {
+                if self.journal_is_full(whose) {
+                    self.refuse_waiting(whose, actions);
+                }
+            }
+            let first = self.primary.first();
             let in_flight = self.log.head().0 - self.commit_max.0;
             let durable_head = self.promised().head;
             let next = self.log.head().next();
-            if self.journal_is_full() {
-                self.refuse_waiting(actions);
-                if !own {
-                    return;
-                }
-            }
-            let pipeline = u64::from(self.config.pipeline.min(PIPELINE_MAX - PREPARES_RESERVED));
-            let (prepares, slot) =
-                if own { (pipeline + u64::from(PREPARES_RESERVED), next) } else { (pipeline, reserving(next)) };
-            if in_flight >= prepares || !self.journal.window_allows(next, durable_head) {
+            if !self.has_waiting() {
                 return;
             }
-            if !self.may_propose(slot) {
+            let pipeline = first.pipeline(self.config.pipeline);
+            if in_flight >= pipeline || !self.journal.window_allows(next, durable_head) {
+                return;
+            }
+            if !self.may_propose(first.reserving(next)) {
                 return actions.probe(Probe::SlotNotFree.into());
             }
             let waiting = self.primary.waiting.len();
             let few = waiting < self.config.company as usize * (self.primary.in_flight.len().saturating_sub(waiting));
             // What fills a message gains nothing from more.
             let small = self.primary.waiting_size < self.config.layout.message_size_max as usize;
-            if in_flight > 0 && few && small && waiting < BATCH_LENGTH_MAX && !own {
+            // What the system has to say waits for nobody, and neither does what an operator asks for.
+            if in_flight > 0 && few && small && waiting < BATCH_LENGTH_MAX && first == Whose::Clients {
                 return;
             }
-            let takes_requests = in_flight < pipeline && self.may_propose(reserving(next));
-            if own && !takes_requests {
+            if first == Whose::System && !self.admits(Whose::Clients) {
                 actions.probe(Probe::ReservedRoom.into());
             }
-            self.prepare(takes_requests, actions);
+            self.prepare(actions);
         }
     }
 
     fn has_waiting(&self) -> bool {
-        !self.primary.waiting.is_empty() || !self.primary.system.is_empty() || self.primary.tick
+        let Primary { waiting, operators, system, tick, .. } = &self.primary;
+        !waiting.is_empty() || !operators.is_empty() || !system.is_empty() || *tick
     }
 
     /// The journal filled up before these requests were logged: their numbers are not used up.
-    fn refuse_waiting(&mut self, actions: &mut Actions) {
-        while let Some(Request { header, frame }) = self.primary.waiting.pop_front() {
+    fn refuse_waiting(&mut self, whose: Whose, actions: &mut Actions) {
+        let Primary { waiting, operators, .. } = &mut self.primary;
+        let refused = core::mem::take(if whose == Whose::Operators { operators } else { waiting });
+        for Request { header, frame } in refused {
             self.primary.waiting_size -= entry_size(&frame);
             let known = self.primary.in_flight.remove(&header.client);
             // A repetition that waited while the first was logged is answered by that.
@@ -186,11 +255,12 @@ impl Vsr {
         header
     }
 
-    /// One prepare of as many waiting entries as fit, the system's own first; of these alone where there is room for no request.
-    fn prepare(&mut self, takes_requests: bool, actions: &mut Actions) {
+    /// One prepare of as many waiting entries as fit: the system's own first, then operators' and clients' as far as there is room for such.
+    fn prepare(&mut self, actions: &mut Actions) {
         let header = self.next_header(actions);
         let room = self.config.layout.message_size_max as usize;
-        let Primary { waiting, waiting_size, system, tick, .. } = &mut self.primary;
+        let (takes_clients, takes_operators) = (self.admits(Whose::Clients), self.admits(Whose::Operators));
+        let Primary { waiting, operators, waiting_size, system, tick, .. } = &mut self.primary;
         let (mut count, mut own, ticks) = (0, 0, core::mem::take(tick));
         let length = room.min(*waiting_size);
         let (header, frame) = seal_with(header, length, actions, |bytes| {
@@ -204,18 +274,21 @@ impl Vsr {
                 system.pop_front();
                 own += 1;
             }
-            while let Some(request) = waiting.front().filter(|_| takes_requests) {
-                let payload = &request.frame[HEADER_SIZE..];
-                if count == BATCH_LENGTH_MAX || bytes.len() + batch::entry_size(payload.len()) > room {
-                    break;
+            for (kind, queue, takes) in
+                [(Kind::Operator, operators, takes_operators), (Kind::Request, waiting, takes_clients)]
+            {
+                while let Some(request) = queue.front().filter(|_| takes) {
+                    let payload = &request.frame[HEADER_SIZE..];
+                    if count == BATCH_LENGTH_MAX || bytes.len() + batch::entry_size(payload.len()) > room {
+                        return;
+                    }
+                    let Header { client, request: number, .. } = request.header;
+                    let session = request.header.session();
+                    batch::push_entry(bytes, &Entry { kind, client, session, request: number, payload });
+                    *waiting_size -= entry_size(&request.frame);
+                    queue.pop_front();
+                    count += 1;
                 }
-                let kind = if request.header.is_operators() { Kind::Operator } else { Kind::Request };
-                let Header { client, request: number, .. } = request.header;
-                let session = request.header.session();
-                batch::push_entry(bytes, &Entry { kind, client, session, request: number, payload });
-                *waiting_size -= entry_size(&request.frame);
-                waiting.pop_front();
-                count += 1;
             }
         });
         assert!(count + own > 0 || ticks, "an entry that was accepted fits a prepare");
@@ -231,7 +304,7 @@ impl Vsr {
     pub(super) fn answer_restored(&mut self, before: Op, actions: &mut Actions) {
         let reply_header = self.header(Command::Reply);
         let Self { primary, sessions, .. } = self;
-        let waiting = &primary.waiting;
+        let (waiting, operators) = (&primary.waiting, &primary.operators);
         primary.in_flight.retain(|client, (request, node)| {
             let last = sessions.lookup(*client);
             if let Some(reply) = last.filter(|reply| reply.request == *request) {
@@ -240,7 +313,7 @@ impl Vsr {
             // Of a session that began in what was skipped, this client has asked for nothing yet: what it asked for was of the one before.
             let is_same = last.is_some_and(|reply| reply.session.0 <= before.0);
             let is_ahead = is_same && last.is_some_and(|reply| reply.request < *request);
-            is_ahead || waiting.iter().any(|request| request.header.client == *client)
+            is_ahead || waiting.iter().chain(operators).any(|request| request.header.client == *client)
         });
     }
 
@@ -275,11 +348,6 @@ pub(super) fn send_reply(header: &Header, to: NodeId, client: ClientId, reply: &
     header.timestamp = reply.timestamp;
     let (_, frame) = seal(header, reply.body, actions);
     actions.send(to, frame);
-}
-
-/// The op whose slot must be free for a request in `op`: the slots between are the system's.
-pub(super) const fn reserving(op: Op) -> Op {
-    Op(op.0 + SLOTS_RESERVED)
 }
 
 /// The bytes that a request takes in a batch.

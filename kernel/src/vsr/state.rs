@@ -96,8 +96,10 @@ pub(super) struct Primary {
     pub(super) acks: VecDeque<ReplicaSet>,
     /// The head with which the view began. Requests are judged once it is executed.
     pub(super) start_head: Op,
-    /// Requests that no prepare carries yet.
+    /// Clients' requests that no prepare carries yet.
     pub(super) waiting: VecDeque<Request>,
+    /// Operators', which go before them.
+    pub(super) operators: VecDeque<Request>,
     /// Entries of the system's own that no prepare carries yet. They go first.
     pub(super) system: VecDeque<Vec<u8>>,
     /// The bytes that all of these will take in a batch.
@@ -309,11 +311,12 @@ impl Vsr {
         use super::{
             checkpoint, config::PIPELINE_MAX, journal, repair, requests::OPERATORS_MAX, sync, system::SYSTEM_MAX,
         };
-        let requests_max = u64::from(self.config.requests_max);
+        let requests_max = u64::from(self.config.requests_max + OPERATORS_MAX);
+        let waiting = self.primary.waiting.len() + self.primary.operators.len();
         let length = |length: usize| length as u64;
         [
-            ("requests in flight", length(self.primary.in_flight.len()), requests_max + u64::from(OPERATORS_MAX)),
-            ("requests waiting", length(self.primary.waiting.len()), requests_max + u64::from(OPERATORS_MAX)),
+            ("requests in flight", length(self.primary.in_flight.len()), requests_max),
+            ("requests waiting", length(waiting), requests_max),
             ("entries of the system's own waiting", length(self.primary.system.len()), length(SYSTEM_MAX)),
             ("requests before the view served", length(self.primary.early.len()), requests_max),
             ("prepares in flight", length(self.primary.acks.len()), u64::from(PIPELINE_MAX)),

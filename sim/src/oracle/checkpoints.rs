@@ -27,6 +27,9 @@ const PROMISE: &str = "checkpoints";
 /// So many slots are kept for what no client asks for.
 const SLOTS_RESERVED: u64 = 8;
 
+/// The last of those, which operators do not get either.
+const SLOTS_OF_SYSTEM: u64 = 4;
+
 /// What is known of checkpoints.
 #[derive(Clone)]
 pub(super) struct Checkpoints {
@@ -124,15 +127,17 @@ impl Checkpoints {
     }
 
     /// A prepare is sent for the first time: it names the checkpoint that is vouched for. The last slots before the ring comes round to
-    /// what that does not cover are for the system's own entries alone (design rule 19).
+    /// what that does not cover are for the system's own entries alone, and of these the first for operators' requests too (design rule 19).
     pub(super) fn proposed(&self, replica: ReplicaId, speech: Speech<'_>) -> Result<(), Violation> {
         let (op, vouched) = (speech.op(), speech.request().0);
-        if op.0 + SLOTS_RESERVED <= vouched + u64::from(self.layout.slot_count) {
-            return Ok(());
-        }
-        let is_request = Batch::parse(speech.body())
-            .is_ok_and(|batch| batch.iter().any(|entry| matches!(entry.kind, Kind::Request | Kind::Operator)));
-        if !is_request {
+        let is_free = |reserved| op.0 + reserved <= vouched + u64::from(self.layout.slot_count);
+        let may_be_here = |kind| match kind {
+            Kind::Request => is_free(SLOTS_RESERVED),
+            Kind::Operator => is_free(SLOTS_OF_SYSTEM),
+            Kind::System | Kind::Members => true,
+        };
+        let batch = Batch::parse(speech.body());
+        if is_free(SLOTS_RESERVED) || batch.map_or(true, |batch| batch.iter().all(|entry| may_be_here(entry.kind))) {
             return Ok(());
         }
         let sentence =
@@ -165,7 +170,7 @@ mod tests {
     use chronon::{
         types::{ClientId, RequestNumber, Session},
         wire::{
-            batch,
+            batch::{self, Entry},
             header::{Command, Header},
         },
     };
@@ -190,6 +195,11 @@ mod tests {
         let both = [&system[..], &request[..]].concat();
         assert!(judge(24 + 57, &both).is_err());
         judge(24 + 64, &system).unwrap();
+        let mut asked = Vec::new();
+        let (client, session, request) = (ClientId(2), Session(1), RequestNumber(1));
+        batch::push_entry(&mut asked, &Entry { kind: Kind::Operator, client, session, request, payload: b"c" });
+        judge(24 + 60, &asked).unwrap();
+        assert!(judge(24 + 61, &asked).is_err(), "the very last are the system's alone");
         judge(24 + 64, &[]).unwrap();
     }
 }
