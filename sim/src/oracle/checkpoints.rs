@@ -38,6 +38,8 @@ pub(super) struct Checkpoints {
     roots: BTreeMap<Op, (ReplicaId, Checksum)>,
     /// Of each replica, the op of the last checkpoint that it named in this life.
     named: Vec<Option<Op>>,
+    /// Of each replica, the op of the latest checkpoint that it ever had.
+    reached: Vec<Op>,
     /// Kept for its capacity.
     bytes: Vec<u8>,
 }
@@ -45,7 +47,8 @@ pub(super) struct Checkpoints {
 impl Checkpoints {
     pub(super) fn new(replica_count: u8, layout: Layout) -> Self {
         let named = vec![None; replica_count as usize];
-        Self { layout, roots: BTreeMap::new(), named, bytes: Vec::new() }
+        let reached = vec![Op::ROOT; replica_count as usize];
+        Self { layout, roots: BTreeMap::new(), named, reached, bytes: Vec::new() }
     }
 
     /// A replica's life is over.
@@ -64,6 +67,8 @@ impl Checkpoints {
     ) -> Result<(), Violation> {
         let (op, root) = (checkpoint.header.op, checkpoint.root);
         let before = self.named[replica.0 as usize].replace(op);
+        let reached = &mut self.reached[replica.0 as usize];
+        *reached = op.max(*reached);
         // After a start it is known where chunks lie only as far as blocks could be read; what is lost is repaired.
         let just_started = before.is_none() && vsr.checkpoints().is_restoring();
         if before == Some(op) || op == Op::ROOT || just_started {
@@ -130,6 +135,12 @@ impl Checkpoints {
     /// what that does not cover are for the system's own entries alone, and of these the first for operators' requests too (design rule 19).
     pub(super) fn proposed(&self, replica: ReplicaId, speech: Speech<'_>) -> Result<(), Violation> {
         let (op, vouched) = (speech.op(), speech.request().0);
+        let have = self.reached.iter().filter(|reached| reached.0 >= vouched).count();
+        if have <= self.reached.len() / 2 {
+            let sentence =
+                format!("{replica} says in {op} that op{vouched} is vouched for, where {have} ever had a checkpoint");
+            return Err(broken(PROMISE, "a checkpoint that no majority had", sentence));
+        }
         let is_free = |reserved| op.0 + reserved <= vouched + u64::from(self.layout.slot_count);
         let may_be_here = |kind| match kind {
             Kind::Request => is_free(SLOTS_RESERVED),
@@ -181,7 +192,8 @@ mod tests {
     #[test]
     fn the_last_slots_are_for_what_no_client_asked_for() {
         let layout = Layout { slot_count: 64, message_size_max: 8192, block_count: 64, block_size: 4096 };
-        let checkpoints = Checkpoints::new(3, layout);
+        let mut checkpoints = Checkpoints::new(3, layout);
+        checkpoints.reached = vec![Op(24), Op(0), Op(48)];
         let (mut request, mut system) = (Vec::new(), Vec::new());
         batch::push(&mut request, ClientId(1), Session(1), RequestNumber(1), b"a");
         batch::push_system(&mut system, b"b");
@@ -201,5 +213,18 @@ mod tests {
         judge(24 + 60, &asked).unwrap();
         assert!(judge(24 + 61, &asked).is_err(), "the very last are the system's alone");
         judge(24 + 64, &[]).unwrap();
+    }
+
+    #[test]
+    fn a_checkpoint_that_only_one_of_three_ever_had_is_vouched_for_by_nobody() {
+        let layout = Layout { slot_count: 64, message_size_max: 8192, block_count: 64, block_size: 4096 };
+        let mut checkpoints = Checkpoints::new(3, layout);
+        let vouched = |header: &mut Header| (header.op, header.request) = (Op(30), RequestNumber(24));
+        let frame = say_with(Command::Prepare, R0, 1, vouched, &[]);
+        let judge = |checkpoints: &Checkpoints| checkpoints.proposed(R0, Speech::of(&frame).unwrap());
+        checkpoints.reached = vec![Op(24), Op(16), Op(23)];
+        assert_eq!(judge(&checkpoints).unwrap_err().place, "a checkpoint that no majority had");
+        checkpoints.reached = vec![Op(24), Op(16), Op(25)];
+        judge(&checkpoints).unwrap();
     }
 }
