@@ -85,7 +85,7 @@ pub const SUFFIX_MAX: usize = 32;
 pub const REPLICAS_MAX: u8 = 6;
 
 /// The version of the data file's format that this program reads and writes.
-pub const FORMAT_VERSION: u32 = 4;
+pub const FORMAT_VERSION: u32 = 5;
 
 /// What a replica must know of itself before it reads its log.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -73,7 +73,7 @@ use crate::{
 pub const HEADER_SIZE: usize = 128;
 
 /// The version of the protocol that this program speaks.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// The `sender` of a frame that comes from a client.
 pub const SENDER_CLIENT: u8 = u8::MAX;

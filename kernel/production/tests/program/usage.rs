@@ -1,5 +1,7 @@
 //! What the program says of itself, and of arguments that make no sense.
 
+use chronon::{storage::superblock::FORMAT_VERSION, wire::header::VERSION};
+
 use crate::support::chronon;
 
 #[test]
@@ -19,9 +21,10 @@ fn help_teaches_with_an_example() {
 fn version_says_what_is_spoken_and_read() {
     let version = chronon(&["version"]);
     assert_eq!(version.status, 0);
-    version.assert_says(&[env!("CARGO_PKG_VERSION"), "protocol         1", "data file format 4", "disk sync"]);
+    let (protocol, format) = (format!("protocol         {VERSION}"), format!("data file format {FORMAT_VERSION}"));
+    version.assert_says(&[env!("CARGO_PKG_VERSION"), &protocol, &format, "disk sync"]);
     let json = chronon(&["version", "--json"]).json();
-    assert_eq!((&json["protocol"], &json["data_file_format"]), (&1.into(), &4.into()));
+    assert_eq!((&json["protocol"], &json["data_file_format"]), (&VERSION.into(), &FORMAT_VERSION.into()));
 }
 
 #[test]

@@ -90,7 +90,7 @@ fn the_bytes_of_a_copy_never_change() {
     assert_eq!(bytes[36], 3);
     assert_eq!(bytes[37..64], [0; 27]);
     let mut content = b"CHRONON\0".to_vec();
-    content.extend(4_u32.to_le_bytes());
+    content.extend(5_u32.to_le_bytes());
     content.extend(superblock.epoch.0.to_le_bytes());
     content.extend(superblock.sequence.to_le_bytes());
     content.extend(superblock.cluster.0.to_le_bytes());

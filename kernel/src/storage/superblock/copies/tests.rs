@@ -11,7 +11,7 @@ use super::{
     super::tests::{resealed, superblock},
     *,
 };
-use crate::types::View;
+use crate::{storage::superblock::FORMAT_VERSION, types::View};
 
 /// The four values of these tests: 4, its successor 5, another successor 5, and the first one's successor 6.
 fn values() -> [Superblock; 4] {
@@ -84,12 +84,13 @@ fn open_takes_the_highest_pair_over_all_combinations_of_copies() {
 fn one_sound_copy_of_a_later_format_forbids_to_go_back_to_an_older_pair() {
     let old = &values()[0];
     let mut later = old.successor().encode(0);
-    later[72] = 5;
+    let version = FORMAT_VERSION + 1;
+    later[72..76].copy_from_slice(&version.to_le_bytes());
     let later = resealed(later);
     let copies = [1, 2, 3].map(|copy| old.encode(copy));
     let copies = [Some(&later[..]), Some(&copies[0][..]), Some(&copies[1][..]), Some(&copies[2][..])];
-    assert_eq!(Superblock::open(copies), Err(OpenError::Version(5)));
-    assert_eq!(recover(copies).map(|found| found.phases), Err(OpenError::Version(5)));
+    assert_eq!(Superblock::open(copies), Err(OpenError::Version(version)));
+    assert_eq!(recover(copies).map(|found| found.phases), Err(OpenError::Version(version)));
 }
 
 #[test]
