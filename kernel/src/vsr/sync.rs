@@ -44,6 +44,10 @@ const SLICE_MAX: usize = 4;
 /// Blocks that are read at once: a whole window of another replica that has nobody else to ask, or some would be asked for in vain.
 pub(super) const CHUNK_READS_MAX: usize = 64;
 
+/// As long as chunks come, one that does not is waited for so many times as long: a window of them takes its time over a slow
+/// network or disk, and to ask for each again would have it sent twice.
+pub(super) const FLOWING: u64 = 4;
+
 /// How often each of the others is asked for a chunk, before a later checkpoint is tried if there is one.
 const ROUNDS_MAX: u32 = 2;
 
@@ -111,6 +115,8 @@ struct Walk {
     taken: usize,
     /// Sent for and not here: who was asked last, and how often; never, while it is read.
     missing: BTreeMap<usize, Option<Asked>>,
+    /// When another replica last gave it a chunk.
+    heard: Option<Instant>,
     /// Here, and not taken yet. Without its bytes where these do not matter.
     here: BTreeMap<usize, Option<Frame>>,
     /// All chunks that the walk came by.
@@ -139,6 +145,7 @@ impl Walk {
             sent: 0,
             taken: 0,
             missing: BTreeMap::new(),
+            heard: None,
             here: BTreeMap::new(),
             reached: BTreeSet::from([target.root]),
             named: Vec::new(),

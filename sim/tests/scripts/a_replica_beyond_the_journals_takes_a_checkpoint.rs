@@ -2,8 +2,12 @@
 //! at all, however often it crashes meanwhile and whatever is lost on the way.
 
 use chronon::{storage::layout::Layout, types::NodeId, wire::header::Command};
+use chronon_sim::{
+    disk::{DiskSettings, LatencyRange},
+    workload::KvConfig,
+};
 
-use crate::script::{MS, Script, Setup};
+use crate::script::{MS, Script, Setup, puts};
 
 const LAYOUT: Layout = Layout { slot_count: 64, message_size_max: 32 * 1024, block_count: 128, block_size: 4096 };
 
@@ -70,6 +74,25 @@ fn a_lost_question_or_answer_is_repeated() {
         assert!(script.probe("chunk_asked_for_again") > 0 && script.probe("state_sync_installed") == 1);
         script.check();
     }
+}
+
+/// A chunk's read often takes longer than a question is left without an answer, while others come.
+#[test]
+fn what_comes_slowly_is_not_asked_for_twice() {
+    let disk = |_| DiskSettings { read: LatencyRange::new(MS, 70 * MS), ..DiskSettings::default() };
+    let mut script = Script::new(Setup { layout: LAYOUT, disk, ..Setup::default() });
+    script.commit(10).converge_all();
+    let primary = script.primary();
+    let behind = script.after(primary, 1);
+    script.isolate(behind);
+    let client = script.client(KvConfig { keys: 400, ..puts(400, 1_500) });
+    script.until_finished(&[client]).heal();
+    script.converge_all();
+    let (fetched, again) = (script.probe("chunk_fetched"), script.probe("chunk_asked_for_again"));
+    assert!(script.probe("state_sync_installed") >= 1 && fetched > 20, "{fetched} fetched");
+    // The root and its table come alone, and nothing says that they are on their way.
+    assert!(again <= 2, "{again} of {fetched} asked for again");
+    script.check();
 }
 
 /// Who has nothing but the checkpoint that a majority once had can be asked for it, also when the others of that majority are gone.

@@ -2,7 +2,7 @@
 
 use alloc::{format, vec::Vec};
 
-use super::{Asked, CHUNK_READS_MAX, Purpose, ROUNDS_MAX, Readers, WALK_WINDOW, Walk};
+use super::{Asked, CHUNK_READS_MAX, FLOWING, Purpose, ROUNDS_MAX, Readers, WALK_WINDOW, Walk};
 use crate::{
     frame::{Frame, SECTOR_SIZE},
     process::Actions,
@@ -42,11 +42,13 @@ impl Vsr {
     pub(in crate::vsr) fn on_chunk_timer(&mut self, actions: &mut Actions) {
         let Some(mut walk) = self.checkpoints.fetching.walk.take() else { return };
         let overdue = self.config.timeouts.repair_ns;
+        let flows = walk.heard.is_some_and(|heard| self.now.monotonic.since(heard) < overdue);
+        let patience = if flows { FLOWING * overdue } else { overdue };
         let others = u32::from(self.config.replica_count) - 1;
         let mut is_hopeless = false;
         for index in walk.missing.keys().copied().collect::<Vec<_>>() {
             let Some(asked) = walk.missing[&index] else { continue };
-            if self.now.monotonic.since(asked.at) >= overdue {
+            if self.now.monotonic.since(asked.at) >= patience {
                 actions.probe(Probe::ChunkAskedAgain.into());
                 let again = self.ask_for_chunk(walk.list[index], asked.times + 1, actions);
                 is_hopeless |= again.times > others * ROUNDS_MAX;
@@ -94,6 +96,9 @@ impl Vsr {
             return actions.probe(Probe::BadFrame.into());
         }
         actions.probe(Probe::ChunkFetched.into());
+        if let Some(walk) = &mut self.checkpoints.fetching.walk {
+            walk.heard = Some(self.now.monotonic);
+        }
         self.arrive(address, &frame.slice(frame.len() - body.len(), frame.len()), actions);
     }
 
