@@ -1,8 +1,7 @@
 //! Checkpoints: the state at every so many ops, written aside while the log goes on.
 //!
 //! When the op of a checkpoint is executed, state and sessions are frozen. From then on they are written chunk by chunk between
-//! events, a bounded number at a time (but effects and timers are made into chunks in one step each: their limits bound them); a chunk
-//! that the grid holds already is not written. When a barrier has made all of them durable
+//! events, a bounded number at a time; a chunk that the grid holds already is not written. When a barrier has made all of them durable
 //! the superblock is told, and only when that is durable, are the chunks of the checkpoint before freed, and may the slots of the ops
 //! that it covers be used again (design rules 10 and 11).
 //!

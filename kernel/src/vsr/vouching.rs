@@ -131,8 +131,8 @@ impl Vsr {
     fn indecision(&self, own: Vouched, theirs: Vouched) -> String {
         format!(
             "the application's state is not the others', and no majority has the same: {}; no replica is known to be right, and they \
-             stop: keep all data files, find what in the application does not follow from the log alone, and begin a new cluster \
-             with the state that you hold for the right one",
+             stop: keep all data files, find what in the application does not follow from the log alone, and begin a new cluster, \
+             into which you bring by requests the state that you hold for the right one",
             self.difference(own, theirs)
         )
     }
