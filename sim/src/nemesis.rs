@@ -92,15 +92,19 @@ pub fn draw_for<W: Workload>(workload: &W, seed: u64, options: &Options) -> Sche
         let mut random = Stream::new(seed, "nemesis.wipe", 0, 0);
         damaged = Some(wipe::insert(&mut random, replicas, &mut steps, &mut expected_commits));
     }
+    let workload_plan =
+        clients::draw(workload, &mut Stream::new(seed, "nemesis.workload", 0, 0), clients, expected_commits);
+    let state_size_max = workload.state_size_max(&workload_plan.each, clients);
+    let mut random = Stream::new(seed, "nemesis.cluster", 0, 0);
     let mut schedule = Schedule {
         format: FORMAT,
         scenario: options.scenario.name.to_owned(),
         seed,
         cluster: ClusterPlan {
             message_size_max: message_size_max(workload),
-            ..draw_cluster(&mut Stream::new(seed, "nemesis.cluster", 0, 0), replicas, clients)
+            ..draw_cluster(&mut random, replicas, clients, state_size_max)
         },
-        workload: clients::draw(workload, &mut Stream::new(seed, "nemesis.workload", 0, 0), clients, expected_commits),
+        workload: workload_plan,
         network: draw_network(&mut Stream::new(seed, "nemesis.network", 0, 0), &families),
         links: links::draw(&mut Stream::new(seed, "nemesis.links", 0, 0), options, replicas, clients),
         disk: draw_disk(&mut Stream::new(seed, "nemesis.disk", 0, 0), &families),

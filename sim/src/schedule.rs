@@ -10,7 +10,7 @@ mod links;
 mod words;
 
 use chronon::{client::ClientProbe, storage::layout::SUPERBLOCK_COPIES, vsr::Probe};
-pub use cluster::{BLOCK_COUNT_ORDINARY, BLOCK_SIZE_ORDINARY, ClusterPlan, MESSAGE_SIZE_MAX};
+pub use cluster::{BLOCK_COUNT_ORDINARY, BLOCK_SIZE_ORDINARY, BLOCKS_MAX, ClusterPlan, MESSAGE_SIZE_MAX};
 pub use links::LinkPlan;
 use serde::{Deserialize, Serialize};
 

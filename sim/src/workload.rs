@@ -46,6 +46,14 @@ pub trait Workload: Clone + Send + Sync + 'static {
     /// Draws what the clients of one run do, each of them making `calls` calls.
     fn plan(&self, random: &mut Stream, calls: u64) -> Self::Plan;
 
+    /// How many bytes a state comes to at the most under a plan, with what is remembered of the last responses to so many clients. Who
+    /// says so is also run with hardly room for it; and always with enough. A replica whose state outgrows its data file refuses what
+    /// is asked: without an answer to this, there is room for a state of [`STATE_SIZE_ORDINARY`] bytes.
+    fn state_size_max(&self, plan: &Self::Plan, clients: u8) -> Option<u64> {
+        let _ = (plan, clients);
+        None
+    }
+
     /// Writes a client's next request into the empty `request`. What is longer than a replica takes (16 KiB always pass) is
     /// refused as too large.
     fn ask(&self, memory: &mut Self::Memory, turn: Turn<'_, Self::Plan>, request: &mut Vec<u8>);
@@ -83,6 +91,9 @@ pub trait Workload: Clone + Send + Sync + 'static {
         Vec::new()
     }
 }
+
+/// The largest state that every simulated cluster has room for, in bytes.
+pub const STATE_SIZE_ORDINARY: u64 = 240 * 1024;
 
 /// The state of a workload's application.
 pub type StateOf<W> = <<W as Workload>::Application as Application>::State;

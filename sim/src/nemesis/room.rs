@@ -6,7 +6,10 @@ use chronon::{
     wire::header::HEADER_SIZE,
 };
 
-use crate::{schedule::MESSAGE_SIZE_MAX, workload::Workload};
+use crate::{
+    schedule::{BLOCK_SIZE_ORDINARY, BLOCKS_MAX, MESSAGE_SIZE_MAX},
+    workload::Workload,
+};
 
 /// The largest message of a cluster whose application needs no larger one.
 pub(super) const MESSAGE_SIZE_ORDINARY: u32 = 20 * 1024;
@@ -19,6 +22,14 @@ pub(super) fn message_size_max<W: Workload>(workload: &W) -> u32 {
     let response = workload.application().response_size_max();
     let needed = response.saturating_add(AROUND);
     needed.checked_next_multiple_of(SECTOR_SIZE as u32).unwrap_or(u32::MAX).max(MESSAGE_SIZE_ORDINARY)
+}
+
+/// How many blocks a grid has room in for two checkpoints of a state of so many bytes, at any time: the one that is durable, and the one
+/// that is to take its place. Their leaves are half full at least; and a few blocks hold tables, roots, and chunks that a crash has
+/// left twice.
+pub(super) fn blocks_for(state_size: u64) -> u32 {
+    let leaves = state_size.div_ceil(u64::from(BLOCK_SIZE_ORDINARY) / 2);
+    u32::try_from(2 * leaves + 16).unwrap_or(u32::MAX).min(BLOCKS_MAX)
 }
 
 /// Whether a simulated cluster can run this application.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::{trace::TraceMode, workload::KvConfig};
 
 fn drawn(scenario: &str, seeds: std::ops::Range<u64>) -> impl Iterator<Item = Schedule> {
     let scenario = crate::scenario::find(scenario).expect("there is such a scenario");
@@ -29,6 +30,28 @@ fn what_is_drawn_is_read_back_as_it_was_written() {
     for schedule in drawn("swarm", 0..200).chain(drawn("disk", 0..200)) {
         assert_eq!(<Schedule>::from_toml(&schedule.to_toml()), Ok(schedule));
     }
+}
+
+#[test]
+fn grids_have_room_for_what_the_clients_may_build_up_and_some_hardly() {
+    let mut narrow = 0;
+    for Schedule { cluster, workload, .. } in drawn("swarm", 0..2000) {
+        let state = KvWorkload.state_size_max(&workload.each, workload.clients).expect("the store says so");
+        assert!(cluster.block_count >= room::blocks_for(state), "{} blocks for {state} bytes", cluster.block_count);
+        narrow += u32::from(cluster.block_count < 128);
+    }
+    assert!((500..700).contains(&narrow), "{narrow}");
+}
+
+#[test]
+fn a_state_that_outgrows_its_grid_is_told_as_such() {
+    let mut schedule = drawn("fault-free", 1..2).next().expect("there is one");
+    schedule.cluster.block_count = 8;
+    schedule.cluster.slot_count = 32;
+    schedule.workload.each = KvConfig { keys: 40, value_size_max: 4096, ..schedule.workload.each };
+    let outcome = crate::simulation::run(&schedule, TraceMode::Digest, "");
+    let sentence = outcome.failure.expect("nothing is answered any more").violation;
+    assert!(sentence.contains("fits the grid of r0, 8 blocks of 4096 bytes"), "{sentence}");
 }
 
 #[test]

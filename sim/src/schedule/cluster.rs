@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 pub const MESSAGE_SIZE_MAX: u32 = 1 << 20;
 
 const SLOTS_MAX: u32 = 65_536;
-const BLOCKS_MAX: u32 = 65_536;
+/// The most blocks that the grid of a simulated replica may have.
+pub const BLOCKS_MAX: u32 = 65_536;
 const MESSAGE_SIZE_RULE: &str = "cluster.message_size_max must be a multiple of 4096 and at least 20480";
 
 /// The replicas of a simulation.

@@ -9,7 +9,7 @@ use crate::{
     operator::Operator,
     oracle::{Violation, convergence},
     outside::Outside,
-    schedule::LeftBehind,
+    schedule::{ClusterPlan, LeftBehind},
     workload::{Caller, Workload},
 };
 
@@ -84,11 +84,27 @@ impl<W: Workload> Simulation<W> {
             }
             let late = clients.iter().zip(&since_ns).find(|(_, (_, since))| now_ns - since > ANSWER_BOUND_NS);
             if let Some((client, _)) = late {
-                let sentence =
-                    format!("a request of {} stayed unanswered for 10 s in a healed cluster", self.world.name(*client));
+                let why = self.full_grid().unwrap_or_default();
+                let sentence = format!(
+                    "a request of {} stayed unanswered for 10 s in a healed cluster{why}",
+                    self.world.name(*client)
+                );
                 self.world.fail("liveness", Violation::liveness("a request is never answered", sentence));
             }
         }
+    }
+
+    /// That a state outgrew its data file, if one did: nothing is executed then, and it is no fault of the protocol.
+    fn full_grid(&self) -> Option<String> {
+        let replicas =
+            self.nodes().filter_map(|node| Some((node, self.world.process::<Replica<W::Application>>(node)?)));
+        let (node, _) = replicas.into_iter().find(|(_, replica)| replica.vsr().checkpoints().is_full())?;
+        let ClusterPlan { block_count, block_size, .. } = self.schedule.cluster;
+        Some(format!(
+            ": no checkpoint of its state fits the grid of {}, {block_count} blocks of {block_size} bytes; give cluster.block_count more in \
+             a schedule, and where the nemesis drew it, see Workload::state_size_max",
+            self.world.name(node)
+        ))
     }
 
     /// Every reader is answered within the bound, until none has a query left.

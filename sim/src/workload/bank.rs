@@ -81,6 +81,13 @@ impl Workload for BankWorkload {
         }
     }
 
+    /// Letters that were given up stay until somebody decides of them: one for each call, at the most.
+    fn state_size_max(&self, plan: &BankPlan, clients: u8) -> Option<u64> {
+        const ACCOUNT: u64 = 64;
+        const LETTER: u64 = 256;
+        Some(plan.accounts * ACCOUNT + u64::from(clients) * (plan.calls + 8) * LETTER)
+    }
+
     fn ask(&self, (): &mut (), turn: Turn<'_, BankPlan>, request: &mut Vec<u8>) {
         let BankPlan { accounts, deposit, .. } = *turn.plan;
         let random = turn.random;

@@ -42,6 +42,12 @@ impl Workload for JobsWorkload {
         Calls::draw(random, calls)
     }
 
+    fn state_size_max(&self, _: &Calls, clients: u8) -> Option<u64> {
+        const JOB: u64 = 256;
+        let Jobs { jobs_max, ended_max, .. } = self.application();
+        Some((jobs_max + ended_max + 4 * u64::from(clients)) * JOB)
+    }
+
     fn ask(&self, worker: &mut Worker, turn: Turn<'_, Calls>, request: &mut Vec<u8>) {
         let random = turn.random;
         let duration_ns = random.range(MS, 60 * MS);

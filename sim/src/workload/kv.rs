@@ -151,6 +151,14 @@ impl Workload for KvWorkload {
         }
     }
 
+    /// Tokens are appended until somebody puts, swaps or deletes, which is soon; and whoever lives again is another client.
+    fn state_size_max(&self, plan: &KvConfig, clients: u8) -> Option<u64> {
+        const AROUND: u64 = 64;
+        const APPENDED: u64 = 32 * TOKEN_SIZE as u64;
+        let value = u64::from(plan.value_size_max.max(TOKEN_SIZE as u32)) + APPENDED + AROUND;
+        Some((u64::from(plan.keys) + 2 * u64::from(clients) + 4) * value)
+    }
+
     fn ask(&self, memory: &mut KvMemory, mut turn: Turn<'_, KvConfig>, request: &mut Vec<u8>) {
         let weights = turn.plan.weights.all();
         let kind = weights[turn.random.weighted(&weights.map(|(weight, _)| weight))].1;
