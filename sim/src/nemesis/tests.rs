@@ -3,7 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::{trace::TraceMode, workload::KvConfig};
+use crate::{
+    schedule::{DamagePlace, Fault, Ring},
+    trace::TraceMode,
+    workload::KvConfig,
+};
 
 fn drawn(scenario: &str, seeds: std::ops::Range<u64>) -> impl Iterator<Item = Schedule> {
     let scenario = crate::scenario::find(scenario).expect("there is such a scenario");
