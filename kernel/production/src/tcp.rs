@@ -19,6 +19,7 @@
 mod completion;
 mod connection;
 mod hello;
+mod peers;
 mod readiness;
 mod transport;
 
@@ -46,7 +47,7 @@ pub use self::{
 };
 use self::{
     connection::{Connection, End, Incoming},
-    hello::Hello,
+    peers::Dial,
 };
 use crate::uring::Ring;
 
@@ -57,12 +58,6 @@ const VISITORS: u32 = 1 << 16;
 const PAUSE: Duration = Duration::from_millis(10);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// How many connections are taken before those that there are have their turn.
-const ACCEPTS_MAX: usize = 64;
-
-/// The most connections at once. One more is closed at once, and its owner dials again.
-const CONNECTIONS_MAX: usize = 4096;
-
 /// How often what was asked of the transport is begun before the process has its turn: what is sent may make room for more.
 const FLUSHES_MAX: usize = 4;
 
@@ -71,9 +66,6 @@ const FRAME_COST: usize = 64;
 
 /// The most buffers that are kept for what is sent next.
 const SPARE_MAX: usize = 16;
-
-/// Until when nothing is due, if nothing is.
-const SOME_TIME: Duration = Duration::from_secs(3600);
 
 /// Who this is, and who the replicas are.
 #[derive(Clone, Debug)]
@@ -118,13 +110,6 @@ pub struct TcpCounts {
     pub sent: u64,
     /// Frames that were dropped: nobody there, or a queue that was full.
     pub dropped: u64,
-}
-
-/// Another replica that is dialled.
-struct Dial {
-    replica: ReplicaId,
-    next: Instant,
-    pause: Duration,
 }
 
 /// A [`Network`] over TCP. On a ring it stays on the ring's thread.
@@ -289,45 +274,6 @@ impl<T: Transport> TcpNetwork<T> {
         }
     }
 
-    fn hello(&self) -> Hello {
-        let terms = if matches!(self.config.speaker, Speaker::Replica(_)) { self.config.terms } else { 0 };
-        Hello { cluster: self.config.cluster, speaker: self.config.speaker, terms }
-    }
-
-    /// Accepts who waits.
-    fn accept(&mut self) -> io::Result<()> {
-        self.accepting = None;
-        for _ in 0..ACCEPTS_MAX {
-            let number = (self.connections.len() < CONNECTIONS_MAX).then_some(self.next_number);
-            match self.transport.accept(number) {
-                Accepted::Taken => self.begin(None),
-                Accepted::Closed => {}
-                Accepted::Nobody => break,
-                // No descriptor is free, say. Who waits is still there when one is.
-                Accepted::Refused => {
-                    let again = Instant::now() + PAUSE;
-                    self.accepting = Some(again);
-                    self.due = self.due.min(again);
-                    return Ok(());
-                }
-            }
-        }
-        self.transport.await_accept()
-    }
-
-    /// Takes on a new connection, which the transport knows by the next number.
-    fn begin(&mut self, dialled: Option<ReplicaId>) {
-        let number = self.next_number;
-        self.next_number += 1;
-        let mut connection = Connection::new(&self.hello(), self.config.limits, Instant::now());
-        (connection.dialled, connection.connecting) = (dialled, dialled.is_some());
-        self.connections.insert(number, connection);
-        self.is_due(number);
-        if dialled.is_none() {
-            self.speak(number);
-        }
-    }
-
     /// A connection is established.
     fn speak(&mut self, number: u64) {
         self.listen_to(number);
@@ -346,58 +292,6 @@ impl<T: Transport> TcpNetwork<T> {
         } else if let Some(connection) = self.connections.get_mut(&number) {
             self.transport.receive(number, connection.lend());
         }
-    }
-
-    /// Dials whom it is time to dial, and gives up whom it is time to give up.
-    fn keep_appointments(&mut self) -> io::Result<()> {
-        let now = Instant::now();
-        if now < self.due {
-            return Ok(());
-        }
-        let late = |connection: &Connection| self.patience_with(connection).is_some_and(|end| end <= now);
-        let late: Vec<u64> =
-            self.connections.iter().filter(|(_, known)| late(known)).map(|(number, _)| *number).collect();
-        late.into_iter().for_each(|number| self.end(number));
-        for place in 0..self.dials.len() {
-            let Dial { replica, next, pause } = self.dials[place];
-            if next > now || self.is_dialled(replica) {
-                continue;
-            }
-            self.dials[place].next = now + pause;
-            self.dials[place].pause = (pause * 2).min(PAUSE_MAX);
-            let address = self.config.replicas[usize::from(replica.0)];
-            if self.transport.connect(self.next_number, address) {
-                self.begin(Some(replica));
-            }
-        }
-        if self.accepting.is_some_and(|again| again <= now) {
-            self.accept()?;
-        }
-        let ends = self.connections.values().filter_map(|known| self.patience_with(known));
-        let dials = self.dials.iter().filter(|dial| !self.is_dialled(dial.replica)).map(|dial| dial.next);
-        self.due = ends.chain(dials).chain(self.accepting).min().unwrap_or(now + SOME_TIME);
-        Ok(())
-    }
-
-    fn is_dialled(&self, replica: ReplicaId) -> bool {
-        self.connections.values().any(|known| known.dialled == Some(replica))
-    }
-
-    /// When a connection is given up if nothing more is heard of it.
-    fn patience_with(&self, connection: &Connection) -> Option<Instant> {
-        match connection.node {
-            None => Some(connection.since + self.config.greeting_max),
-            Some(node) => {
-                let peer = node.0 < VISITORS && self.config.speaker != Speaker::Client;
-                peer.then(|| connection.heard + self.config.silence_max)
-            }
-        }
-    }
-
-    /// A connection may have to be given up earlier than anything else is due.
-    fn is_due(&mut self, number: u64) {
-        let end = self.connections.get(&number).and_then(|connection| self.patience_with(connection));
-        self.due = end.map_or(self.due, |end| self.due.min(end));
     }
 
     /// Takes notice of what happened.
@@ -474,59 +368,6 @@ impl<T: Transport> TcpNetwork<T> {
             }
         }
         Ok(())
-    }
-
-    /// Somebody has said who it is. Whether that is somebody to speak with here.
-    fn greet(&mut self, number: u64, hello: &Hello) -> bool {
-        let Some(connection) = self.connections.get_mut(&number) else { return false };
-        let expected = match (connection.dialled, hello.speaker) {
-            (Some(replica), speaker) => speaker == Speaker::Replica(replica),
-            (None, Speaker::Client) => true,
-            (None, Speaker::Operator) => matches!(self.config.speaker, Speaker::Replica(_)),
-            // Of two replicas the later dials.
-            (None, Speaker::Replica(replica)) => {
-                let known = usize::from(replica.0) < self.config.replicas.len();
-                known && matches!(self.config.speaker, Speaker::Replica(own) if own < replica)
-            }
-        };
-        if !expected || (hello.cluster != self.config.cluster && hello.speaker != Speaker::Operator) {
-            return false;
-        }
-        if let (Speaker::Replica(own), Speaker::Replica(replica)) = (self.config.speaker, hello.speaker)
-            && hello.terms != self.config.terms
-        {
-            tracing::warn!(
-                "replicas {} and {} do not speak, since their data files were formatted with other limits: format all replicas with the \
-                 same --slots, --message-size-max, --grid-size and --clients-max",
-                replica.0,
-                own.0
-            );
-            return false;
-        }
-        let node = match hello.speaker {
-            Speaker::Replica(replica) => replica.node(),
-            Speaker::Client | Speaker::Operator => {
-                let visitor = NodeId(self.next_visitor);
-                self.next_visitor = self.next_visitor.checked_add(1).unwrap_or(VISITORS);
-                visitor
-            }
-        };
-        connection.node = Some(node);
-        if hello.speaker == Speaker::Operator {
-            connection.is_operator = true;
-            self.asked.push_back(node);
-        }
-        let dialled = connection.dialled;
-        self.counts.greeted += 1;
-        if let Some(dial) = self.dials.iter_mut().find(|dial| Some(dial.replica) == dialled) {
-            dial.pause = PAUSE;
-        }
-        self.is_due(number);
-        // Whoever comes anew has given up the connection that there was.
-        if let Some(before) = self.nodes.insert(node, number) {
-            self.end(before);
-        }
-        true
     }
 
     /// Sends what a connection has to say, unless something is still being sent there: what comes of that asks again.
