@@ -9,7 +9,7 @@ use chronon::{
     storage::{
         Layout, Superblock,
         checkpoint::Checkpoint,
-        superblock::{Recovery, SUFFIX_MAX, Vouched},
+        superblock::{ApplicationName, Recovery, SUFFIX_MAX, Vouched},
     },
     types::{
         Checksum, ClientId, ClusterId, CommitIndex, Epoch, Op, ReplicaId, RequestNumber, Session, Timestamp, View,
@@ -123,6 +123,7 @@ pub fn superblock(bytes: &[u8]) {
             block_size: (u32::from(fields.sectors) / 2 + 1) * 4096,
         },
         clients_max: fields.clients_max.max(1),
+        application: ApplicationName::new(["", "kv", "job-queue"][usize::from(fields.slots) % 3]).expect("it is a name"),
         members: match fields.views[0] % 2 {
             0 => Members::default(),
             version => Members { version, incarnations: vec![fields.incarnation; usize::from(replica_count)] },

@@ -20,7 +20,7 @@ use chronon::{
     app::application::Application,
     storage::{
         layout::Layout,
-        superblock::{self, Identity},
+        superblock::{self, ApplicationName, Identity},
     },
     types::{ClusterId, ReplicaId},
 };
@@ -83,7 +83,7 @@ impl LocalCluster {
         let addresses = (listeners.iter().map(TcpListener::local_addr))
             .collect::<io::Result<Vec<_>>>()
             .map_err(|error| LocalError::System("tell a port's address", error))?;
-        let cluster = format(folder, replicas, layout)?;
+        let cluster = format(application, folder, replicas, layout)?;
         let stop = Arc::new(AtomicBool::new(false));
         let ((tell, stopped), (report, opened)) = (channel(), channel());
         let mut started = Self { cluster, addresses, stop, threads: Vec::new(), stopped };
@@ -153,7 +153,15 @@ fn data_file(folder: &Path, replica: u8) -> PathBuf {
 }
 
 /// Makes the data files that there are not. The cluster is the one whose files there are, or a new one.
-fn format(folder: &Path, replicas: u8, layout: Layout) -> Result<ClusterId, LocalError> {
+fn format(
+    application: &impl Application,
+    folder: &Path,
+    replicas: u8,
+    layout: Layout,
+) -> Result<ClusterId, LocalError> {
+    let name = application.name();
+    let application =
+        ApplicationName::new(name).map_err(|error| LocalError::Serve(0, ServeError::ApplicationName(name, error)))?;
     let random = || runner::random().map_err(|error| LocalError::System("draw a random number", error));
     std::fs::create_dir_all(folder).map_err(|error| LocalError::System("make the folder", error))?;
     let mut known = None;
@@ -166,7 +174,7 @@ fn format(folder: &Path, replicas: u8, layout: Layout) -> Result<ClusterId, Loca
     };
     for replica in 0..replicas {
         let path = data_file(folder, replica);
-        let identity = Identity { cluster, replica: ReplicaId(replica), replica_count: replicas };
+        let identity = Identity { cluster, replica: ReplicaId(replica), replica_count: replicas, application };
         let blocks = superblock::format(identity, random()?.max(1), layout, CLIENTS_MAX);
         match DataFile::create(&path, layout.size(), &blocks) {
             Ok(()) | Err(DataFileError::Exists(_)) => {}

@@ -33,7 +33,7 @@ use chronon::{
     replica::Replica,
     storage::{
         layout::{Layout, SUPERBLOCK_COPIES, SUPERBLOCK_COPY_SIZE},
-        superblock::{OpenError, Superblock},
+        superblock::{ApplicationName, ApplicationNameError, OpenError, Superblock},
     },
     types::Checksum,
     vsr::{Config, Timeouts},
@@ -135,6 +135,17 @@ pub enum ServeError {
         /// What it should have.
         expected: u64,
     },
+    /// The data file is of another application.
+    Application {
+        /// The data file.
+        path: PathBuf,
+        /// The application that it is of.
+        found: ApplicationName,
+        /// The one that it was opened with.
+        expected: ApplicationName,
+    },
+    /// The application's name is none.
+    ApplicationName(&'static str, ApplicationNameError),
     /// There are more or fewer addresses than replicas.
     Addresses {
         /// How many addresses there are.
@@ -170,6 +181,13 @@ impl fmt::Display for ServeError {
                  a replica without its whole file may not serve",
                 path.display()
             ),
+            Self::Application { path, found, expected } => write!(
+                f,
+                "{} is of the application `{found}`, and this is `{expected}`: start the one that the file is of, or format another file \
+                 with --application {expected}",
+                path.display()
+            ),
+            Self::ApplicationName(name, error) => write!(f, "`{name}` is no name for an application: {error}"),
             Self::Addresses { addresses, replicas } => {
                 write!(f, "{addresses} addresses for {replicas} replicas: give one for each, in their order")
             }
@@ -263,6 +281,7 @@ impl<A: Application> Server<A> {
     ) -> Result<Self, ServeError> {
         let file = DataFile::open(&options.data)?;
         let superblock = read_superblock(&file)?;
+        check_application(&application, &superblock, &options.data)?;
         if options.addresses.len() != usize::from(superblock.replica_count) {
             let (addresses, replicas) = (options.addresses.len(), superblock.replica_count);
             return Err(ServeError::Addresses { addresses, replicas });
@@ -350,6 +369,17 @@ impl<A: Application> Server<A> {
     }
 }
 
+/// Whether the file is of that application. One that does not say its name is given any file, and takes a file without a name, too.
+fn check_application(application: &impl Application, superblock: &Superblock, path: &Path) -> Result<(), ServeError> {
+    let name = application.name();
+    let expected = ApplicationName::new(name).map_err(|error| ServeError::ApplicationName(name, error))?;
+    let found = superblock.application;
+    if found == expected || found.is_none() || expected.is_none() {
+        return Ok(());
+    }
+    Err(ServeError::Application { path: path.to_owned(), found, expected })
+}
+
 /// What a connection may hold: in any case a few of the largest frames.
 fn limits(options: &Options, superblock: &Superblock) -> Limits {
     let frame_size_max = superblock.layout.message_size_max.max(FRAME_SIZE_MIN);
@@ -357,12 +387,12 @@ fn limits(options: &Options, superblock: &Superblock) -> Limits {
 }
 
 /// What all replicas were formatted with, in one number: which session is evicted is part of the state, what one logs all must
-/// have room for, and a state is cut into the same chunks everywhere.
+/// have room for and the same application executes, and a state is cut into the same chunks everywhere.
 fn terms(superblock: &Superblock) -> u32 {
-    let Superblock { layout, clients_max, .. } = superblock;
+    let Superblock { layout, clients_max, application, .. } = superblock;
     let Layout { slot_count, message_size_max, block_count, block_size } = *layout;
     let bytes = [slot_count, message_size_max, block_count, block_size, *clients_max].map(u32::to_le_bytes);
-    Checksum::of(bytes.as_flattened()).0 as u32
+    Checksum::of(&[bytes.as_flattened(), &application.to_bytes()].concat()).0 as u32
 }
 
 fn config(options: &Options, superblock: &Superblock) -> Config {

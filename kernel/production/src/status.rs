@@ -45,6 +45,8 @@ pub struct Status {
     pub replica: u8,
     /// How many replicas the cluster has.
     pub replicas: u8,
+    /// The application that its data file is of; empty if the file does not say.
+    pub application: String,
     /// What it is doing.
     pub state: State,
     /// The view that it is in, or on its way to.
@@ -208,6 +210,7 @@ impl Status {
             cluster: config.cluster.0,
             replica: config.replica.0,
             replicas: config.replica_count,
+            application: config.application.to_string(),
             state: state(vsr),
             view: vsr.view().0,
             log_view: vsr.log_view().0,

@@ -15,7 +15,7 @@ use std::{
 
 use chronon::{
     app::kv::Kv,
-    storage::layout::Layout,
+    storage::{layout::Layout, superblock::ApplicationName},
     types::{ClusterId, ReplicaId},
     vsr::Config,
 };
@@ -171,10 +171,33 @@ fn whoever_sends_what_is_no_frame_of_the_protocol_loses_its_connection() {
 
 #[test]
 fn replicas_that_were_formatted_with_other_limits_do_not_make_a_cluster() {
-    let other = |layout, clients_max| Config { clients_max, ..Config::new(CLUSTER, ReplicaId(1), 2, layout) };
+    let application = ApplicationName::new("kv").unwrap();
+    let usual = |layout| Config::new(CLUSTER, ReplicaId(1), 2, layout);
+    let other = |layout, clients_max| Config { application, clients_max, ..usual(layout) };
     must_refuse("sessions", &other(LAYOUT, CLIENTS_MAX + 1));
     must_refuse("slots", &other(Layout { slot_count: 96, ..LAYOUT }, CLIENTS_MAX));
     must_refuse("messages", &other(Layout { message_size_max: 32 * 1024, ..LAYOUT }, CLIENTS_MAX));
+    must_refuse("application", &Config { clients_max: CLIENTS_MAX, ..usual(LAYOUT) });
+}
+
+#[test]
+fn a_data_file_is_refused_to_another_application() {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("serve-application-{}", std::process::id()));
+    let opened = |name| {
+        let _ = std::fs::remove_file(&path);
+        let application = ApplicationName::new(name).unwrap();
+        let config = Config { application, ..Config::new(CLUSTER, ReplicaId(0), 1, LAYOUT) };
+        DataFile::create(&path, LAYOUT.size(), &config.format(1)).unwrap();
+        Server::open(Kv, &Options::new(&path, vec![somewhere()])).err().map(|error| error.to_string())
+    };
+    assert_eq!(opened("kv"), None);
+    assert_eq!(opened(""), None, "who does not say is believed");
+    let said = opened("bank").expect("it is not served");
+    assert!(
+        said.contains("is of the application `bank`, and this is `kv`: start the one that the file is of"),
+        "{said}"
+    );
+    std::fs::remove_file(path).unwrap();
 }
 
 /// A replica with the usual limits, and one with these.

@@ -22,6 +22,13 @@ use crate::{
 
 /// A deterministic application. The value itself is configuration: the same on every replica, and never changed.
 pub trait Application: Clone + Send + 'static {
+    /// The name of the application: of at most 16 letters a to z, digits and hyphens. Data files bear it, and one of another name is
+    /// refused: what one application logged would be nonsense to another, which would answer all the same. One without a name, as it
+    /// is unless said otherwise, is given any file.
+    fn name(&self) -> &'static str {
+        ""
+    }
+
     /// What the log's events build up. Mutated in place. Cloned at each checkpoint, so that it is written as it was then while it
     /// goes on: where it is large, make that cheap with structures that share what did not change.
     type State: Clone + Default + Send + 'static;

@@ -305,6 +305,10 @@ fn hash(account: u64, balance: u64) -> EntryHash {
 impl Application for Bank {
     type State = State;
 
+    fn name(&self) -> &'static str {
+        "bank"
+    }
+
     fn apply(
         &self,
         state: &mut State,

@@ -216,6 +216,10 @@ impl Branch {
 impl Application for Branch {
     type State = State;
 
+    fn name(&self) -> &'static str {
+        "branch"
+    }
+
     fn apply(
         &self,
         state: &mut State,

@@ -93,6 +93,10 @@ struct Entry {
 impl Application for Kv {
     type State = State;
 
+    fn name(&self) -> &'static str {
+        "kv"
+    }
+
     fn apply(
         &self,
         state: &mut State,

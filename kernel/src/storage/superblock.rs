@@ -7,7 +7,7 @@
 //!    36  copy              u8    0 to 3
 //!    37  reserved          [u8; 27] = 0
 //!    64  magic             [u8; 8] = "CHRONON\0"
-//!    72  format            u32   = 4
+//!    72  format            u32   = 5
 //!    76  epoch             u32
 //!    80  sequence          u64   from 1, one more at each update
 //!    88  cluster           u64
@@ -34,7 +34,8 @@
 //!   240  replaces          u128  0 unless it recovers
 //!   256  checkpoint        header of the prepare at the checkpoint's op
 //!   384  members           [u128; 6], by replica; 0 for one that was never seen, or beyond the last
-//!   480  reserved          [u8; 32] = 0
+//!   480  application       [u8; 16]  its name, padded with zeros; all zeros if it has none
+//!   496  reserved          [u8; 16] = 0
 //!   512  suffix            [header; suffix_length], ascending, chained, the last one the head's
 //!        reserved          zeros to 8192
 //! ```
@@ -49,10 +50,12 @@
 //!
 //! Lacks on purpose: knowledge of which values may follow which. That is the protocol's.
 
+mod application;
 mod copies;
 mod format;
 
 pub use crate::storage::layout::{SUPERBLOCK_COPIES, SUPERBLOCK_COPY_SIZE};
+pub use application::{ApplicationName, ApplicationNameError};
 pub use copies::{Identity, OpenError, Restoration, UPDATE_PHASES, recover};
 pub use format::{RecoverError, format, format_lost};
 
@@ -126,6 +129,8 @@ pub struct Superblock {
     pub layout: Layout,
     /// How many sessions the cluster keeps. Which one is evicted is part of the state: all replicas have the same.
     pub clients_max: u32,
+    /// The application that the log is of.
+    pub application: ApplicationName,
 }
 
 /// A checkpoint that a majority of replicas has, durable and with the same root. Op 0 and root 0: none yet.
@@ -171,6 +176,8 @@ pub enum SuperblockError {
     Replica,
     /// There is room for no session.
     Clients,
+    /// The application's name is none.
+    Application,
     /// The sequence is none: 0, or the largest number, which has no successor.
     Sequence,
     /// The log view is later than the view.
@@ -205,6 +212,7 @@ impl fmt::Display for SuperblockError {
                 write!(f, "the replica is not one of a cluster of 1 to {REPLICAS_MAX}: format the file again")
             }
             Self::Clients => write!(f, "there is room for no session: the writer has a defect"),
+            Self::Application => write!(f, "the application's name is none: the writer has a defect"),
             Self::Sequence => write!(f, "the sequence is none: the writer has a defect"),
             Self::LogView => write!(f, "the log view is later than the view: the writer has a defect"),
             Self::Header(error) => write!(f, "a header of the suffix does not decode: {error}"),
@@ -316,6 +324,7 @@ impl Superblock {
                 block_size: fields.block_size.get(),
             },
             clients_max: fields.clients_max.get(),
+            application: ApplicationName::from_bytes(fields.application).ok_or(SuperblockError::Application)?,
         };
         superblock.verify()?;
         if beyond.iter().any(|incarnation| incarnation.get() != 0) {
@@ -400,7 +409,8 @@ impl Superblock {
             replaces: U128::new(self.recovery.replaces),
             checkpoint: self.checkpoint.header.encode(),
             members: core::array::from_fn(|replica| U128::new(self.members.of(ReplicaId(replica as u8)))),
-            reserved_more: [0; 32],
+            application: self.application.to_bytes(),
+            reserved_more: [0; 16],
         };
         let mut bytes = vec![0; COPY_SIZE];
         bytes[..SUFFIX_START].copy_from_slice(fields.as_bytes());
@@ -479,7 +489,8 @@ struct Fields {
     replaces: U128,
     checkpoint: [u8; HEADER_SIZE],
     members: [U128; MEMBERS_MAX],
-    reserved_more: [u8; 32],
+    application: [u8; ApplicationName::SIZE_MAX],
+    reserved_more: [u8; 16],
 }
 
 const _: () = assert!(size_of::<Fields>() == SUFFIX_START, "the fields have no padding");

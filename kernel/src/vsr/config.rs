@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use crate::{
     storage::{
         layout::Layout,
-        superblock::{self, Identity, Superblock},
+        superblock::{self, ApplicationName, Identity, Superblock},
     },
     types::{ClusterId, ReplicaId},
     vsr::quorum::REPLICAS_MAX,
@@ -37,6 +37,8 @@ pub struct Config {
     pub queries_max: u32,
     /// Sessions; past it the least recently used one is evicted. The data file says how many.
     pub clients_max: u32,
+    /// The application that the data file says its log is of.
+    pub application: ApplicationName,
     /// Time-outs.
     pub timeouts: Timeouts,
     /// Spreads the time-outs of the replicas. Any number.
@@ -89,6 +91,7 @@ impl Config {
             requests_max: 1024,
             queries_max: 1024,
             clients_max: 64,
+            application: ApplicationName::NONE,
             timeouts: Timeouts::default(),
             jitter_seed: cluster.0 ^ u64::from(replica.0).rotate_left(32),
         }
@@ -96,13 +99,14 @@ impl Config {
 
     /// A configuration with default limits of the replica whose data file this is.
     pub fn of(superblock: &Superblock) -> Self {
-        let Superblock { cluster, replica, replica_count, layout, clients_max, .. } = *superblock;
-        Self { clients_max, ..Self::new(cluster, replica, replica_count, layout) }
+        let Superblock { cluster, replica, replica_count, layout, clients_max, application, .. } = *superblock;
+        Self { clients_max, application, ..Self::new(cluster, replica, replica_count, layout) }
     }
 
     /// Whose data file the replica expects.
     pub const fn identity(&self) -> Identity {
-        Identity { cluster: self.cluster, replica: self.replica, replica_count: self.replica_count }
+        let Self { cluster, replica, replica_count, application, .. } = *self;
+        Identity { cluster, replica, replica_count, application }
     }
 
     /// The writes, by offset, that make a data file of zeros this replica's: see [`superblock::format`].

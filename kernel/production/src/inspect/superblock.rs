@@ -146,6 +146,8 @@ pub struct Facts {
     pub message_size_max: u32,
     /// How many sessions the cluster keeps.
     pub clients_max: u32,
+    /// The application that the log is of; empty if the file does not say.
+    pub application: String,
     /// The log's headers above the commit, at least the head's.
     pub suffix: Vec<HeaderFacts>,
 }
@@ -174,6 +176,7 @@ impl From<&Superblock> for Facts {
             slot_count: superblock.layout.slot_count,
             message_size_max: superblock.layout.message_size_max,
             clients_max: superblock.clients_max,
+            application: superblock.application.to_string(),
             suffix: superblock.suffix.iter().map(HeaderFacts::from).collect(),
         }
     }

@@ -17,7 +17,7 @@ use chronon::{
     storage::{
         Layout, LayoutError,
         layout::{BLOCKS_MIN, HEADERS_PER_SECTOR},
-        superblock::{self, Identity, REPLICAS_MAX},
+        superblock::{self, ApplicationName, Identity, REPLICAS_MAX},
     },
     types::{ClusterId, ReplicaId},
     wire::HEADER_SIZE,
@@ -79,6 +79,11 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     data: PathBuf,
 
+    /// The application that runs in the cluster: kv, bank, branch or jobs, or the name that your own says it has. The file is refused to any
+    /// other; the same for all of the cluster's replicas
+    #[arg(long, value_name = "NAME", default_value = "kv", value_parser = ApplicationName::new)]
+    application: ApplicationName,
+
     /// How many prepares the journal holds: a multiple of 32. There is a checkpoint at about every half of so many. Unless it is said, as
     /// many as make the journal as large as the grid, and 4096 at the least
     #[arg(long, value_name = "N")]
@@ -101,8 +106,8 @@ pub(crate) struct Arguments {
 pub(crate) fn main(arguments: &Arguments) -> Result<Status, Trouble> {
     let layout = checked(arguments)?;
     let incarnation = incarnation()?;
-    let Arguments { cluster, replica, replicas: replica_count, clients_max, .. } = *arguments;
-    let identity = Identity { cluster, replica: ReplicaId(replica), replica_count };
+    let Arguments { cluster, replica, replicas: replica_count, clients_max, application, .. } = *arguments;
+    let identity = Identity { cluster, replica: ReplicaId(replica), replica_count, application };
     let blocks = superblock::format(identity, incarnation, layout, clients_max);
     make(&arguments.data, layout.size(), &blocks)?;
     say(&made_words(arguments, layout, incarnation))?;

@@ -57,7 +57,11 @@ impl From<ServeError> for Trouble {
     fn from(error: ServeError) -> Self {
         match error {
             ServeError::DataFile(error) => error.into(),
-            ServeError::Superblock(..) | ServeError::Size { .. } | ServeError::Addresses { .. } => Self::usage(error),
+            ServeError::Superblock(..)
+            | ServeError::Size { .. }
+            | ServeError::Application { .. }
+            | ServeError::ApplicationName(..)
+            | ServeError::Addresses { .. } => Self::usage(error),
             ServeError::Unreadable(..)
             | ServeError::Listen(..)
             | ServeError::Metrics(..)

@@ -5,7 +5,7 @@ use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
 use chronon::{
     storage::{
         Layout, OpenError,
-        superblock::{self, Identity, REPLICAS_MAX, RecoverError},
+        superblock::{self, ApplicationName, Identity, REPLICAS_MAX, RecoverError},
     },
     types::{ClusterId, ReplicaId},
     vsr::quorum::majority,
@@ -59,9 +59,11 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn main(arguments: &Arguments) -> Result<Status, Trouble> {
-    let identity = checked(arguments)?;
+    checked(arguments)?;
     let lost = what_is_left(arguments)?;
-    let Others { layout, clients_max } = ask_others(arguments)?;
+    let Others { layout, clients_max, application } = ask_others(arguments)?;
+    let Arguments { cluster, replica, replicas: replica_count, .. } = *arguments;
+    let identity = Identity { cluster, replica: ReplicaId(replica), replica_count, application };
     let incarnation = incarnation()?;
     let blocks = superblock::format_lost(identity, incarnation, layout, clients_max).map_err(Trouble::usage)?;
     if let Some(kept) = lost {
@@ -86,27 +88,23 @@ pub(crate) fn main(arguments: &Arguments) -> Result<Status, Trouble> {
     Ok(Status::Done)
 }
 
-/// Whose file it is to be, if a replica of such a cluster can be recovered at all.
-fn checked(arguments: &Arguments) -> Result<Identity, Trouble> {
-    let Arguments { cluster, replica, replicas: replica_count, addresses, .. } = arguments;
-    let (cluster, replica, replica_count) = (*cluster, ReplicaId(*replica), *replica_count);
+/// Whether a replica of such a cluster can be recovered at all.
+fn checked(arguments: &Arguments) -> Result<(), Trouble> {
+    let Arguments { replica, replicas: replica_count, ref addresses, .. } = *arguments;
     if !(1..=REPLICAS_MAX).contains(&replica_count) {
         return Err(Trouble::usage(format!("--replicas {replica_count}: a cluster has 1 to {REPLICAS_MAX} replicas")));
     }
     if replica_count < 3 {
         return Err(Trouble::usage(RecoverError { replica_count }));
     }
-    if replica.0 >= replica_count {
+    if replica >= replica_count {
         let last = replica_count - 1;
-        return Err(Trouble::usage(format!(
-            "--replica {}: of {replica_count}, the replicas are 0 to {last}",
-            replica.0
-        )));
+        return Err(Trouble::usage(format!("--replica {replica}: of {replica_count}, the replicas are 0 to {last}")));
     }
     if addresses.len() != usize::from(replica_count) {
         return Err(Trouble::usage(format!("--addresses: {} of {replica_count} replicas are given", addresses.len())));
     }
-    Ok(Identity { cluster, replica, replica_count })
+    Ok(())
 }
 
 /// Whether there is a file already: none, or one that is lost for certain, and then where it is to be kept.
@@ -143,6 +141,7 @@ fn what_is_left(arguments: &Arguments) -> Result<Option<PathBuf>, Trouble> {
 struct Others {
     layout: Layout,
     clients_max: u32,
+    application: ApplicationName,
 }
 
 /// How the others' files are laid out: of a majority of all replicas, without the lost one, which must not answer.
@@ -176,7 +175,7 @@ fn ask_others(arguments: &Arguments) -> Result<Others, Trouble> {
                 arguments.addresses[usize::from(replica)]
             )));
         }
-        found.push((replica, laid_out(&status)));
+        found.push((replica, laid_out(&status)?));
     }
     let needed = usize::from(majority(arguments.replicas));
     if found.len() < needed {
@@ -193,12 +192,13 @@ fn ask_others(arguments: &Arguments) -> Result<Others, Trouble> {
     Ok(layout)
 }
 
-fn laid_out(status: &status::Status) -> Others {
+fn laid_out(status: &status::Status) -> Result<Others, Trouble> {
     let layout = Layout {
         slot_count: status.journal_slots,
         message_size_max: status.message_size_max,
         block_count: status.grid_blocks,
         block_size: status.block_size,
     };
-    Others { layout, clients_max: status.clients_max }
+    let application = ApplicationName::new(&status.application).map_err(Trouble::usage)?;
+    Ok(Others { layout, clients_max: status.clients_max, application })
 }

@@ -1,12 +1,18 @@
 //! `start`: one replica, until it is killed.
 
+use std::path::Path;
+
 use chronon::app::{application::Application, bank::Bank, branch::Branch, effect::Policy, jobs::Jobs, kv::Kv};
 use chronon::effect::Channel;
 use chronon_production::{
+    DataFile,
     config::{Config, Flags},
+    inspect,
     runner::Stop,
     serve::Server,
 };
+
+use clap::ValueEnum;
 
 use super::{
     log,
@@ -23,9 +29,9 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     flags: Flags,
 
-    /// What runs in the cluster: the same on each replica, for ever
-    #[arg(long, value_enum, value_name = "NAME", default_value_t = Demo::Kv)]
-    application: Demo,
+    /// What runs in the cluster: the data file says it, and is refused to any other
+    #[arg(long, value_enum, value_name = "NAME")]
+    application: Option<Demo>,
 
     /// Print a configuration file with every key, and end
     #[arg(long)]
@@ -58,12 +64,29 @@ pub(crate) fn main(arguments: &Arguments) -> Result<Status, Trouble> {
     }
     let config = Config::load(&arguments.flags).map_err(Trouble::usage)?;
     log::begin(&config.log);
-    match arguments.application {
+    match arguments.application.map_or_else(|| of_file(&config.options.data), Ok)? {
         Demo::Kv => serve(Kv, &config),
         Demo::Bank => serve(Bank, &config),
         Demo::Branch => serve(branch(), &config),
         Demo::Jobs => serve(Jobs::default(), &config),
     }
+}
+
+/// The application that the data file is of. What keeps the file from being opened is told when it is opened to be served.
+fn of_file(path: &Path) -> Result<Demo, Trouble> {
+    let found = DataFile::open_to_read(path).ok().and_then(|file| inspect::opened(&file).ok());
+    let Some(name) = found.map(|superblock| superblock.application) else { return Ok(Demo::Kv) };
+    let known = |demo: &&Demo| demo.to_possible_value().is_some_and(|value| value.get_name() == name.as_str());
+    Demo::value_variants().iter().find(known).copied().ok_or_else(|| {
+        let shown = path.display();
+        Trouble::usage(if name.is_none() {
+            format!("{shown} does not say which application it is of: say --application, as on the other replicas")
+        } else {
+            format!(
+                "{shown} is of the application `{name}`, which does not come with this program: start it with its own"
+            )
+        })
+    })
 }
 
 fn serve<A: Application>(application: A, config: &Config) -> Result<Status, Trouble> {

@@ -162,6 +162,7 @@ mod tests {
             grid_blocks: 64,
             block_size: 4096,
             clients_max: 64,
+            application: "kv".to_owned(),
             clock_offset_ns: Some((-12_000, 30_000)),
             disk: "io_uring".to_owned(),
             sessions: 2,

@@ -9,7 +9,7 @@ use std::{
 };
 
 use chronon::{
-    storage::layout::Layout,
+    storage::{layout::Layout, superblock::ApplicationName},
     types::{ClusterId, ReplicaId},
     vsr::Config,
 };
@@ -61,7 +61,9 @@ impl Cluster {
 
     /// Each with the same flags.
     pub(crate) fn start_all_with(name: &str, replicas: u8, flags: &[String]) -> Self {
-        let mut cluster = Self::prepare(name, replicas, false, None).expect("no mount is needed");
+        let application = flags.iter().skip_while(|flag| *flag != "--application").nth(1);
+        let application = application.map_or("kv", String::as_str);
+        let mut cluster = Self::prepare_for(application, name, replicas, false, None).expect("no mount is needed");
         cluster.flags = vec![flags.to_vec(); usize::from(replicas)];
         Some(cluster).begin()
     }
@@ -81,6 +83,16 @@ impl Cluster {
     }
 
     fn prepare(name: &str, replicas: u8, wired: bool, small: Option<(PathBuf, u8)>) -> Option<Self> {
+        Self::prepare_for("kv", name, replicas, wired, small)
+    }
+
+    fn prepare_for(
+        application: &str,
+        name: &str,
+        replicas: u8,
+        wired: bool,
+        small: Option<(PathBuf, u8)>,
+    ) -> Option<Self> {
         let folder = folder(name);
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(&folder).unwrap();
@@ -107,7 +119,7 @@ impl Cluster {
                     make_with_holes(&cluster.data_file(replica), replica, replicas);
                 }
                 _ => {
-                    let blocks = Config::new(CLUSTER, ReplicaId(replica), replicas, LAYOUT).format(1);
+                    let blocks = config_of(application, replica, replicas).format(1);
                     DataFile::create(&cluster.data_file(replica), LAYOUT.size(), &blocks).unwrap();
                 }
             }
@@ -299,11 +311,17 @@ fn make_mount(mount: &Path) -> bool {
     made.is_ok_and(|status| status.success())
 }
 
+/// Of a replica whose data file is of that application.
+fn config_of(application: &str, replica: u8, replicas: u8) -> Config {
+    let application = ApplicationName::new(application).unwrap();
+    Config { application, ..Config::new(CLUSTER, ReplicaId(replica), replicas, LAYOUT) }
+}
+
 /// As `format` makes it, but that what is zeros takes no room yet.
 fn make_with_holes(path: &Path, replica: u8, replicas: u8) {
     let file = File::create(path).unwrap();
     file.set_len(LAYOUT.size()).unwrap();
-    for (offset, bytes) in Config::new(CLUSTER, ReplicaId(replica), replicas, LAYOUT).format(1) {
+    for (offset, bytes) in config_of("kv", replica, replicas).format(1) {
         std::os::unix::fs::FileExt::write_all_at(&file, &bytes, offset).unwrap();
     }
 }

@@ -148,3 +148,32 @@ fn who_looks_into_a_file_that_somebody_has_open_is_told_by_whom_it_is() {
     assert!(DataFile::open(&file).is_err(), "and nobody writes meanwhile");
     close(looking, &file);
 }
+
+#[test]
+fn the_application_is_in_the_file_and_start_takes_it_from_there() {
+    let folder = Folder::new("format-application");
+    let (alone, bank) = (["--replicas", "1", "--application", "bank"], folder.file());
+    assert_eq!(format(&bank, &alone).status, 0);
+    let (text, json) = inspect("superblock", &bank, &[]);
+    text.assert_says(&["application  bank"]);
+    assert_eq!(json["in_force"]["application"], "bank");
+    let bank = bank.to_str().unwrap();
+    let start = |more: &[&str]| chronon(&[&["start", "--data", bank, "--addresses", "127.0.0.1:0"], more].concat());
+    let refused = start(&["--application", "kv"]);
+    assert_eq!(refused.status, 2, "{refused:?}");
+    assert!(refused.err.contains("is of the application `bank`, and this is `kv`"), "{refused:?}");
+
+    let own = folder.file().with_extension("own");
+    assert_eq!(format(&own, &["--application", "counters"]).status, 0);
+    let own = own.to_str().unwrap();
+    let refused = chronon(&["start", "--data", own, "--addresses", "127.0.0.1:0"]);
+    assert_eq!(refused.status, 2, "{refused:?}");
+    assert!(
+        refused.err.contains("is of the application `counters`, which does not come with this program"),
+        "{refused:?}"
+    );
+
+    let refused = format(&folder.file().with_extension("none"), &["--application", "Key Values"]);
+    assert_eq!(refused.status, 2, "{refused:?}");
+    assert!(refused.err.contains("at most 16 letters a to z, digits and hyphens"), "{refused:?}");
+}

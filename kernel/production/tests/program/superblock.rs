@@ -89,7 +89,7 @@ fn a_copy_of_another_file_is_told() {
     write(&file, 3 * COPY as u64, &read(&other, 3 * COPY as u64, COPY));
     let (text, report) = inspect("superblock", &file, &[]);
     assert_eq!((text.status, states(&report)), (1, vec!["in_force", "in_force", "in_force", "foreign"]));
-    text.assert_says(&["of replica 1 of 3 in cluster 7 as another file has it"]);
+    text.assert_says(&["of replica 1 of 3 in cluster 7 (kv) as another file has it"]);
 }
 
 #[test]

@@ -300,6 +300,10 @@ impl Jobs {
 impl Application for Jobs {
     type State = State;
 
+    fn name(&self) -> &'static str {
+        "jobs"
+    }
+
     fn apply(
         &self,
         state: &mut State,

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::{Superblock, SuperblockError};
+use super::{ApplicationName, Superblock, SuperblockError};
 use crate::{
     storage::{is_zero, layout::SUPERBLOCK_COPIES},
     types::{Checksum, ClusterId, ReplicaId},
@@ -43,11 +43,15 @@ pub struct Identity {
     pub replica: ReplicaId,
     /// How many replicas the cluster has.
     pub replica_count: u8,
+    /// The application.
+    pub application: ApplicationName,
 }
 
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "replica {} of {} in cluster {}", self.replica.0, self.replica_count, self.cluster.0)
+        let Self { cluster, replica, replica_count, application } = self;
+        write!(f, "replica {} of {replica_count} in cluster {}", replica.0, cluster.0)?;
+        if application.is_none() { Ok(()) } else { write!(f, " ({application})") }
     }
 }
 
@@ -98,7 +102,8 @@ impl Superblock {
 
     /// Whose file this is.
     pub const fn identity(&self) -> Identity {
-        Identity { cluster: self.cluster, replica: self.replica, replica_count: self.replica_count }
+        let Self { cluster, replica, replica_count, application, .. } = *self;
+        Identity { cluster, replica, replica_count, application }
     }
 
     /// Whether the file is this replica's.

@@ -78,7 +78,7 @@ fn write(
     clients_max: u32,
     recovery: Recovery,
 ) -> Vec<(u64, Vec<u8>)> {
-    let Identity { cluster, replica, replica_count } = identity;
+    let Identity { cluster, replica, replica_count, application } = identity;
     let root = Header::root(cluster);
     let superblock = Superblock {
         sequence: 1,
@@ -99,6 +99,7 @@ fn write(
         recovery,
         layout,
         clients_max,
+        application,
     };
     let mut writes: Vec<_> =
         (0..SUPERBLOCK_COPIES).map(|copy| (layout.superblock_offset(copy), superblock.encode(copy))).collect();

@@ -42,11 +42,13 @@ pub(super) fn superblock(suffix_length: u64) -> Superblock {
         recovery: Recovery { is_pending: true, replaces: 0xc1c2_c3c4, votes_from: View(0xd1d2_d3d4) },
         layout: LAYOUT,
         clients_max: 0x9192_9394,
+        application: ApplicationName::new("bank-2").expect("it is a name"),
     }
 }
 
 fn identity(cluster: ClusterId, replica: u8, replica_count: u8) -> Identity {
-    Identity { cluster, replica: ReplicaId(replica), replica_count }
+    let application = superblock(1).application;
+    Identity { cluster, replica: ReplicaId(replica), replica_count, application }
 }
 
 /// The bytes of a copy with both checksums made right again.
@@ -114,7 +116,8 @@ fn the_bytes_of_a_copy_never_change() {
     for incarnation in [0xb1, 0xb2, 0, 0xb4, 0xb5, 0_u128] {
         content.extend(incarnation.to_le_bytes());
     }
-    content.extend([0; 32]);
+    content.extend(b"bank-2\0\0\0\0\0\0\0\0\0\0");
+    content.extend([0; 16]);
     assert_eq!(bytes[64..512], content);
     assert_eq!(bytes[512..640], superblock.suffix[0].encode());
     assert_eq!(bytes[640..], [0; 8192 - 640]);
@@ -212,12 +215,14 @@ fn what_makes_no_sense_is_an_error_though_its_checksums_are_right() {
     assert_eq!(decode_with(172, &[5]), Err(SuperblockError::Replica));
     assert_eq!(decode_with(173, &[7]), Err(SuperblockError::Replica));
     assert_eq!(decode_with(173, &[0]), Err(SuperblockError::Replica));
-    for reserved in [37, 63, 175, 480, 511, SUFFIX_START + 3 * HEADER_SIZE, 8191] {
+    for reserved in [37, 63, 175, 496, 511, SUFFIX_START + 3 * HEADER_SIZE, 8191] {
         assert_eq!(decode_with(reserved, &[1]), Err(SuperblockError::Reserved), "byte {reserved}");
     }
     assert_eq!(decode_with(174, &[2]), Err(SuperblockError::Reserved));
     assert_eq!(decode_with(174, &[0]), Err(SuperblockError::Members), "who does not recover replaces nobody");
     assert_eq!(decode_with(224, &[0; 8]), Err(SuperblockError::Members), "members of no version");
+    assert_eq!(decode_with(480, b"K"), Err(SuperblockError::Application));
+    assert_eq!(decode_with(487, b"x"), Err(SuperblockError::Application), "more behind a name's end");
     assert_eq!(decode_with(464, &[1]), Err(SuperblockError::Members), "a sixth of five");
 }
 
@@ -309,10 +314,12 @@ fn a_foreign_file_is_refused_in_words() {
     for (cluster, replica, replica_count) in [(9, 2, 5), (CLUSTER.0, 1, 5), (CLUSTER.0, 2, 3)] {
         assert!(superblock.expect(identity(ClusterId(cluster), replica, replica_count)).is_err());
     }
+    let nameless = Identity { application: ApplicationName::NONE, ..superblock.identity() };
+    assert!(superblock.expect(nameless).is_err());
     let error = superblock.expect(identity(ClusterId(9), 1, 3)).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the data file belongs to replica 2 of 5 in cluster 1230066625199609624, not to replica 1 of 3 in cluster 9: \
-         check the path and the flags"
+        "the data file belongs to replica 2 of 5 in cluster 1230066625199609624 (bank-2), not to replica 1 of 3 \
+         in cluster 9 (bank-2): check the path and the flags"
     );
 }

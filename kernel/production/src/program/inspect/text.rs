@@ -69,6 +69,7 @@ pub(super) fn checkpoint(report: &CheckpointReport) -> String {
 fn facts_lines(facts: &Facts) -> String {
     let mut text = format!(
         "in force     sequence {}, replica {} of {} in cluster {}\n\
+         application  {}\n\
          incarnation  {}\n\
          {}\
          layout       {} of {}\n\
@@ -79,6 +80,7 @@ fn facts_lines(facts: &Facts) -> String {
         facts.replica,
         facts.replica_count,
         facts.cluster,
+        if facts.application.is_empty() { "not said" } else { &facts.application },
         facts.incarnation,
         members_lines(facts),
         counted(u64::from(facts.slot_count), "slot"),
