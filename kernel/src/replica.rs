@@ -193,7 +193,15 @@ impl<A: Application> Process for Replica<A> {
     /// A panic while an op is executed is a poison pill: the op is committed and stays in the log, no replica goes past it with this
     /// application, and none may skip it. What it left of the state is discarded with this life (design rule 20). The others are told
     /// how far the log is committed, so that they come to that op as well, and say so.
+    ///
+    /// A panic over a query harms nothing but this life: who asked asks the next replica.
     fn panicked(&mut self, message: &str, actions: &mut Actions) {
+        if self.vsr.is_answering() {
+            return actions.halt(format!(
+                "the application panicked over a query: {message}; nothing was changed, and whoever asked asks the other replicas the \
+                 same: start all that stopped again with an application that can take it"
+            ));
+        }
         let Some(op) = self.vsr.executing() else { return };
         self.vsr.last_word(actions);
         actions.halt(format!(

@@ -14,7 +14,10 @@ use std::{
 };
 
 use chronon::{
-    app::kv::Kv,
+    app::{
+        application::{Application, ApplyContext, Event, Outcome, Rejection, RestoreError, SnapshotWriter},
+        kv::Kv,
+    },
     storage::{layout::Layout, superblock::ApplicationName},
     types::{ClusterId, ReplicaId},
     vsr::Config,
@@ -36,9 +39,14 @@ const PATIENCE: Duration = Duration::from_secs(30);
 fn data_file(name: &str, replica: u8, replica_count: u8) -> PathBuf {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("serve-{name}-{replica}"));
     let _ = std::fs::remove_file(&path);
-    let blocks = Config::new(CLUSTER, ReplicaId(replica), replica_count, LAYOUT).format(1);
-    DataFile::create(&path, LAYOUT.size(), &blocks).unwrap();
+    DataFile::create(&path, LAYOUT.size(), &of_store(replica, replica_count, LAYOUT).format(1)).unwrap();
     path
+}
+
+/// Of a replica of the key-value store.
+fn of_store(replica: u8, replica_count: u8, layout: Layout) -> Config {
+    let application = ApplicationName::new("kv").unwrap();
+    Config { application, ..Config::new(CLUSTER, ReplicaId(replica), replica_count, layout) }
 }
 
 fn somewhere() -> SocketAddr {
@@ -171,13 +179,12 @@ fn whoever_sends_what_is_no_frame_of_the_protocol_loses_its_connection() {
 
 #[test]
 fn replicas_that_were_formatted_with_other_limits_do_not_make_a_cluster() {
-    let application = ApplicationName::new("kv").unwrap();
-    let usual = |layout| Config::new(CLUSTER, ReplicaId(1), 2, layout);
-    let other = |layout, clients_max| Config { application, clients_max, ..usual(layout) };
+    let other = |layout, clients_max| Config { clients_max, ..of_store(1, 2, layout) };
     must_refuse("sessions", &other(LAYOUT, CLIENTS_MAX + 1));
     must_refuse("slots", &other(Layout { slot_count: 96, ..LAYOUT }, CLIENTS_MAX));
     must_refuse("messages", &other(Layout { message_size_max: 32 * 1024, ..LAYOUT }, CLIENTS_MAX));
-    must_refuse("application", &Config { clients_max: CLIENTS_MAX, ..usual(LAYOUT) });
+    let nameless = Config { application: ApplicationName::NONE, ..other(LAYOUT, CLIENTS_MAX) };
+    must_refuse("application", &nameless);
 }
 
 #[test]
@@ -286,6 +293,48 @@ fn queries_are_counted_and_their_rounds_are_timed() {
     std::fs::remove_dir_all(folder).unwrap();
 }
 
+/// Panics over a question that it does not know.
+#[derive(Clone)]
+struct Touchy;
+
+impl Application for Touchy {
+    type State = ();
+
+    fn apply(&self, (): &mut (), _: Event<'_>, _: &ApplyContext, _: &mut Outcome) -> Result<(), Rejection> {
+        Ok(())
+    }
+
+    fn query(&self, (): &(), request: &[u8], _: &mut Vec<u8>) -> Result<(), Rejection> {
+        assert!(request != b"why", "nobody\nknows why");
+        Ok(())
+    }
+
+    fn snapshot(&self, (): &(), _: &mut SnapshotWriter) {}
+
+    fn restore(&self, (): &mut (), _: &[u8]) -> Result<(), RestoreError> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_replica_whose_application_panics_over_a_query_says_so() {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("serve-touchy");
+    let _ = std::fs::remove_dir_all(&folder);
+    let cluster = LocalCluster::start(&Touchy, &folder, 1, LAYOUT, |_| {}).unwrap();
+    let options = client::Options { patience: Duration::from_secs(3), ..client::Options::default() };
+    let client = client::Client::connect(cluster.addresses(), options).unwrap();
+    client.query("who").unwrap();
+    client.query("why").expect_err("nobody is left to answer");
+    let (replica, reason) = cluster.wait(PATIENCE).expect("it stops");
+    assert_eq!(replica, 0);
+    assert!(
+        reason.starts_with("the application panicked over a query: nobody; knows why; nothing was changed"),
+        "{reason}"
+    );
+    drop((client, cluster));
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
 /// A process that does not outlive its test.
 struct Killed(Child);
 
@@ -302,7 +351,7 @@ fn a_state_that_outgrows_the_grid_is_told() {
     let (path, log) = (temporary("serve-grid-full"), temporary("serve-grid-full-log"));
     let layout = Layout { slot_count: 64, block_count: 8, block_size: 4096, ..LAYOUT };
     let _ = std::fs::remove_file(&path);
-    let blocks = Config::new(CLUSTER, ReplicaId(0), 1, layout).format(1);
+    let blocks = of_store(0, 1, layout).format(1);
     DataFile::create(&path, layout.size(), &blocks).unwrap();
     let listeners = [(); 2].map(|()| TcpListener::bind(somewhere()).unwrap());
     let [address, metrics] = listeners.each_ref().map(|listener| listener.local_addr().unwrap());

@@ -59,6 +59,10 @@ pub trait Application: Clone + Send + 'static {
     ///
     /// # Errors
     /// A [`Rejection`] if the question cannot be answered.
+    ///
+    /// # Panics
+    /// A panic stops the replica that was asked, and then those that are asked next: whatever the bytes are, decoding them must end in an
+    /// answer or a rejection.
     fn query(&self, state: &Self::State, request: &[u8], response: &mut Vec<u8>) -> Result<(), Rejection>;
 
     /// Writes `state` as records, the same for the same state whatever led to it: that all replicas write the same is how a

@@ -57,7 +57,7 @@ use crate::{
 impl Vsr {
     /// Takes one event. What it commits is executed by [`Vsr::commit`], which the caller calls next.
     pub fn step(&mut self, now: Now, event: Event<'_>, actions: &mut Actions) {
-        assert!(self.executing.is_none(), "what a panic left of a replica is used no more");
+        assert!(self.executing.is_none() && !self.answering, "what a panic left of a replica is used no more");
         self.now = now;
         self.executed.clear();
         self.restored = None;

@@ -247,13 +247,16 @@ impl Vsr {
     }
 
     /// Answers one query from the state as it is.
-    fn answer<M: StateMachine>(&self, machine: &mut M, query: &Query, actions: &mut Actions) {
+    fn answer<M: StateMachine>(&mut self, machine: &mut M, query: &Query, actions: &mut Actions) {
         let mut header = self.header(Command::QueryReply);
         header.client = query.header.client;
         header.request = query.header.request;
         header.context = query.header.context;
         header.op = self.applied;
-        let (_, frame) = seal(header, machine.query(&query.frame[HEADER_SIZE..]), actions);
+        self.answering = true;
+        let answer = machine.query(&query.frame[HEADER_SIZE..]);
+        self.answering = false;
+        let (_, frame) = seal(header, answer, actions);
         actions.send(query.from, frame);
     }
 }

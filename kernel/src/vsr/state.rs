@@ -64,6 +64,8 @@ pub struct Vsr {
     pub(super) applied: Op,
     /// The op that is being executed.
     pub(super) executing: Option<Op>,
+    /// A query is being answered.
+    pub(super) answering: bool,
     /// The entry that another replica gave this one in the last step, in its frame.
     pub(super) given: Option<Frame>,
     pub(super) sessions: Sessions,
@@ -204,6 +206,7 @@ impl Vsr {
             commit_max: CommitIndex::ROOT,
             applied: Op::ROOT,
             executing: None,
+            answering: false,
             sessions: Sessions::new(config.clients_max),
             timers: Timers::default(),
             jitter: Jitter::new(config.jitter_seed),
@@ -279,6 +282,11 @@ impl Vsr {
     /// with this application.
     pub const fn executing(&self) -> Option<Op> {
         self.executing
+    }
+
+    /// Whether a query is being answered, within a step. Where a step panicked: whether the application did so over a query.
+    pub const fn is_answering(&self) -> bool {
+        self.answering
     }
 
     /// The sessions.
