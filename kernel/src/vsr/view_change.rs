@@ -512,3 +512,6 @@ fn claim_of(ballot: &Ballot, header: &Header) -> Claim {
         claim => claim,
     }
 }
+
+#[cfg(test)]
+mod tests;
