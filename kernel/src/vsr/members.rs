@@ -12,7 +12,8 @@
 //! - the op that made it a member, R, is committed by the others, and it durably holds everything through R: whatever its predecessor
 //!   acknowledged and was committed lies below R, for nothing above counts that one's word;
 //! - a majority, without it, has durably learned of R. So of every quorum of a later view that its predecessor's word could be counted
-//!   for, one at least knows better, and says so in its `do_view_change`;
+//!   for, one at least knows better, and says so in its `do_view_change`. Views alone do not keep the two words apart: those who do not
+//!   know, and the predecessor with them, go on to views as late as any, without what the recovered one helped to commit;
 //! - the view is two above one in which it knew R to be committed. The primary that hears of this moves the view on by itself, or the
 //!   recovered replica would wait for somebody else to fail.
 //!

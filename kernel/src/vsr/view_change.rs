@@ -254,7 +254,8 @@ impl Vsr {
     /// Damage is never "never had": what cannot be read may have been acknowledged.
     fn claim(&self, header: &Header) -> Claim {
         match self.journal.held(header.op) {
-            // Executed, and in the checkpoint (design rule 12).
+            // Executed, and in the checkpoint (design rule 12). That is at most the lowest of these, which this replica knows to be
+            // committed, so that nobody counts what it claims of it.
             _ if header.op <= self.checkpoints.op() => Claim::Present,
             Held::Prepare(checksum) if checksum == header.checksum => Claim::Present,
             Held::Prepare(_) | Held::Nothing => Claim::NeverHad,

@@ -3,17 +3,20 @@
 //! A replica whose disk was exchanged for an empty one has forgotten what it said. The incarnation that speaks in its place
 //! afterwards gives its word (acknowledges, votes, confirms a round, leads) only when an op of the log has made it a member, in views at
 //! least two above one in which that op was executed, and with everything through that op durable on its disk. What the former
-//! incarnation says on top of that op, from a disk that was not lost after all or late, is no acknowledgement, whoever counts it.
+//! incarnation says on top of that op, from a disk that was not lost after all or late, is no acknowledgement, whoever counts it. And a
+//! majority of the others has said by then, of what is durable there, that it knows the op: in no later view can a quorum that counts the
+//! former's word be without one that knows better.
 //!
 //! Judged from frames and disks; of the kernel's own view of the matter nothing is asked.
 
 use chronon::{
     frame::Frame,
     types::{Checksum, Op, ReplicaId, View},
+    vsr::quorum::majority,
     wire::{
         batch::{Batch, Kind},
         header::{Command, HEADER_SIZE},
-        members::Members,
+        members::{Greeting, Members},
     },
 };
 
@@ -48,12 +51,16 @@ struct Place {
     was_lost: bool,
     /// The incarnation that was found to be allowed to give its word.
     cleared: Option<u128>,
+    /// The latest version of the members that it said is durable on its disk.
+    knows: u64,
 }
 
 #[derive(Clone, Copy)]
 struct Member {
     incarnation: u128,
     op: Op,
+    /// Of the members as the op has them.
+    version: u64,
     /// The earliest view in which a replica that executed the op was then.
     view: View,
 }
@@ -77,12 +84,12 @@ impl Amnesia {
         }
         let Some(Ok(batch)) = frame.get(HEADER_SIZE..).map(Batch::parse) else { return };
         let Some(entry) = batch.iter().next().filter(|entry| entry.kind == Kind::Members) else { return };
-        let Ok(members) = Members::decode(entry.payload) else { return };
-        for (place, incarnation) in self.replicas.iter_mut().zip(members.incarnations) {
+        let Ok(Members { version, incarnations }) = Members::decode(entry.payload) else { return };
+        for (place, incarnation) in self.replicas.iter_mut().zip(incarnations) {
             if let Some(known) = place.members.iter_mut().find(|known| known.op == op) {
                 known.view = known.view.min(view);
             } else if place.members.last().is_none_or(|last| last.op < op && last.incarnation != incarnation) {
-                place.members.push(Member { incarnation, op, view });
+                place.members.push(Member { incarnation, op, version, view });
             }
         }
     }
@@ -100,6 +107,9 @@ impl Amnesia {
         let place = &mut self.replicas[replica.0 as usize];
         if !place.was_lost {
             place.original = Some(speech.client().0);
+        }
+        if let Ok(greeting) = Greeting::decode(speech.body()) {
+            place.knows = place.knows.max(greeting.version);
         }
     }
 
@@ -123,13 +133,22 @@ impl Amnesia {
                 format!("{replica} lost its disk, and sent {command} in {view} before it was a member again");
             return Err(broken(PROMISE, "gave its word as nobody's member", sentence));
         };
-        let Member { op, view: executed_in, .. } = *member;
+        let Member { op, version, view: executed_in, .. } = *member;
         if view.0 < executed_in.0 + 2 {
             let sentence = format!(
                 "{replica} lost its disk, became a member again by {op}, which was executed in {executed_in}, and sent \
                  {command} in {view}"
             );
             return Err(broken(PROMISE, "gave its word in a view too early", sentence));
+        }
+        let others = (0..).zip(&self.replicas).filter(|(other, _)| ReplicaId(*other) != replica);
+        let (aware, count) = (others.filter(|(_, other)| other.knows >= version).count(), self.replicas.len() as u8);
+        if aware < usize::from(majority(count)) {
+            let sentence = format!(
+                "{replica} lost its disk, became a member again by {op}, and sent {command} in {view} when {aware} others of \
+                 {count} had said that they know"
+            );
+            return Err(broken(PROMISE, "gave its word before a majority knew", sentence));
         }
         let (model, prepares, durability) = known;
         let canonical = |op: Op| model.get(op).map_or(Checksum(0), |known| known.checksum);
@@ -168,7 +187,7 @@ mod tests {
     use super::*;
     use crate::oracle::{
         prepares::Prepare,
-        script::{CLUSTER, LAYOUT, R0, R1, disk, say, store_prepare},
+        script::{CLUSTER, LAYOUT, R0, R1, R2, disk, say, say_with, store_prepare},
     };
 
     /// A log whose second op makes incarnation 8 of replica 1 a member, in place of 5; the first made all of them members.
@@ -224,6 +243,16 @@ mod tests {
             let ping = say(Command::Ping, R1, 1, |header| header.client.0 = incarnation);
             self.amnesia.greets(R1, Speech::of(&ping).expect("it is a frame"));
         }
+
+        /// These say which members they know.
+        fn know(&mut self, replicas: &[ReplicaId], version: u64) {
+            let mut body = Vec::new();
+            Greeting { version, ..Greeting::default() }.encode(&mut body);
+            for replica in replicas {
+                let pong = say_with(Command::Pong, *replica, 1, |_| {}, &body);
+                self.amnesia.greets(*replica, Speech::of(&pong).expect("it is a frame"));
+            }
+        }
     }
 
     #[test]
@@ -240,6 +269,7 @@ mod tests {
         let mut scene = scene();
         scene.amnesia.exchanged(R1);
         scene.greets(8);
+        scene.know(&[R0, R2], 2);
         assert_eq!(scene.votes(9, 9, 2), Err("gave its word as nobody's member".into()));
         assert_eq!(scene.votes(8, 4, 2), Err("gave its word in a view too early".into()), "one after view 3");
         assert_eq!(scene.votes(8, 5, 1), Err("gave its word without everything".into()));
@@ -247,6 +277,20 @@ mod tests {
         assert_eq!(scene.votes(8, 5, 0), Ok(()), "once it could, what it has is for others to judge");
         scene.amnesia.exchanged(R1);
         assert_eq!(scene.votes(8, 5, 0), Err("gave its word without everything".into()), "until it is lost again");
+    }
+
+    #[test]
+    fn who_recovers_votes_when_a_majority_of_the_others_knows() {
+        let mut scene = scene();
+        scene.amnesia.exchanged(R1);
+        let early = Err("gave its word before a majority knew".into());
+        scene.know(&[R0, R1, R2], 1);
+        assert_eq!(scene.votes(8, 5, 2), early);
+        scene.know(&[R0, R1], 2);
+        assert_eq!(scene.votes(8, 5, 2), early, "it is none of them itself");
+        scene.know(&[R2], 3);
+        scene.know(&[R0, R2], 1);
+        assert_eq!(scene.votes(8, 5, 2), Ok(()), "what was known once is known");
     }
 
     #[test]

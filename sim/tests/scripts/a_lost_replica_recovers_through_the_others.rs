@@ -93,6 +93,41 @@ fn it_commits_nothing_before_it_may() {
     script.heal().until_finished(&[client]).until_recovered(lost).converge_all().check();
 }
 
+/// Two of five know that it was replaced, and it is the third who would commit with them. The other two do not know, and the lost file,
+/// started again beside them, is the third who has them go on to a later view: without what the first three committed.
+#[test]
+fn its_word_and_that_of_the_lost_file_never_count_at_once() {
+    let mut script = Script::replicas(5);
+    script.commit(20).converge_all();
+    let primary = script.primary();
+    let [lost, next, unaware, cut_off] = [1, 2, 3, 4].map(|which| script.after(primary, which));
+    let node = |replica: u8| NodeId(u32::from(replica));
+    let (view, head) = (script.vsr(primary).view(), script.head(primary));
+    script.isolate(cut_off).cut_one_way(lost, unaware).cut_one_way(next, unaware);
+    let old = script.lose_disk(lost);
+    script.format_lost(lost, 2);
+    script.until("one has the change of the members", PATIENCE_MS, |script| script.head(unaware) > head);
+    // It acknowledges, and hears no more.
+    script.cut_one_way(primary, unaware).until("it is committed", PATIENCE_MS, |script| {
+        [primary, next].iter().all(|replica| script.vsr(*replica).executed_members().version == 2)
+    });
+    script.heal().world.partition(&[primary, lost, next].map(node), &[unaware, cut_off].map(node));
+    let client = script.client(puts(5, 256));
+    script.run_ms(3_000);
+    assert!(script.world.verdict().is_none(), "{:?}", script.world.verdict());
+    script.kill(lost);
+    let new = script.world.exchange_disk(node(lost), old);
+    // Of the views between, neither begins: one's primary hears too few, the other's is not here.
+    script.heal().world.partition(&[primary, next].map(node), &[lost, unaware, cut_off].map(node));
+    script.cut_one_way(cut_off, lost).restart(lost);
+    script.until("they go on with the lost file", PATIENCE_MS, |script| script.vsr(unaware).is_primary());
+    assert_eq!((script.vsr(unaware).view().0, script.head(unaware)), (view.0 + 3, head.next()));
+    assert_eq!(script.vsr(unaware).members().version, 1, "nobody has told them");
+    script.until("the lost file is told", PATIENCE_MS, |script| !script.is_up(lost));
+    script.world.exchange_disk(node(lost), new);
+    script.heal().restart(lost).until_recovered(lost).until_finished(&[client]).converge_all().check();
+}
+
 #[test]
 fn it_recovers_by_a_checkpoint_where_the_log_goes_back_no_further() {
     let layout = Layout { slot_count: 64, message_size_max: 32 * 1024, block_count: 128, block_size: 4096 };
