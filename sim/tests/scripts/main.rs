@@ -27,6 +27,7 @@ mod a_poison_pill_is_a_crash_with_its_place_and_message;
 mod a_poison_pill_stops_all_and_a_mended_application_goes_on;
 mod a_power_cut_of_all_loses_nothing;
 mod a_primary_that_cannot_go_on_stands_down;
+mod a_primary_that_leads_again_claims_again;
 mod a_read_sees_every_write_acknowledged_before_it_began;
 mod a_rejected_request_changes_nothing;
 mod a_replica_beyond_the_journals_takes_a_checkpoint;
