@@ -210,3 +210,23 @@ impl<A: Application> Process for Replica<A> {
         ));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        app::number::Number,
+        storage::layout::Layout,
+        types::{ClusterId, ReplicaId},
+    };
+
+    #[test]
+    fn a_panic_that_is_no_op_s_is_nobody_s_to_explain() {
+        let layout = Layout { slot_count: 64, message_size_max: 8192, block_count: 64, block_size: 4096 };
+        let config = Config::new(ClusterId(1), ReplicaId(0), 3, layout);
+        let mut replica = Replica::new(config, Number::new(|_, _, _, _| Ok(())));
+        let mut actions = Actions::new();
+        replica.panicked("a bug of ours", &mut actions);
+        assert!(actions.as_slice().is_empty(), "the host lets it go on");
+    }
+}

@@ -186,3 +186,166 @@ impl Vsr {
         self.commit_max.op().min(self.log.head())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        panic::{AssertUnwindSafe, catch_unwind},
+        vec::Vec,
+    };
+
+    use super::*;
+    use crate::{
+        storage::layout::Layout,
+        types::{ClientId, ClusterId, CommitIndex, ReplicaId, RequestNumber, Session, View},
+        vsr::Config,
+        wire::{
+            batch::{self, Entry},
+            members::Members,
+            seal::seal,
+        },
+    };
+
+    const LAYOUT: Layout = Layout { slot_count: 64, message_size_max: 8192, block_count: 64, block_size: 4096 };
+    const CLIENT: ClientId = ClientId(0xc);
+    const OPERATOR: ClientId = ClientId(0xd);
+    const KINDS: [Kind; 3] = [Kind::System, Kind::Operator, Kind::Request];
+
+    /// What an op asks of a state machine.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    enum Call {
+        Begin,
+        Request,
+        Operator,
+        System,
+    }
+
+    /// A machine without a state, which cannot take one kind of call.
+    struct Poisoned(Option<Call>);
+
+    impl Poisoned {
+        fn take(&self, call: Call) -> &'static [u8] {
+            assert!(self.0 != Some(call), "the machine cannot take this");
+            &[]
+        }
+    }
+
+    impl StateMachine for Poisoned {
+        fn execute(&mut self, _: &Header, _: u32, _: &[u8]) -> &[u8] {
+            self.take(Call::Request)
+        }
+
+        fn operate(&mut self, _: &Header, _: u32, _: &[u8]) -> &[u8] {
+            self.take(Call::Operator)
+        }
+
+        fn begin(&mut self, _: &Header) {
+            self.take(Call::Begin);
+        }
+
+        fn execute_system(&mut self, _: &Header, _: u32, _: &[u8]) {
+            self.take(Call::System);
+        }
+
+        fn due(&self) -> Option<Timestamp> {
+            None
+        }
+
+        fn is_nearly_full(&self) -> bool {
+            false
+        }
+
+        fn query(&mut self, _: &[u8]) -> &[u8] {
+            &[]
+        }
+
+        fn freeze(&mut self) {}
+
+        fn snapshot(&mut self, _: &mut SnapshotWriter) {}
+
+        fn thaw(&mut self) {}
+
+        fn keep(&mut self) {}
+
+        fn is_unchanged(&self, _: &[u8], _: &[u8]) -> bool {
+            true
+        }
+
+        fn release(&mut self) -> bool {
+            true
+        }
+
+        fn restore(&mut self, _: &[u8]) -> Result<(), RestoreError> {
+            Err(RestoreError)
+        }
+
+        fn abandon(&mut self) {}
+
+        fn restored(&mut self) -> Result<(), RestoreError> {
+            Err(RestoreError)
+        }
+    }
+
+    fn entry(client: ClientId, kind: Kind) -> Entry<'static> {
+        Entry { kind, client, session: Session(1), request: RequestNumber(1), payload: b"payload" }
+    }
+
+    /// Entries of these kinds, and the protocol's own last.
+    fn entries(kinds: &[Kind]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for kind in kinds {
+            match kind {
+                Kind::System => batch::push_system(&mut bytes, b"own"),
+                Kind::Operator => batch::push_entry(&mut bytes, &entry(OPERATOR, Kind::Operator)),
+                _ => batch::push_entry(&mut bytes, &entry(CLIENT, Kind::Request)),
+            }
+        }
+        let mut members = Vec::new();
+        Members { version: 1, incarnations: [7, 8, 9].into() }.encode(&mut members);
+        batch::push_members(&mut bytes, &members);
+        bytes
+    }
+
+    /// A replica at the first op, in which both have registered.
+    fn replica() -> Vsr {
+        let mut vsr = Vsr::new(Config::new(ClusterId(1), ReplicaId(0), 3, LAYOUT));
+        (vsr.applied, vsr.commit_max) = (Op(1), CommitIndex(2));
+        vsr.roster.own = 7;
+        for client in [CLIENT, OPERATOR] {
+            vsr.sessions.register(client, Op(1), Timestamp(1));
+        }
+        vsr
+    }
+
+    /// Executes such entries in the second op. Whether it panicked.
+    #[expect(clippy::disallowed_methods, reason = "what a replica says of itself after a panic is what this is about")]
+    fn panics(vsr: &mut Vsr, kinds: &[Kind], poison: Option<Call>) -> bool {
+        let mut actions = Actions::new();
+        let header = Header { op: Op(2), ..Header::new(ClusterId(1), Command::Prepare, 0, View(0)) };
+        let (header, frame) = seal(header, &entries(kinds), &mut actions);
+        catch_unwind(AssertUnwindSafe(|| vsr.execute(&mut Poisoned(poison), &header, &frame, &mut actions))).is_err()
+    }
+
+    #[test]
+    fn a_panic_of_the_machine_s_is_told_with_its_op() {
+        for call in [Call::Begin, Call::Request, Call::Operator, Call::System] {
+            let mut vsr = replica();
+            assert!(panics(&mut vsr, &KINDS, Some(call)));
+            assert_eq!(vsr.executing(), Some(Op(2)), "{call:?}");
+        }
+    }
+
+    #[test]
+    fn a_panic_in_the_protocol_s_own_part_of_an_op_is_no_machine_s() {
+        let mut vsr = replica();
+        assert!(!panics(&mut vsr, &KINDS, None));
+        assert_eq!((vsr.executing(), vsr.executed_members().version), (None, 1), "all of it was executed");
+        // A bug of ours, behind whatever the machine did last: a version that nobody can have counted to.
+        for kinds in [&[][..], &KINDS[..1], &KINDS[..2], &KINDS] {
+            let mut vsr = replica();
+            vsr.roster.executed.version = u64::MAX;
+            assert!(panics(&mut vsr, kinds, None));
+            assert_eq!(vsr.executing(), None, "{kinds:?}");
+        }
+    }
+}
