@@ -43,6 +43,7 @@ mod an_answer_to_an_earlier_round_does_not_count;
 mod an_application_that_diverges_is_stopped;
 mod an_op_is_dropped_only_if_a_quorum_never_had_it;
 mod an_operator_drains_a_full_outbox;
+mod an_operator_waits_for_no_client;
 mod an_overloaded_primary_refuses_and_forgets_nobody;
 mod an_uncertain_head_does_not_vote;
 mod branch;
