@@ -1,5 +1,7 @@
 //! Answers can be told apart, and effects and timers become events, each once.
 
+mod ticks;
+
 use std::{format, string::String, vec, vec::Vec};
 
 use super::*;
