@@ -223,3 +223,50 @@ impl<W: Workload> Simulation<W> {
         self.reliefs.retain(|(_, relief)| !matches!(relief, Relief::Restart(node) if !core.contains(&(node.0 as u8))));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        nemesis::{Options, draw},
+        operator::OperatorPlan,
+        scenario,
+        trace::TraceMode,
+        verdict::Verdict,
+    };
+
+    /// A healthy cluster, with an operator who looks so often.
+    fn with_operator(looks: u64) -> (Simulation, NodeId) {
+        let scenario = scenario::find("fault-free").expect("there is such a scenario");
+        let mut schedule = draw(7, &Options { replicas: Some(3), ..Options::new(scenario) });
+        schedule.workload.operator = Some(OperatorPlan { looks, pause_ns: 2 * LOOK_NS });
+        let simulation = Simulation::new(&schedule, TraceMode::Digest, "");
+        let operator = simulation.operator.expect("the schedule has one");
+        (simulation, operator)
+    }
+
+    #[test]
+    fn an_operator_who_is_never_answered_is_a_loss_of_liveness() {
+        let (mut simulation, operator) = with_operator(u64::MAX);
+        simulation.heal();
+        simulation.must_answer();
+        for node in simulation.nodes() {
+            simulation.world.cut_one_way(node, operator);
+        }
+        assert_eq!(simulation.outcome().failure, None, "the clients were answered");
+        simulation.must_let_the_operator_go();
+        let failure = simulation.outcome().failure.expect("the operator is not");
+        assert_eq!((failure.verdict, failure.place.as_str()), (Verdict::Liveness, "an operator is never answered"));
+    }
+
+    #[test]
+    fn an_operator_who_is_answered_goes_when_it_has_looked_as_often_as_it_will() {
+        // For longer than one request may stay unanswered.
+        let looks = 2 * ANSWER_BOUND_NS / LOOK_NS;
+        let (mut simulation, operator) = with_operator(looks);
+        simulation.run();
+        assert_eq!(simulation.outcome().failure, None);
+        let process = simulation.world.process::<ClientProcess<Operator>>(operator).expect("it is up");
+        assert!(process.driver().is_finished());
+    }
+}
