@@ -29,7 +29,7 @@ use crate::{
         commit::StateMachine,
         config::PIPELINE_MAX,
         probe::Probe,
-        quorum::REPLICAS_MAX,
+        quorum::{REPLICAS_MAX, ReplicaSet},
         runs::{Runs, Tracing},
         sessions::Sessions,
         sync::Fetching,
@@ -104,6 +104,10 @@ pub struct Checkpoints {
     pub(super) vouched: Vouched,
     /// The roots of each replica's latest checkpoints.
     pub(super) roots: [[Vouched; ROOTS_KEPT]; REPLICAS_MAX as usize],
+    /// The first op above the vouched one at which some of them differ.
+    pub(super) contested: Option<Op>,
+    /// The others that have said since the start which checkpoint they have, if any.
+    pub(super) told: ReplicaSet,
     /// Blocks that are being written.
     pub(super) writing: BTreeSet<u32>,
     pub(super) fetching: Fetching,
@@ -182,6 +186,8 @@ impl Checkpoints {
             is_surveyed: false,
             vouched: Vouched::default(),
             roots: Default::default(),
+            contested: None,
+            told: ReplicaSet::default(),
             writing: BTreeSet::new(),
             fetching: Fetching::default(),
             full: false,
@@ -267,12 +273,13 @@ impl Vsr {
         self.slot_is_free(op) && op.0 <= self.checkpoints.vouched.op.0 + u64::from(self.config.layout.slot_count)
     }
 
-    /// Whether the next op may be executed: the state at a checkpoint can be kept only once the checkpoint before is durable.
+    /// Whether the next op may be executed: the state at a checkpoint can be kept only once the checkpoint before is durable, and one
+    /// in doubt is gone on from by nobody.
     pub(super) fn may_execute(&self) -> bool {
         let Checkpoints { next, is_surveyed, .. } = &self.checkpoints;
         let under_way = self.checkpoints.is_taking() || next.is_some() || !is_surveyed;
         let held_up = under_way && is_checkpoint(self.applied.next(), &self.config.layout);
-        !held_up && !self.checkpoints.is_restoring
+        !held_up && !self.checkpoints.is_restoring && !self.is_in_doubt()
     }
 
     /// An op was executed: freezes the state if there is a checkpoint at it.

@@ -271,7 +271,7 @@ impl Vsr {
             acks.remove(replica);
         }
         self.reads.forget_replica(replica);
-        self.checkpoints.roots[index] = Default::default();
+        self.checkpoints.forget_replica(replica);
         self.change.votes[index] = None;
         let received = &mut self.change.received[index];
         if received.as_ref().is_some_and(|ballot| ballot.incarnation != incarnation) {

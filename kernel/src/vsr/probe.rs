@@ -124,7 +124,7 @@ probes! {
     CheckpointDurable = "checkpoint_durable",
     /// An op waited to be proposed until a majority has the checkpoint that its slot needs.
     SlotNotFree = "slot_not_free",
-    /// An op waited to be executed until the checkpoint before is durable.
+    /// An op waited to be executed until the checkpoint before is durable, or until it is known that its state may be gone on from.
     ExecutionHeldUp = "execution_waited_for_a_checkpoint",
     /// A replica restored its state from a checkpoint.
     StateRestored = "state_restored",

@@ -117,9 +117,10 @@ impl Vsr {
         }
     }
 
-    /// Whether the log with which this view began is executed, so that sessions are what they must be (design rule 16).
+    /// Whether the log with which this view began is executed, so that sessions are what they must be (design rule 16), and whether that
+    /// came to a state that may be spoken of.
     pub fn is_serving(&self) -> bool {
-        self.is_primary() && self.applied >= self.primary.start_head
+        self.is_primary() && self.applied >= self.primary.start_head && !self.is_in_doubt()
     }
 
     fn accept(&mut self, from: NodeId, header: &Header, frame: &Frame, actions: &mut Actions) {

@@ -4,7 +4,7 @@
 //! proposes no op whose slot reuse is not covered by such a one, and names it in every prepare. So whoever finds an op gone
 //! everywhere finds in the log itself which checkpoint takes its place (design rules 10 and 12). A replica whose root is not
 //! the majority's has an application that is not deterministic, or is damaged: it stops and says so; where no majority agrees, all do
-//! (design rule 20).
+//! (design rule 20). While it is open which of these it is, nobody goes on from there.
 
 use alloc::{format, string::String};
 
@@ -31,12 +31,38 @@ impl Checkpoints {
         let is_later = vouched.op > self.vouched.op && vouched.root != Checksum(0);
         if is_later {
             self.vouched = vouched;
+            self.compare();
         }
         is_later
+    }
+
+    /// Nothing that this replica said counts any more.
+    pub(super) fn forget_replica(&mut self, replica: ReplicaId) {
+        self.roots[replica.0 as usize] = Default::default();
+        self.told.remove(replica);
+        self.compare();
+    }
+
+    /// Looks where replicas differ, and no majority is known.
+    pub(super) fn compare(&mut self) {
+        let Self { roots, vouched, .. } = self;
+        let above = || roots.iter().flatten().filter(|root| root.op > vouched.op);
+        let differs = |root: &&Vouched| above().any(|other| other.op == root.op && other.root != root.root);
+        self.contested = above().filter(differs).map(|root| root.op).min();
     }
 }
 
 impl Vsr {
+    /// Whether the state may be one that no majority has, as far as is known (design rule 20): others differ at a checkpoint that it has
+    /// gone through, and it is open who is right; or there is a checkpoint from before a start, of which that may be so, and no majority
+    /// has said which it has. Nothing is executed then, and nothing answered but a stale query, until a majority is found, or all stop:
+    /// who stopped because there is none is started again without that knowledge, and maybe before the others.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        let Checkpoints { contested, told, vouched, durable, .. } = &self.checkpoints;
+        let unheard = durable.header.op > vouched.op && 1 + told.count() < majority(self.config.replica_count);
+        unheard || contested.is_some_and(|op| op <= self.applied)
+    }
+
     /// Tells the others at once which checkpoint is durable here: they may wait for it.
     pub(super) fn tell_checkpoint(&mut self, actions: &mut Actions) {
         if self.status != Status::Booting && self.config.replica_count > 1 {
@@ -53,6 +79,7 @@ impl Vsr {
         actions: &mut Actions,
     ) {
         self.hear_vouched(Vouched { op: Op(greeting.request.0), root }, actions);
+        self.checkpoints.told.insert(peer);
         let told = Vouched { op: greeting.commit.op(), root: Checksum(greeting.context) };
         if is_checkpoint(told.op, &self.config.layout) && !self.checkpoints.roots[peer.0 as usize].contains(&told) {
             self.count(peer, told, actions);
@@ -77,6 +104,7 @@ impl Vsr {
         }
         known.rotate_right(1);
         known[0] = told;
+        self.checkpoints.compare();
         let quorum = majority(self.config.replica_count) as usize;
         let roots = self.checkpoints.roots;
         let at = |op: Op| {

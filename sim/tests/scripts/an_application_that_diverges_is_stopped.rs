@@ -1,5 +1,5 @@
 //! An application whose state is not the same everywhere is found at the next checkpoint: the replica that differs stops and says
-//! between which ops it can have been; where no majority agrees, all do.
+//! between which ops it can have been; where no majority agrees, all do, and nobody goes on from such a state before that is known.
 
 use chronon::{
     app::{
@@ -7,11 +7,13 @@ use chronon::{
         number::Number,
     },
     replica::Replica,
-    types::Op,
+    types::{NodeId, Op},
+    vsr::Vsr,
 };
-use chronon_sim::world::World;
+use chronon_sim::{network::LinkSettings, world::World};
 
 use crate::{
+    chunks,
     number::{self, REPLICAS},
     script::MS,
 };
@@ -33,15 +35,19 @@ const THREES: Number = Number::new(count::<3>);
 
 /// Why each of the replicas, which count so, has stopped.
 fn stopped(counting: [Number; 3]) -> [Option<String>; 3] {
-    let world = counted(counting);
+    let world = counted(7, counting);
     REPLICAS.map(|replica| world.halted(replica).map(str::to_owned))
 }
 
 /// A world of replicas that count so, after three seconds of requests.
-fn counted(counting: [Number; 3]) -> World {
-    let mut world = number::world(7, counting, &[vec![1; 100]]);
+fn counted(seed: u64, counting: [Number; 3]) -> World {
+    let mut world = number::world(seed, counting, &[vec![1; 100]]);
     world.run_for(3_000 * MS);
     world
+}
+
+fn vsr(world: &World, replica: NodeId) -> &Vsr {
+    world.process::<Replica<Number>>(replica).expect("it goes on").vsr()
 }
 
 #[test]
@@ -74,9 +80,80 @@ fn where_no_majority_agrees_all_stop() {
 
 #[test]
 fn who_agrees_goes_on() {
-    let world = counted([ONES; 3]);
+    let world = counted(7, [ONES; 3]);
     for replica in REPLICAS {
-        let process = world.process::<Replica<Number>>(replica).expect("it goes on");
-        assert!(process.vsr().checkpoints().vouched().op >= Op(48));
+        assert!(vsr(&world, replica).checkpoints().vouched().op >= Op(48));
+    }
+}
+
+/// Those that stopped know nothing of it when they are started again. Two of them cannot tell whether the third would make a majority
+/// with either: they wait for it, with the checkpoint before still there, and then all stop again.
+#[test]
+fn started_again_they_go_on_from_no_state_of_theirs_and_stop_again() {
+    for absent in REPLICAS {
+        let mut world = counted(7, [ONES, TWOS, THREES]);
+        let answers = number::answers(&world);
+        let others = REPLICAS.into_iter().filter(|replica| *replica != absent);
+        for replica in others.clone() {
+            assert!(world.halted(replica).is_some() && world.restart(replica));
+        }
+        world.run_for(3_000 * MS);
+        for replica in others {
+            let vsr = vsr(&world, replica);
+            let checkpoints = vsr.checkpoints();
+            assert_eq!((vsr.applied(), checkpoints.op(), checkpoints.vouched().op), (Op(48), Op(48), Op(24)));
+            assert!(chunks::is_whole(vsr, world.disk(replica), checkpoints.vouched().root));
+        }
+        assert!(world.restart(absent));
+        world.run_for(3_000 * MS);
+        for replica in REPLICAS {
+            let reason = world.halted(replica).expect("nobody knows whose state is right");
+            assert!(reason.contains("no majority has the same"), "{reason}");
+        }
+        assert_eq!(number::answers(&world), answers, "nobody is told of what no majority has");
+    }
+}
+
+/// The word of the other's checkpoint may be lost, and all that a view takes may be heard.
+#[test]
+fn started_again_they_do_not_go_on_before_they_have_heard_of_each_other() {
+    for seed in 0..30 {
+        let mut world = counted(seed, [ONES, TWOS, THREES]);
+        let answers = number::answers(&world);
+        world.set_links(LinkSettings { loss_ppm: 600_000, ..LinkSettings::default() });
+        for replica in &REPLICAS[..2] {
+            assert!(world.restart(*replica));
+        }
+        world.run_for(3_000 * MS);
+        for replica in &REPLICAS[..2] {
+            assert!(vsr(&world, *replica).applied() <= Op(48), "seed {seed}");
+        }
+        assert_eq!(number::answers(&world), answers, "seed {seed}");
+    }
+}
+
+#[test]
+fn two_that_differ_wait_for_the_third_which_decides() {
+    for odd in 0..2 {
+        let mut counting = [ONES; 3];
+        counting[odd] = TWOS;
+        let mut world = number::world(7, counting, &[vec![1; 100]]);
+        let (differing, third) = ([REPLICAS[0], REPLICAS[1]], REPLICAS[2]);
+        let has_begun = |world: &World| number::answers(world) >= 10;
+        assert!(world.run_until(3_000 * MS, has_begun) && world.kill(third));
+        let both_have_one =
+            |world: &World| differing.iter().all(|replica| vsr(world, *replica).checkpoints().op() == Op(48));
+        assert!(world.run_until(3_000 * MS, both_have_one));
+        world.run_for(10 * MS);
+        let answers = number::answers(&world);
+        assert!((40..90).contains(&answers), "{answers}");
+        world.run_for(3_000 * MS);
+        assert_eq!(number::answers(&world), answers, "it is open who is right");
+        assert!(differing.iter().all(|replica| world.is_up(*replica)) && world.restart(third));
+        world.run_for(3_000 * MS);
+        assert_eq!(number::answers(&world), 100);
+        for (number, replica) in REPLICAS.into_iter().enumerate() {
+            assert_eq!(world.is_up(replica), number != odd);
+        }
     }
 }

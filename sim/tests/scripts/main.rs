@@ -48,6 +48,7 @@ mod an_operator_waits_for_no_client;
 mod an_overloaded_primary_refuses_and_forgets_nobody;
 mod an_uncertain_head_does_not_vote;
 mod branch;
+mod chunks;
 mod group_commit_costs_few_disk_syncs;
 mod many_queries_cost_one_round;
 mod minutes;
