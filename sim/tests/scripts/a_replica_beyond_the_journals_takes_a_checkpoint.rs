@@ -1,13 +1,17 @@
 //! A replica that misses ops which no journal has any more takes the others' checkpoint in their place: chunk by chunk, whole or not
 //! at all, however often it crashes meanwhile and whatever is lost on the way.
 
-use chronon::{storage::layout::Layout, types::NodeId, wire::header::Command};
+use chronon::{
+    storage::layout::Layout,
+    types::{NodeId, Op},
+    wire::header::Command,
+};
 use chronon_sim::{
     disk::{DiskSettings, LatencyRange},
     workload::KvConfig,
 };
 
-use crate::script::{MS, Script, Setup, puts};
+use crate::script::{MS, PATIENCE_MS, Script, Setup, puts};
 
 const LAYOUT: Layout = Layout { slot_count: 64, message_size_max: 32 * 1024, block_count: 128, block_size: 4096 };
 
@@ -93,6 +97,70 @@ fn what_comes_slowly_is_not_asked_for_twice() {
     // The root and its table come alone, and nothing says that they are on their way.
     assert!(again <= 2, "{again} of {fetched} asked for again");
     script.check();
+}
+
+/// A checkpoint of its own is on its way to a disk that has stalled, and takes up the room: what is fetched waits in memory for a block.
+#[test]
+fn what_finds_no_block_waits_for_one() {
+    let layout = Layout { block_count: 20, ..LAYOUT };
+    let mut script = Script::new(Setup { layout, ..Setup::default() });
+    let primary = script.primary();
+    let behind = script.after(primary, 1);
+    let other = script.after(primary, 2);
+    let large = |calls| KvConfig { keys: 14, ..puts(calls, 1_500) };
+    let client = script.client(large(60));
+    let takes_another = |script: &Script| {
+        let checkpoints = script.vsr(behind).checkpoints();
+        checkpoints.op() >= Op(24) && checkpoints.is_taking()
+    };
+    script.until("it takes another checkpoint", PATIENCE_MS, takes_another);
+    script.stall_disk(behind, 3_000).isolate(behind);
+    script.until_finished(&[client]);
+    let client = script.client(large(150));
+    script.until_finished(&[client]).converge(&[primary, other]);
+    script.heal();
+    let has_no_room = |script: &Script| {
+        let checkpoints = script.vsr(behind).checkpoints();
+        let is_full = checkpoints.blocks_used() == layout.block_count as usize;
+        checkpoints.is_syncing() && is_full && script.probe("chunk_fetched") > 8
+    };
+    script.until("what it fetches finds no room", 1_000, has_no_room);
+    script.converge_all();
+    assert_eq!(script.probe("state_sync_installed"), 1);
+    script.commit(80).converge_all();
+    script.check();
+}
+
+/// After a write or a barrier that failed, what can be read of a fetched chunk need not be what lasts, whatever a later barrier says.
+#[test]
+fn what_a_failure_has_left_of_it_is_written_again() {
+    let (mut script, behind) = left_behind();
+    script.until("it fetches a checkpoint", 5_000, |script| script.vsr(behind).checkpoints().is_syncing());
+    let node = NodeId(u32::from(behind));
+    let (mut failures, mut resumed) = (0, 0);
+    while script.probe("state_sync_installed") == 0 {
+        for is_barrier in [false, true] {
+            let mut failing = script.fork();
+            let disk = failing.world.disk_mut(node);
+            if is_barrier {
+                disk.fail_next_barrier()
+            } else {
+                disk.fail_next_write()
+            }
+            failing.until("it stops", PATIENCE_MS, |script| !script.is_up(behind));
+            let fetched = failing.probe("chunk_fetched");
+            failing.recover(behind).converge_all();
+            let again = failing.probe("chunk_fetched") - fetched;
+            resumed += u32::from(again < 3 && failing.probe("state_sync_installed") == 1);
+            failing.check();
+            failures += 1;
+        }
+        let at_ns = script.world.now_ns();
+        while script.world.now_ns() < at_ns + MS / 8 {
+            assert!(script.world.step());
+        }
+    }
+    assert!(failures > 10 && resumed > 2, "{failures}, {resumed} of them with chunks that were there");
 }
 
 /// Who has nothing but the checkpoint that a majority once had can be asked for it, also when the others of that majority are gone.

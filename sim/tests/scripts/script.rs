@@ -204,8 +204,9 @@ impl Script {
                 Ok(()) => break,
                 Err(why) => why,
             };
+            // A world that is over stands still.
             assert!(
-                self.world.now_ns() < limit_ns,
+                self.world.now_ns() < limit_ns && !self.world.is_over(),
                 "no convergence within {PATIENCE_MS} ms: {why}. {}",
                 self.account()
             );
