@@ -5,6 +5,7 @@
 mod a_backup_with_a_stalled_disk_elects_nobody;
 mod a_checkpoint_of_few_changes_writes_few_chunks;
 mod a_checkpoint_survives_a_crash_at_any_moment;
+mod a_checkpoint_that_others_may_need_outlives_a_restart;
 mod a_client_is_told_of_an_eviction_only_if_there_was_one;
 mod a_client_that_lives_again_is_another_client;
 mod a_cluster_of_any_size_commits;
