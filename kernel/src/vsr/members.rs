@@ -245,10 +245,12 @@ impl Vsr {
         if own == 0 || own == self.roster.own {
             return;
         }
+        let was_member = before.of(self.config.replica) == self.roster.own;
         let recovery = &mut self.roster.recovery;
-        if recovery.is_pending && recovery.replaces == 0 {
+        if recovery.is_pending && !was_member {
+            // Whoever was asked first may have known less than others do, and not the last who was lost in this place.
             recovery.replaces = own;
-        } else if !recovery.is_pending || recovery.replaces != own {
+        } else {
             actions.probe(Probe::Superseded.into());
             actions.halt(alloc::format!(
                 "this data file was superseded: {} has the incarnation {own:032x} now, and this one is {:032x}; \

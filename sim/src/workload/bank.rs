@@ -76,8 +76,8 @@ impl Workload for BankWorkload {
             calls,
             think_ns_max: if random.chance(300_000) { random.range(1_000_000, 10_000_000) } else { 0 },
             accounts: random.range(2, 24),
-            // Now and then so much that an account could overflow.
-            deposit: if random.chance(100_000) { u64::MAX / 2 + 1 } else { random.range(1, 1_000) },
+            // Now and then so much that an account could overflow; and no more than a schedule can say in TOML.
+            deposit: if random.chance(100_000) { i64::MAX as u64 } else { random.range(1, 1_000) },
         }
     }
 

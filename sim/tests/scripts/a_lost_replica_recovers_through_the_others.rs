@@ -282,3 +282,26 @@ fn one_that_comes_late_is_a_member_from_then_on() {
     assert_eq!(script.vsr(2).status(), Status::Normal);
     script.converge_all().check();
 }
+
+/// The first that it hears from does not know yet that its place was taken once before: it learns better, and is not the one that was
+/// replaced.
+#[test]
+fn one_that_is_first_told_of_older_members_recovers_all_the_same() {
+    let mut script = Script::replicas(5);
+    script.commit(20).converge_all();
+    let primary = script.primary();
+    let (lost, behind) = (script.after(primary, 1), script.after(primary, 2));
+    script.isolate(behind);
+    script.lose_disk(lost);
+    script.format_lost(lost, 2).until_recovered(lost).commit(3);
+    assert_eq!((script.vsr(behind).members().version, script.vsr(lost).members().version), (1, 2));
+    script.lose_disk(lost);
+    let others = [3, 4, 5].map(|which| script.after(primary, which));
+    others.iter().for_each(|other| drop(script.kill(*other)));
+    script.heal().format_lost(lost, 3);
+    script.until("it has heard of the first members", PATIENCE_MS, |script| script.vsr(lost).members().version == 1);
+    script.run_ms(500);
+    script.restart_all().until_recovered(lost).converge_all();
+    assert_eq!((script.vsr(lost).members().version, script.probe("superseded")), (3, 0));
+    script.check();
+}
