@@ -1,8 +1,11 @@
 //! A replica: the protocol and an application, as one process.
 
 mod dispatch;
+mod fit;
 
 use alloc::format;
+
+pub use fit::{Misfit, fits};
 
 use dispatch::{Dispatch, REPORTS_MAX, UNDER_WAY_MAX};
 
@@ -10,11 +13,9 @@ use crate::{
     app::{
         application::{Application, ApplyContext, RestoreError, SnapshotWriter},
         executor::Executor,
-        operator::OPERATOR_ANSWER_MAX,
         system::SystemEntry,
     },
     process::{Actions, Event, Now, Process},
-    storage::snapshot::RECORD_SIZE_MAX,
     types::{Instant, Timestamp},
     vsr::{Config, Probe, StateMachine, Vsr},
     wire::header::Header,
@@ -116,18 +117,10 @@ impl<A: Application> Replica<A> {
     /// A replica that has not started.
     ///
     /// # Panics
-    /// If a limit in `config` is out of its range, or if the application's largest response does not fit a message,
-    /// or if its effects or timers may be too many for a checkpoint's record.
+    /// If a limit in `config` is out of its range, or if the application does not fit: see [`fits`].
     pub fn new(config: Config, application: A) -> Self {
-        let largest = application.response_size_max().max(OPERATOR_ANSWER_MAX) + crate::app::executor::ANSWER_OVERHEAD;
-        let room = config.layout.message_size_max - crate::wire::header::HEADER_SIZE as u32;
-        assert!(largest <= room, "a response of {largest} bytes fits a message's {room}: raise message_size_max");
-        assert!(largest as usize <= RECORD_SIZE_MAX / 2, "a session with its reply is a record of a checkpoint");
-        for bytes_max in [application.effects_max().bytes_max, application.timers_max().bytes_max] {
-            assert!(
-                bytes_max <= RECORD_SIZE_MAX as u64,
-                "all effects, and all timers, are a record of a checkpoint each"
-            );
+        if let Err(misfit) = fits(&application, &config.layout) {
+            panic!("{misfit}");
         }
         let executor = Executor::new(application, config.cluster);
         Self { vsr: Vsr::new(config), machine: Machine { executor, dispatch: Dispatch::default() } }

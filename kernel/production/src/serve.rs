@@ -30,7 +30,7 @@ use chronon::{
     app::application::Application,
     env::Clock,
     frame::Frame,
-    replica::Replica,
+    replica::{Misfit, Replica, fits},
     storage::{
         layout::{Layout, SUPERBLOCK_COPIES, SUPERBLOCK_COPY_SIZE},
         superblock::{ApplicationName, ApplicationNameError, OpenError, Superblock},
@@ -146,6 +146,8 @@ pub enum ServeError {
     },
     /// The application's name is none.
     ApplicationName(&'static str, ApplicationNameError),
+    /// The application cannot run in a cluster whose files are laid out like this one.
+    Misfit(PathBuf, Misfit),
     /// There are more or fewer addresses than replicas.
     Addresses {
         /// How many addresses there are.
@@ -188,6 +190,7 @@ impl fmt::Display for ServeError {
                 path.display()
             ),
             Self::ApplicationName(name, error) => write!(f, "`{name}` is no name for an application: {error}"),
+            Self::Misfit(path, misfit) => write!(f, "{}: {misfit}", path.display()),
             Self::Addresses { addresses, replicas } => {
                 write!(f, "{addresses} addresses for {replicas} replicas: give one for each, in their order")
             }
@@ -282,6 +285,7 @@ impl<A: Application> Server<A> {
         let file = DataFile::open(&options.data)?;
         let superblock = read_superblock(&file)?;
         check_application(&application, &superblock, &options.data)?;
+        fits(&application, &superblock.layout).map_err(|misfit| ServeError::Misfit(options.data.clone(), misfit))?;
         if options.addresses.len() != usize::from(superblock.replica_count) {
             let (addresses, replicas) = (options.addresses.len(), superblock.replica_count);
             return Err(ServeError::Addresses { addresses, replicas });

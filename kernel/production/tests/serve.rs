@@ -17,6 +17,7 @@ use chronon::{
     app::{
         application::{Application, ApplyContext, Event, Outcome, Rejection, RestoreError, SnapshotWriter},
         kv::Kv,
+        number::Number,
     },
     storage::{layout::Layout, superblock::ApplicationName},
     types::{ClusterId, ReplicaId},
@@ -120,6 +121,23 @@ fn an_application_of_one_s_own_is_served() {
     assert_eq!(counted("").unwrap_err().code, 1, "no name");
     drop((client, cluster));
     std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn an_application_whose_responses_do_not_fit_is_refused_and_told_what_would_do() {
+    let path = data_file("misfit", 0, 1);
+    let options = Options::new(&path, vec![somewhere()]);
+    let refused = |response_size_max| {
+        let application = Number::new(|_, _, _, _| Ok(())).with_responses(response_size_max);
+        Server::open(application, &options).err().map(|error| error.to_string())
+    };
+    let said = refused(LAYOUT.message_size_max).expect("it does not serve");
+    assert!(said.contains("serve-misfit-0: the application's longest response, of 65536 bytes"), "{said}");
+    assert!(said.contains("messages of 69632 bytes or more"), "{said}");
+    let said = refused(u32::MAX).expect("it does not serve");
+    assert!(said.contains("let Application::response_size_max return at most"), "{said}");
+    assert_eq!(refused(LAYOUT.message_size_max - 4096), None, "and what fits is served");
+    std::fs::remove_file(path).unwrap();
 }
 
 #[test]
@@ -357,9 +375,9 @@ fn a_state_that_outgrows_the_grid_is_told() {
     let [address, metrics] = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
     drop(listeners);
     let mut command = Command::new(env!("CARGO_BIN_EXE_chronon"));
-    command
-        .args(["start", "--addresses", &address.to_string(), "--metrics", &metrics.to_string(), "--data"])
-        .arg(&path);
+    // The file bears no name.
+    command.args(["start", "--application", "kv", "--addresses", &address.to_string()]);
+    command.args(["--metrics", &metrics.to_string(), "--data"]).arg(&path);
     command.stdout(Stdio::null()).stderr(File::create(&log).unwrap());
     let mut process = Killed(command.spawn().unwrap());
     ask_until(address, "it serves", |status| status.state == State::Primary);

@@ -12,15 +12,15 @@ use std::{
 };
 
 use chronon::{
-    app::{application::Application, executor::ANSWER_OVERHEAD, kv::Kv},
+    app::{bank::Bank, jobs::Jobs, kv::Kv},
     frame::SECTOR_SIZE,
+    replica::{Misfit, fits},
     storage::{
         Layout, LayoutError,
         layout::{BLOCKS_MIN, HEADERS_PER_SECTOR},
         superblock::{self, ApplicationName, Identity, REPLICAS_MAX},
     },
     types::{ClusterId, ReplicaId},
-    wire::HEADER_SIZE,
 };
 use chronon_production::{DataFile, runner, serve::CLIENTS_MAX, size};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -28,6 +28,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::{
     number::{counted, grouped, parse_cluster, parse_size},
     output::{Status, Trouble, remark, say},
+    start::branch,
 };
 
 /// What `format` gives a journal at the least, unless it is told otherwise: with [`MESSAGE_SIZE`], 256 MiB. More would make a first try
@@ -105,19 +106,26 @@ pub(crate) struct Arguments {
 
 pub(crate) fn main(arguments: &Arguments) -> Result<Status, Trouble> {
     let layout = checked(arguments)?;
+    can_run(arguments.application.as_str(), &layout)
+        .map_err(|misfit| Trouble::usage(format!("{}: {misfit}", arguments.data.display())))?;
     let incarnation = incarnation()?;
     let Arguments { cluster, replica, replicas: replica_count, clients_max, application, .. } = *arguments;
     let identity = Identity { cluster, replica: ReplicaId(replica), replica_count, application };
     let blocks = superblock::format(identity, incarnation, layout, clients_max);
     make(&arguments.data, layout.size(), &blocks)?;
     say(&made_words(arguments, layout, incarnation))?;
-    let needed = HEADER_SIZE as u32 + Kv.response_size_max() + ANSWER_OVERHEAD;
-    if layout.message_size_max < needed {
-        remark(&format!(
-            "chronon: the key-value store's longest answer takes a message of {needed} bytes: these are for another application"
-        ));
-    }
     Ok(Status::Done)
+}
+
+/// Whether an application that comes with the program can run in such a cluster. Of any other it is known when a replica is started.
+fn can_run(application: &str, layout: &Layout) -> Result<(), Misfit> {
+    match application {
+        "kv" => fits(&Kv, layout),
+        "bank" => fits(&Bank, layout),
+        "branch" => fits(&branch(), layout),
+        "jobs" => fits(&Jobs::default(), layout),
+        _ => Ok(()),
+    }
 }
 
 /// Makes a data file, says meanwhile how far it is, and leaves none if it is stopped.

@@ -61,6 +61,7 @@ impl From<ServeError> for Trouble {
             | ServeError::Size { .. }
             | ServeError::Application { .. }
             | ServeError::ApplicationName(..)
+            | ServeError::Misfit(..)
             | ServeError::Addresses { .. } => Self::usage(error),
             ServeError::Unreadable(..)
             | ServeError::Listen(..)

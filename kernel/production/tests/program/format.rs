@@ -2,6 +2,11 @@
 
 use std::{fs, process::Command, time::Instant};
 
+use chronon::{
+    storage::Layout,
+    types::{ClusterId, ReplicaId},
+    vsr::Config,
+};
 use chronon_production::DataFile;
 
 use crate::support::{Folder, LAYOUT, PATIENCE, begin, chronon, close, end, format, inspect, run};
@@ -77,11 +82,25 @@ fn numbers_that_make_no_file_are_refused_with_those_that_would() {
 }
 
 #[test]
-fn messages_too_small_for_the_key_value_store_are_remarked_upon() {
+fn messages_too_small_for_an_application_are_refused_and_a_file_of_such_is_not_served_from() {
     let folder = Folder::new("small");
-    let made = format(&folder.file(), &["--message-size-max", "16KiB"]);
-    assert_eq!(made.status, 0);
-    assert!(made.err.contains("the key-value store's longest answer"), "{made:?}");
+    let refused = format(&folder.file(), &["--message-size-max", "8KiB"]);
+    assert_eq!((refused.status, folder.names().len()), (2, 0), "{refused:?}");
+    let (_, sentence) = refused.err.split_once("r0.chronon: ").unwrap();
+    assert!(sentence.starts_with("the application's longest response"), "{refused:?}");
+    let (_, rest) = sentence.split_once("messages of ").unwrap();
+    let (least, _) = rest.split_once(' ').unwrap();
+    let made = format(&folder.path().join("enough"), &["--message-size-max", least]);
+    assert_eq!((made.status, made.err.as_str()), (0, ""), "what was named is enough");
+
+    let layout = Layout { message_size_max: 8192, block_size: 8192, ..LAYOUT };
+    let (file, blocks) = (folder.file(), Config::new(ClusterId(7), ReplicaId(0), 1, layout).format(1));
+    DataFile::create(&file, layout.size(), &blocks).unwrap();
+    let start = ["start", "--application", "kv", "--addresses", "127.0.0.1:1", "--data", file.to_str().unwrap()];
+    let started = chronon(&start);
+    assert_eq!((started.status, started.out.as_str()), (2, ""), "{started:?}");
+    started.assert_says(&[sentence.trim_end()]);
+    assert!(!started.err.contains("serving") && !started.err.contains("panicked"), "{started:?}");
 }
 
 #[test]
