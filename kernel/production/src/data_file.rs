@@ -36,6 +36,10 @@ const CHUNK: usize = 1 << 20;
 /// How much is written between two syncs when a file is filled: so that how far it is says how far it is durable.
 const SYNC_EVERY: u64 = 64 * CHUNK as u64;
 
+/// What to do about a file that a replica cannot serve from any more.
+pub(crate) const RECOVER: &str =
+    "`chronon recover` makes a new one through the other replicas, and keeps what is left of this one";
+
 /// An open data file, locked against every other process and every other [`DataFile`].
 #[derive(Debug)]
 pub struct DataFile {
@@ -80,7 +84,11 @@ impl fmt::Display for DataFileError {
             Self::Exists(path) => {
                 write!(f, "{} exists: a data file is made once; choose another name", path.display())
             }
-            Self::Missing(path) => write!(f, "{} does not exist: make it with `format`", path.display()),
+            Self::Missing(path) => write!(
+                f,
+                "{} does not exist: make it with `format`, or with `recover` if it was there and is lost",
+                path.display()
+            ),
             Self::NoFile(path) => write!(f, "{} is no regular file: name a data file", path.display()),
             Self::Locked(path, Some((process, name))) => {
                 write!(f, "{} is in use by process {process} ({name}): stop that first", path.display())
@@ -90,7 +98,7 @@ impl fmt::Display for DataFileError {
             }
             Self::Size(path, size) => write!(
                 f,
-                "{} has {size} bytes, which no data file has: it was cut short, or is another kind of file",
+                "{} has {size} bytes, which no data file has: it was cut short, or is another kind of file; if it was a replica's, {RECOVER}",
                 path.display()
             ),
             Self::NoSpace(path, size) => write!(

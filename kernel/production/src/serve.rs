@@ -41,7 +41,7 @@ use chronon::{
 
 use crate::{
     clock::SystemClock,
-    data_file::{DataFile, DataFileError},
+    data_file::{DataFile, DataFileError, RECOVER},
     disk::{self, Disk, DiskChoice, HostDisk},
     meter::Meter,
     metrics::{self, Metrics},
@@ -175,12 +175,13 @@ impl fmt::Display for ServeError {
             Self::DataFile(error) => error.fmt(f),
             Self::Unreadable(path, error) => write!(f, "{} cannot be read: {error}", path.display()),
             Self::Superblock(path, error) => {
-                write!(f, "{}: {error}; `chronon inspect superblock {}` tells more", path.display(), path.display())
+                write!(f, "{}: {error}; `chronon inspect superblock {}` tells more", path.display(), path.display())?;
+                if error.is_loss() { write!(f, ", and {RECOVER}") } else { Ok(()) }
             }
             Self::Size { path, size, expected } => write!(
                 f,
                 "{} has {size} bytes, and {expected} when it was made: it was cut short or is another file; \
-                 a replica without its whole file may not serve",
+                 a replica without its whole file may not serve: {RECOVER}",
                 path.display()
             ),
             Self::Application { path, found, expected } => write!(

@@ -45,7 +45,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N")]
     replicas: u8,
 
-    /// The file to make. What is left of a lost one under this name, and cannot be opened, is kept beside it
+    /// The file to make. What is left of a lost one under this name, damaged beyond opening or cut short, is kept beside it
     #[arg(long, value_name = "FILE")]
     data: PathBuf,
 
@@ -107,7 +107,8 @@ fn checked(arguments: &Arguments) -> Result<(), Trouble> {
     Ok(())
 }
 
-/// Whether there is a file already: none, or one that is lost for certain, and then where it is to be kept.
+/// Whether there is a file already: none, or one that is lost for certain, and then where it is to be kept. One of another size than it was
+/// made with is: nothing is served from it.
 fn what_is_left(arguments: &Arguments) -> Result<Option<PathBuf>, Trouble> {
     let path = &arguments.data;
     let file = match DataFile::open_to_read(path) {
@@ -116,24 +117,35 @@ fn what_is_left(arguments: &Arguments) -> Result<Option<PathBuf>, Trouble> {
         Err(error) => return Err(error.into()),
     };
     match inspect::opened(&file) {
-        Err(OpenError::Blank | OpenError::Lost | OpenError::Forked { .. }) => {
-            let mut kept = path.clone().into_os_string();
-            kept.push(".lost");
-            let kept = PathBuf::from(kept);
-            if kept.exists() {
-                return Err(Trouble::usage(format!("{} exists: move it out of the way", kept.display())));
+        Err(OpenError::Blank | OpenError::Lost | OpenError::Forked { .. }) => {}
+        Err(error) => return Err(Trouble::usage(format!("{}: {error}", path.display()))),
+        Ok(found) => {
+            let Identity { cluster, replica, replica_count, .. } = found.identity();
+            if (cluster, replica.0, replica_count) != (arguments.cluster, arguments.replica, arguments.replicas) {
+                return Err(Trouble::usage(format!(
+                    "{} holds {}: check the flags, or choose another name",
+                    path.display(),
+                    found.identity()
+                )));
             }
-            Ok(Some(kept))
+            if file.size() == found.layout.size() {
+                return Err(Trouble::usage(format!(
+                    "{} is no lost file: it holds {}, incarnation {:032x}; start from it, or choose another name if that replica is to \
+                     be given up",
+                    path.display(),
+                    found.identity(),
+                    found.incarnation
+                )));
+            }
         }
-        Err(error) => Err(Trouble::usage(format!("{}: {error}", path.display()))),
-        Ok(found) => Err(Trouble::usage(format!(
-            "{} is no lost file: it holds {}, incarnation {:032x}; start from it, or choose another name if that replica is to be \
-             given up",
-            path.display(),
-            found.identity(),
-            found.incarnation
-        ))),
     }
+    let mut kept = path.clone().into_os_string();
+    kept.push(".lost");
+    let kept = PathBuf::from(kept);
+    if kept.exists() {
+        return Err(Trouble::usage(format!("{} exists: move it out of the way", kept.display())));
+    }
+    Ok(Some(kept))
 }
 
 /// What the others have in common.

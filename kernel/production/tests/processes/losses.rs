@@ -6,7 +6,7 @@ use chronon_production::status::State;
 
 use crate::{
     SOME,
-    cluster::{Cluster, until},
+    cluster::{Cluster, LAYOUT, until},
     load::Load,
 };
 
@@ -39,6 +39,28 @@ fn a_lost_data_file_is_recovered_and_the_cluster_then_survives_another_loss() {
     cluster.kill(other);
     load.wait_for(SOME);
     cluster.restart(other);
+    cluster.ends_well(load);
+}
+
+#[test]
+fn a_data_file_that_was_cut_short_is_kept_aside_and_its_replica_recovered() {
+    let mut cluster = Cluster::start("cut-file", 3);
+    let load = Load::begin(&cluster);
+    load.wait_for(SOME);
+    let lost = (cluster.primary() + 1) % 3;
+    cluster.kill(lost);
+    let file = cluster.data_file(lost);
+    fs::File::options().write(true).open(&file).unwrap().set_len(LAYOUT.size() / 2 / 4096 * 4096).unwrap();
+    let left = fs::read(&file).unwrap();
+    assert!(cluster.refusal(lost).contains("chronon recover"), "{}", cluster.refusal(lost));
+    let (made, said) = cluster.recover(lost);
+    assert!(made && said.contains("is kept as"), "{said}");
+    let mut kept = file.into_os_string();
+    kept.push(".lost");
+    assert!(fs::read(kept).unwrap() == left, "nothing of it is gone");
+    cluster.restart(lost);
+    until_recovered(&cluster, lost);
+    load.wait_for(SOME);
     cluster.ends_well(load);
 }
 

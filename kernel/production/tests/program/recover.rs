@@ -78,6 +78,32 @@ fn what_is_left_of_a_lost_file_stays_until_there_is_another() {
 }
 
 #[test]
+fn a_file_that_was_cut_short_or_grew_is_a_lost_one_to_start_and_to_recover() {
+    let folder = Folder::new("recover-cut");
+    let file = folder.formatted(3);
+    let whole = fs::read(&file).unwrap();
+    let longer = [&whole[..], &[0; 4096]].concat();
+    let sizes: [&[u8]; 5] = [&whole[..whole.len() - 4096], &whole[..whole.len() / 2 + 1], &whole[..8192], &[], &longer];
+    for left in sizes {
+        fs::write(&file, left).unwrap();
+        let refused =
+            chronon(&["start", "--data", file.to_str().unwrap(), "--addresses", "127.0.0.1:1,127.0.0.1:2,127.0.0.1:3"]);
+        assert_eq!(refused.status, 2, "{refused:?}");
+        refused.assert_says(&["chronon recover"]);
+        let asked = recover(&folder, &[]);
+        assert_eq!(asked.status, 3, "it gets as far as asking the others: {} bytes: {asked:?}", left.len());
+        asked.assert_says(&["0 of the others answer"]);
+        assert_eq!((fs::read(&file).unwrap(), folder.names()), (left.to_vec(), vec!["r0.chronon".to_owned()]));
+    }
+    fs::write(&file, &whole[..whole.len() / 2]).unwrap();
+    for flags in [["--replica", "1"], ["--cluster", "8"]] {
+        let refused = recover(&folder, &flags);
+        assert_eq!(refused.status, 2, "it is another replica's: {refused:?}");
+        refused.assert_says(&["holds replica 0 of 3 in cluster 7", "check the flags"]);
+    }
+}
+
+#[test]
 fn help_says_what_it_is_for_and_what_never_to_do() {
     let help = chronon(&["recover", "--help"]);
     assert_eq!(help.status, 0);

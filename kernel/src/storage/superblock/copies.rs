@@ -84,6 +84,14 @@ impl fmt::Display for OpenError {
 
 impl core::error::Error for OpenError {}
 
+impl OpenError {
+    /// Whether what the replica promised is lost for good, so that it can only be recovered through the others. Of a file that was never
+    /// formatted nobody knows.
+    pub const fn is_loss(&self) -> bool {
+        matches!(self, Self::Lost | Self::Forked { .. })
+    }
+}
+
 /// A superblock, and the writes that make it durable in all four copies: before that, the replica must not speak.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Restoration {
