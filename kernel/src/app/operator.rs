@@ -79,7 +79,7 @@ pub struct Held {
     pub destination: Destination,
     /// Whether it is parked or dead, and why.
     pub stage: Stage,
-    /// How many attempts ended without its being done.
+    /// How many attempts are over: failed, refused, or given up without knowing.
     pub attempts: u32,
     /// What the sink said last.
     pub code: u32,

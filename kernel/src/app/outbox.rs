@@ -152,7 +152,7 @@ impl Outbox {
             self.update(id, op, |standing| {
                 standing.may_have_run = true;
                 if standing.policy.on_unknown() == OnUnknown::NeverTwice {
-                    standing.stage = Stage::Parked;
+                    standing.park();
                 } else {
                     standing.stage = Stage::Ready;
                     standing.asks = true;

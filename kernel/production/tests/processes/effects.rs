@@ -190,38 +190,59 @@ fn a_file_has_a_line_for_each_letter_whoever_is_killed_while_it_is_appended() {
 }
 
 #[test]
-fn an_operator_lists_dead_letters_and_has_them_run_again_or_drops_them() {
+fn an_operator_lists_dead_letters_and_has_them_run_again_or_resolves_or_drops_them() {
     let service = Service::start(|_, _| Manner::Fails(404, false));
     let cluster = start("dead-letters", &["--sink", &format!("others={}", service.url())]);
     let transfers = Transfers::begin(&cluster);
     transfers.wait_for(SOME);
     let mut letters = transfers.end();
     let addresses = cluster.joined_addresses();
+    let ask = |arguments: &[&str]| {
+        let output = chronon().arg("effects").args(arguments).args(["--addresses", &addresses]).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
     let effects = |arguments: &[&str]| {
-        let output =
-            chronon().arg("effects").args(arguments).args(["--json", "--addresses", &addresses]).output().unwrap();
-        let said = serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap();
-        (output.status.code(), said["effects"].as_array().unwrap().clone())
+        let (code, text) = ask(&[arguments, &["--json"]].concat());
+        let said = serde_json::from_str::<serde_json::Value>(&text).unwrap();
+        (code, said["effects"].as_array().unwrap().clone())
     };
     let dead = until("every letter is dead", || {
         let (_, dead) = effects(&["list"]);
         (dead.len() == letters.len()).then_some(dead)
     });
-    assert!(dead.iter().all(|held| held["stage"] == "dead: refused" && held["code"] == 404), "{dead:?}");
+    let once =
+        |held: &serde_json::Value| (held["stage"] == "dead: refused", held["code"] == 404, held["attempts"] == 1);
+    assert!(dead.iter().all(|held| once(held) == (true, true, true)), "{dead:?}");
+    assert_eq!(service.calls(), letters.len() as u64, "one attempt each");
     let status = cluster.status(cluster.primary());
     assert_eq!((status.effects.dead, status.effects.parked), (letters.len() as u64, 0));
+
+    let (code, text) = ask(&["list"]);
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!((code, lines.len()), (Some(0), letters.len() + 1), "{text}");
+    let words = "  dead: refused, code 404, was not done, 1 attempt  ";
+    for (line, held) in lines.iter().zip(&dead) {
+        let [id, channel, preview] = ["id", "channel", "preview"].map(|key| held[key].as_str().unwrap());
+        assert_eq!(*line, format!("{id}  channel {channel}{words}{preview:?}"));
+    }
+    assert_eq!(lines[letters.len()], format!("waiting for an operator: {} effects", letters.len()));
+
     service.behave(|_, _| Manner::Well);
-    let [first, second] = [0, 1].map(|place: usize| dead[place]["id"].as_str().unwrap());
-    let gone = dead[0]["preview"].as_str().unwrap().to_owned();
+    let [first, second, third] = [0, 1, 2].map(|place: usize| dead[place]["id"].as_str().unwrap());
+    let gone = [0, 2].map(|place: usize| dead[place]["preview"].as_str().unwrap().to_owned());
     assert_eq!(effects(&["drop", first]).0, Some(0));
+    assert_eq!(ask(&["resolve", third]), (Some(0), format!("{third}  resolved\n")));
+    let (code, text) = ask(&["resolve", third]);
+    assert!(code == Some(1) && text.starts_with(third) && text.contains("no such effect"), "{text}");
     let (code, told) = effects(&["redrive", first, second]);
     assert_eq!((code, told[1]["refused"].is_null()), (Some(1), true), "one has ended, and the other is run again");
     assert!(told[0]["refused"].as_str().unwrap().contains("no such effect"), "{told:?}");
     assert_eq!(effects(&["redrive", "--all"]).0, Some(0));
     wait_for_effects(&cluster);
-    letters.retain(|letter| *letter != gone);
+    letters.retain(|letter| !gone.contains(letter));
     let mut found: Vec<String> = service.done().into_iter().map(|call| call.body).collect();
     found.sort_unstable();
     letters.sort_unstable();
-    assert_eq!(found, letters, "each once, but the one that was dropped");
+    assert_eq!(found, letters, "each once, but what was dropped, and what was done by other means");
+    assert_eq!(ask(&["list"]), (Some(0), "waiting for an operator: 0 effects\n".to_owned()));
 }

@@ -46,7 +46,8 @@ pub struct Standing {
     pub expires_at: Timestamp,
     /// What numbers the latest attempt, see [`FencingToken`].
     pub attempt: Op,
-    /// How many attempts ended without its being done, since an operator last ran it again.
+    /// How many attempts are over, since an operator last ran it again: failed, refused, or given up without knowing. What a lost
+    /// primary had under way is counted if it is not tried again.
     pub attempts: u32,
     /// The latest start that was committed, for as long as its outcome is open. Of an effect that needs none, the attempt that
     /// was given up as unknown, until there is another: its late outcome counts whatever is claimed meanwhile.
@@ -125,6 +126,12 @@ impl Standing {
         }
     }
 
+    /// The attempt under way is over, nobody knows what it came to, and it is never run twice.
+    pub(super) fn park(&mut self) {
+        self.attempts += 1;
+        self.stage = Stage::Parked;
+    }
+
     /// The latest attempt ended, and certainly did nothing; nobody knows a token of what comes next.
     pub(super) fn settle_attempt(&mut self, op: Op, code: u32) {
         self.attempt = op;
@@ -163,7 +170,7 @@ impl Standing {
             Stage::Dead(_) => self.policy.on_exhausted() == OnExhausted::DeadLetter,
         };
         let attempts = match self.stage {
-            Stage::Dead(_) => self.attempts <= self.policy.attempts_max(),
+            Stage::Parked | Stage::Dead(_) => self.attempts <= self.policy.attempts_max(),
             _ => self.attempts < self.policy.attempts_max(),
         };
         self.policy.is_sound() && asks && (!unknown || self.may_have_run) && started && stage && attempts

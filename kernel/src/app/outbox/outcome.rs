@@ -52,8 +52,13 @@ impl Outbox {
                 self.touch(id, |standing| standing.settle_attempt(op, code));
                 Ok(None)
             }
-            (EffectResult::Refused { code }, _) => {
-                self.touch(id, |standing| standing.settle_attempt(op, code));
+            (EffectResult::Refused { code }, stage) => {
+                // What waits for an operator's new attempt, and what is delayed, parked or asked about, was counted.
+                let is_under_way = stage == Stage::Started || self.ready.contains(&id) && !standing.asks;
+                self.touch(id, |standing| {
+                    standing.attempts += u32::from(is_under_way);
+                    standing.settle_attempt(op, code);
+                });
                 Ok(self.give_up(id, op, Cause::Refused))
             }
             (EffectResult::Unknown { code }, Stage::Started | Stage::Ready) if !standing.asks => {
@@ -126,7 +131,7 @@ impl Outbox {
             standing.asks = on_unknown == OnUnknown::AskFirst;
         });
         if on_unknown == OnUnknown::NeverTwice {
-            self.update(id, op, |standing| standing.stage = Stage::Parked);
+            self.update(id, op, Standing::park);
             return None;
         }
         self.attempt_over(id, op, timestamp)
@@ -145,7 +150,7 @@ impl Outbox {
 
     /// Its total time is over.
     pub(super) fn expire(&mut self, id: EffectId, op: Op) -> Option<Ended> {
-        let Standing { stage, policy, .. } = self.entries[&id].standing;
+        let Standing { stage, policy, asks, .. } = self.entries[&id].standing;
         let runs = self.fence.is_some() && self.ready.contains(&id) && self.entries[&id].standing.runs_unguarded();
         if runs || stage == Stage::Started {
             let attempt = self.entries[&id].standing.started.or(self.token_of_claim(&self.entries[&id].standing));
@@ -156,8 +161,11 @@ impl Outbox {
         }
         let parks = policy.on_unknown() == OnUnknown::NeverTwice && policy.on_exhausted() == OnExhausted::DeadLetter;
         if stage == Stage::Started && parks {
-            self.update(id, op, |standing| standing.stage = Stage::Parked);
+            self.update(id, op, Standing::park);
             return None;
+        }
+        if (runs || stage == Stage::Started) && !asks {
+            self.touch(id, |standing| standing.attempts += 1);
         }
         self.give_up(id, op, Cause::Expired)
     }

@@ -9,6 +9,7 @@ use crate::{
     wire::codec::CodecError,
 };
 
+mod attempts;
 mod history;
 mod hostile;
 mod total_time;
