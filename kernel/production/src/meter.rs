@@ -52,11 +52,19 @@ impl Meter {
         }
     }
 
-    /// Publishes what there is, if it is time.
-    pub(crate) fn publish<A: Application>(&mut self, replica: &Replica<A>, network: TcpCounts, sinks: &Tally) {
-        if self.published.elapsed() < INTERVAL {
-            return;
-        }
+    /// Whether it is time to publish.
+    pub(crate) fn is_due(&self) -> bool {
+        self.published.elapsed() >= INTERVAL
+    }
+
+    /// Publishes what there is. Of `queues` the names and the lengths; the replica's own are published anyway.
+    pub(crate) fn publish<A: Application>(
+        &mut self,
+        replica: &Replica<A>,
+        queues: impl IntoIterator<Item = (&'static str, u64)>,
+        network: TcpCounts,
+        sinks: &Tally,
+    ) {
         self.published = Time::now();
         let (vsr, metrics) = (replica.vsr(), &self.metrics);
         metrics.view.set(vsr.view().0);
@@ -67,7 +75,8 @@ impl Meter {
         metrics.checkpoint.set(vsr.checkpoints().op().0);
         metrics.is_grid_full.set(u64::from(vsr.checkpoints().is_full()));
         metrics.sessions.set(vsr.sessions().len() as u64);
-        for (name, length, _) in vsr.queues() {
+        let own = replica.queues().map(|(name, length, _)| (name, length));
+        for (name, length) in own.into_iter().chain(queues) {
             metrics.queue(name, length);
         }
         for (probe, kind) in [(Probe::QueryAnswered, "linearizable"), (Probe::QueryStale, "stale")] {

@@ -357,8 +357,12 @@ impl<A: Application> Server<A> {
     fn turn(&mut self, patience: Duration) -> Result<(), Stop> {
         self.runner.turn(&mut self.meter, patience)?;
         self.answer_operators();
-        let counts = self.runner.network().counts();
-        self.meter.publish(self.runner.process(), counts, self.runner.workers().tally());
+        if self.meter.is_due() {
+            let (network, disk) = (self.runner.network().queues(), self.runner.disk().under_way());
+            let queues = network.map(|(name, length, _)| (name, length)).into_iter().chain([("disk operations", disk)]);
+            let counts = self.runner.network().counts();
+            self.meter.publish(self.runner.process(), queues, counts, self.runner.workers().tally());
+        }
         Ok(())
     }
 
@@ -367,7 +371,8 @@ impl<A: Application> Server<A> {
             let counts = self.runner.network().counts();
             let effects = Effects::of(self.runner.process().executor().outbox(), self.runner.workers().tally());
             let now = SystemClock.monotonic();
-            let status = Status::of(self.runner.process(), now, self.disk, &counts, effects);
+            let queues = self.runner.network().queues();
+            let status = Status::of(self.runner.process(), now, self.disk, &queues, &counts, effects);
             let answer = serde_json::to_vec(&status).expect("a status has no map with keys that are no text");
             chronon::env::Network::send(self.runner.network(), operator, Frame::new(answer));
         }

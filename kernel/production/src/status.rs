@@ -191,18 +191,20 @@ pub struct Network {
 }
 
 impl Status {
-    /// Of a replica, at `now` on its clock.
+    /// Of a replica, at `now` on its clock; with the network's queues, each by its name, length and limit.
     pub fn of<A: Application>(
         replica: &Replica<A>,
         now: Monotonic,
         disk: &str,
+        queues: &[(&str, u64, u64)],
         network: &TcpCounts,
         effects: Effects,
     ) -> Self {
         let vsr = replica.vsr();
         let config = vsr.config();
         let (commit, applied) = (vsr.commit_max().0, vsr.applied().0);
-        let queue = |(name, length, limit): (&str, u64, u64)| Queue { name: name.to_owned(), length, limit };
+        let own = replica.queues();
+        let queues = own.iter().chain(queues);
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             process: std::process::id(),
@@ -232,7 +234,7 @@ impl Status {
             disk: disk.to_owned(),
             sessions: vsr.sessions().len() as u64,
             effects,
-            queues: vsr.queues().map(queue).to_vec(),
+            queues: queues.map(|&(name, length, limit)| Queue { name: name.to_owned(), length, limit }).collect(),
             network: Network {
                 connections: network.greeted.saturating_sub(network.ended),
                 greeted: network.greeted,

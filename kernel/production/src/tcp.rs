@@ -260,6 +260,13 @@ impl<T: Transport> TcpNetwork<T> {
         self.counts
     }
 
+    /// How many bytes wait to be received, and to be sent on the connection where most do, each with its limit: see [`Limits`].
+    pub fn queues(&self) -> [(&'static str, u64, u64); 2] {
+        let limit = self.config.limits.queue_bytes_max as u64;
+        let fullest = self.connections.values().map(Connection::queued_bytes).max().unwrap_or_default();
+        [("bytes received", self.inbox_bytes as u64, limit), ("bytes to be sent", fullest as u64, limit)]
+    }
+
     /// Whether somebody with this address is spoken with at present.
     pub fn is_connected(&self, node: NodeId) -> bool {
         self.nodes.contains_key(&node)

@@ -15,12 +15,19 @@ pub(crate) struct TimedDisk<D> {
     disk: D,
     /// By token: a process that names two operations alike has the later one timed.
     began: BTreeMap<Token, Instant>,
+    /// How many operations of any kind were submitted and have not ended.
+    under_way: u64,
     latency: Histogram,
 }
 
 impl<D> TimedDisk<D> {
     pub(crate) const fn new(disk: D, latency: Histogram) -> Self {
-        Self { disk, began: BTreeMap::new(), latency }
+        Self { disk, began: BTreeMap::new(), under_way: 0, latency }
+    }
+
+    /// How many operations were submitted and have not ended.
+    pub(crate) const fn under_way(&self) -> u64 {
+        self.under_way
     }
 }
 
@@ -29,11 +36,13 @@ impl<D: VirtualDisk> VirtualDisk for TimedDisk<D> {
         if matches!(operation, DiskOperation::Barrier | DiskOperation::Write { durable: true, .. }) {
             self.began.insert(token, Instant::now());
         }
+        self.under_way += 1;
         self.disk.submit(token, operation);
     }
 
     fn poll(&mut self) -> Option<Completion> {
         let completion = self.disk.poll()?;
+        self.under_way -= 1;
         if let Some(began) = self.began.remove(&completion.token) {
             self.latency.observe(began.elapsed().as_secs_f64());
         }

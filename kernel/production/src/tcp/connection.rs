@@ -173,6 +173,11 @@ impl Connection {
         self.leaving
     }
 
+    /// How much waits to be sent.
+    pub(super) const fn queued_bytes(&self) -> usize {
+        self.queued_bytes
+    }
+
     /// What was gathered is sent.
     pub(super) fn sent(&mut self) {
         self.leaving = false;

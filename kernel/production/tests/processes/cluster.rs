@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     net::{Ipv4Addr, SocketAddr, TcpListener},
+    os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -53,9 +54,10 @@ impl Cluster {
     }
 
     /// One for each of these flags, which it is given.
-    pub(crate) fn start_each_with(name: &str, flags: &[&'static [&'static str]]) -> Self {
+    pub(crate) fn start_each_with<S: AsRef<str>>(name: &str, flags: &[impl AsRef<[S]>]) -> Self {
         let mut cluster = Self::prepare(name, flags.len() as u8, false, None).expect("no mount is needed");
-        cluster.flags = flags.iter().map(|flags| flags.iter().map(|flag| (*flag).to_owned()).collect()).collect();
+        let owned = |flags: &[S]| flags.iter().map(|flag| flag.as_ref().to_owned()).collect();
+        cluster.flags = flags.iter().map(|flags| owned(flags.as_ref())).collect();
         Some(cluster).begin()
     }
 
@@ -200,6 +202,16 @@ impl Cluster {
         assert!(early.is_none(), "r{replica} ended by itself ({early:?}): {}", self.last_words(replica));
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    /// By SIGTERM, all of them before one is waited for.
+    pub(crate) fn terminate(&mut self, replicas: &[u8]) {
+        replicas.iter().for_each(|replica| kill_process(self.pid(*replica), Signal::TERM).unwrap());
+        for replica in replicas {
+            let mut child = self.processes[usize::from(*replica)].take().expect("it runs");
+            let ended = until("it ends when it is told to", || child.try_wait().unwrap());
+            assert_eq!(ended.signal(), Some(Signal::TERM.as_raw()), "r{replica}: {}", self.last_words(*replica));
+        }
     }
 
     pub(crate) fn stop(&self, replica: u8) {

@@ -2,11 +2,13 @@
 //! asked again happened once, and the replicas hold the same log, byte for byte.
 
 mod cluster;
+mod demonstrations;
 mod effects;
 mod jobs;
 mod load;
 mod log;
 mod losses;
+mod metrics;
 mod reads;
 mod service;
 mod wire;
@@ -67,6 +69,21 @@ fn two_of_five_are_killed_the_primary_among_them() {
         let primary = cluster.primary();
         vec![primary, (primary + 2) % 5]
     });
+}
+
+/// As a service manager ends them.
+#[test]
+fn one_and_then_all_are_told_to_terminate() {
+    let mut cluster = Cluster::start("terminate", 3);
+    let load = Load::begin(&cluster);
+    for round in 0..4 {
+        load.wait_for(SOME);
+        let victims = if round % 2 == 0 { vec![cluster.primary()] } else { vec![0, 1, 2] };
+        cluster.terminate(&victims);
+        victims.iter().for_each(|victim| cluster.restart(*victim));
+    }
+    load.wait_for(SOME);
+    cluster.ends_well(load);
 }
 
 /// How many rounds of the kill loop are run, if not so many as `CHRONON_KILL_ROUNDS` says.
