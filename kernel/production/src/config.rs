@@ -25,7 +25,7 @@ use toml::{
 pub use self::error::{ConfigError, Place};
 use self::{
     keys::{KEYS, Key, Value},
-    nearest::nearest,
+    nearest::{nearest, nearest_table},
     sinks::{KeyError, SinksDraft},
 };
 use crate::{serve::Options, sinks::Sinks};
@@ -299,7 +299,11 @@ impl Draft {
             if is_section(key) {
                 return Err(ConfigError::Syntax(place(), format!("`{key}` is a table: write [{key}] above its keys")));
             }
-            let near = nearest(key, KEYS.iter().map(|known| known.name).chain(sections()).chain(["sinks"]));
+            let tables = sections().chain(["sinks"]);
+            let near = match value {
+                Value::Typed(DeValue::Table(_)) => nearest_table(key, tables),
+                _ => nearest(key, KEYS.iter().map(|known| known.name).chain(tables)),
+            };
             return Err(ConfigError::Unknown(place(), key.to_owned(), near.map(str::to_owned)));
         };
         set(self, value).map_err(|wrong| ConfigError::Value(place(), (*name).to_owned(), wrong))
@@ -345,7 +349,7 @@ fn start<T>(spanned: &Spanned<T>) -> usize {
 }
 
 /// The names before the keys', once for each key.
-fn sections() -> impl Iterator<Item = &'static str> {
+fn sections() -> impl Iterator<Item = &'static str> + Clone {
     KEYS.iter().filter_map(|known| known.name.split_once('.').map(|(section, _)| section))
 }
 

@@ -36,6 +36,15 @@ use crate::{
 pub enum LocalError {
     /// A data file cannot be made.
     Format(DataFileError),
+    /// The folder holds the files of a cluster of another size.
+    Replicas {
+        /// The folder.
+        folder: PathBuf,
+        /// How many replicas were asked for.
+        asked: u8,
+        /// Of how many the files are.
+        found: u8,
+    },
     /// A replica does not serve.
     Serve(u8, ServeError),
     /// The system refused.
@@ -46,6 +55,12 @@ impl fmt::Display for LocalError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Format(error) => error.fmt(f),
+            Self::Replicas { folder, asked, found } => write!(
+                f,
+                "{} holds a cluster with {found} for its number of replicas, and not {asked}: ask for as many (`--replicas {found}`), or \
+                 choose another folder",
+                folder.display()
+            ),
             Self::Serve(replica, error) => write!(f, "replica {replica}: {error}"),
             Self::System(doing, error) => write!(f, "cannot {doing}: {error}"),
         }
@@ -167,6 +182,9 @@ fn format(
     let mut known = None;
     for replica in 0..replicas {
         known = known.or(crate::serve::superblock_of(&data_file(folder, replica)).map_err(LocalError::Format)?);
+    }
+    if let Some(found) = known.as_ref().map(|superblock| superblock.replica_count).filter(|found| *found != replicas) {
+        return Err(LocalError::Replicas { folder: folder.to_owned(), asked: replicas, found });
     }
     let cluster = match known {
         Some(superblock) => superblock.cluster,

@@ -6,6 +6,12 @@ pub(super) fn nearest<'a>(key: &str, known: impl Iterator<Item = &'a str>) -> Op
     (edits <= last(key).chars().count().max(3) / 3).then_some(name)
 }
 
+/// The table of `known` that was probably meant: the nearest, or one whose name is the beginning of `name` or the other way round.
+pub(super) fn nearest_table<'a>(name: &str, known: impl Iterator<Item = &'a str> + Clone) -> Option<&'a str> {
+    let mut longer_or_shorter = known.clone().filter(|known| name.starts_with(known) || known.starts_with(name));
+    nearest(name, known).or_else(|| longer_or_shorter.next())
+}
+
 /// The key without its section.
 fn last(key: &str) -> &str {
     key.rsplit('.').next().unwrap_or(key)
@@ -47,5 +53,15 @@ mod tests {
         assert_eq!(near("ping"), None);
         assert_eq!(near("ping_m"), Some("timeouts.ping_ms"));
         assert_eq!(nearest("data", [].into_iter()), None);
+    }
+
+    #[test]
+    fn a_table_is_near_if_its_name_goes_on_or_breaks_off() {
+        let near = |name| nearest_table(name, ["limits", "log", "timeouts"].into_iter());
+        assert_eq!(
+            ["logging", "logger", "limit", "time", "timeouts_ms"].map(near),
+            ["log", "log", "limits", "timeouts", "timeouts"].map(Some)
+        );
+        assert_eq!(["network", "blog"].map(near), [None, Some("log")]);
     }
 }

@@ -127,6 +127,7 @@ fn a_mistake_in_a_text_is_one_sentence_with_its_line() {
         ("dta = 'r0'", "line 1: there is no key `dta`; did you mean `data`?"),
         ("[limits]\n\npipelin = 4", "line 3: there is no key `limits.pipelin`; did you mean `limits.pipeline`?"),
         ("ping_ms = 4", "line 1: there is no key `ping_ms`; did you mean `timeouts.ping_ms`?"),
+        ("[logging]\nlevel = 'warn'", "line 1: there is no key `logging`; did you mean `log`?"),
         ("[limit]\npipeline = 4", "line 1: there is no key `limit`; did you mean `limits`?"),
         ("colour = 'red'", "line 1: there is no key `colour`"),
         ("limits = 3", "line 1: `limits` is a table: write [limits] above its keys"),

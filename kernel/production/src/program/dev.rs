@@ -12,7 +12,7 @@ use chronon::{
 };
 use chronon_production::{
     config::{self, LogConfig, LogFormat},
-    local::LocalCluster,
+    local::{LocalCluster, LocalError},
     sinks::Sinks,
 };
 
@@ -81,7 +81,10 @@ fn run<A: Application>(application: &A, arguments: &Arguments, sinks: &Sinks) ->
     let status = LocalCluster::start(application, &folder, arguments.replicas, LAYOUT, |options| {
         options.sinks = sinks.clone();
     })
-    .map_err(Trouble::machine)
+    .map_err(|error| match error {
+        LocalError::Replicas { .. } => Trouble::usage(error),
+        _ => Trouble::machine(error),
+    })
     .and_then(|cluster| serve(&cluster, arguments.application));
     if !lasting && let Err(error) = std::fs::remove_dir_all(&folder) {
         remark(&format!("{} could not be removed: {error}", folder.display()));

@@ -1,5 +1,6 @@
 //! The `chronon` program from the outside: what it prints, how it ends, what it leaves.
 
+mod dev;
 mod format;
 mod journal;
 mod recover;
