@@ -372,7 +372,11 @@ impl<A: Application> Server<A> {
             let effects = Effects::of(self.runner.process().executor().outbox(), self.runner.workers().tally());
             let now = SystemClock.monotonic();
             let queues = self.runner.network().queues();
+            let network = self.runner.network();
+            let speaks_with = Some(network.replicas().map(|replica| replica.0).collect());
+            let refusals = network.refusals().into_iter().map(Into::into).collect();
             let status = Status::of(self.runner.process(), now, self.disk, &queues, &counts, effects);
+            let status = Status { speaks_with, refusals, ..status };
             let answer = serde_json::to_vec(&status).expect("a status has no map with keys that are no text");
             chronon::env::Network::send(self.runner.network(), operator, Frame::new(answer));
         }

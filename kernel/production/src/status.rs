@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     sinks::{Counts, Tally},
-    tcp::{HELLO_SIZE, TcpCounts, operator_hello},
+    tcp::{HELLO_SIZE, Refused, TcpCounts, operator_hello},
 };
 
 /// The longest answer that is read.
@@ -93,6 +93,35 @@ pub struct Status {
     pub queues: Vec<Queue>,
     /// Of connections and frames.
     pub network: Network,
+    /// The other replicas that it speaks with at present; nothing from a release that did not say so.
+    #[serde(default)]
+    pub speaks_with: Option<Vec<u8>>,
+    /// With whom it does not speak at present, though they try to.
+    #[serde(default)]
+    pub refusals: Vec<Refusal>,
+}
+
+/// Somebody with whom a replica does not speak.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Refusal {
+    /// Which replica that is or should be, unless it is none of the cluster's.
+    pub replica: Option<u8>,
+    /// Its address: the one that was dialled, or that it dialled from.
+    pub address: Option<SocketAddr>,
+    /// Why, and what to do, in words.
+    pub why: String,
+    /// How often, since it was last spoken with.
+    pub times: u64,
+    /// How long ago it was the last time, in milliseconds.
+    pub ago_ms: u64,
+}
+
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Self {
+        let Refused { replica, address, why, times, ago } = refused;
+        let ago_ms = u64::try_from(ago.as_millis()).unwrap_or(u64::MAX);
+        Self { replica: replica.map(|replica| replica.0), address, why, times, ago_ms }
+    }
 }
 
 /// What a replica is doing.
@@ -191,7 +220,7 @@ pub struct Network {
 }
 
 impl Status {
-    /// Of a replica, at `now` on its clock; with the network's queues, each by its name, length and limit.
+    /// Of a replica, at `now` on its clock; with the network's queues, each by its name, length and limit. With whom it speaks is not in it.
     pub fn of<A: Application>(
         replica: &Replica<A>,
         now: Monotonic,
@@ -244,6 +273,8 @@ impl Status {
                 frames_sent: network.sent,
                 frames_dropped: network.dropped,
             },
+            speaks_with: None,
+            refusals: Vec::new(),
         }
     }
 }
@@ -325,7 +356,8 @@ fn exchange(address: SocketAddr, patience: Duration) -> io::Result<Vec<u8>> {
     };
     let (mut hello, mut length) = ([0; HELLO_SIZE], [0; 4]);
     read(&mut hello)?;
-    if !hello.starts_with(&operator_hello()[..8]) {
+    // Whoever speaks another version hangs up, and has said so.
+    if !hello.starts_with(&operator_hello()[..10]) {
         return Err(io::Error::from(io::ErrorKind::InvalidData));
     }
     read(&mut length)?;

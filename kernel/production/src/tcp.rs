@@ -21,6 +21,7 @@ mod connection;
 mod hello;
 mod peers;
 mod readiness;
+mod refusals;
 mod transport;
 
 use std::{
@@ -43,11 +44,13 @@ pub use self::{
     connection::Limits,
     hello::Speaker,
     readiness::Readiness,
+    refusals::Refused,
     transport::{Accepted, Happened, SocketChoice, Sockets, Transport},
 };
 use self::{
     connection::{Connection, End, Incoming},
     peers::Dial,
+    refusals::{Cause, Refusals},
 };
 use crate::uring::Ring;
 
@@ -139,6 +142,7 @@ pub struct TcpNetwork<T = Readiness> {
     /// Nothing is due before.
     due: Instant,
     counts: TcpCounts,
+    refusals: Refusals,
 }
 
 impl TcpNetwork {
@@ -198,6 +202,7 @@ impl<T: Transport> TcpNetwork<T> {
             accepting: None,
             due: now,
             counts: TcpCounts::default(),
+            refusals: Refusals::default(),
         })
     }
 
@@ -276,8 +281,7 @@ impl<T: Transport> TcpNetwork<T> {
     /// sends what is no frame has lost its place, or never had one.
     pub fn blame(&mut self, node: NodeId) {
         if let Some(number) = self.nodes.get(&node).copied() {
-            self.counts.refused += 1;
-            self.end(number);
+            self.refuse(number, Cause::Frame);
         }
     }
 
@@ -330,9 +334,8 @@ impl<T: Transport> TcpNetwork<T> {
             return self.end(number);
         }
         connection.received(bytes, Instant::now());
-        if self.take(number).is_err() {
-            self.counts.refused += 1;
-            return self.end(number);
+        if let Err(end) = self.take(number) {
+            return self.refuse(number, end.into());
         }
         self.listen_to(number);
     }
@@ -357,20 +360,17 @@ impl<T: Transport> TcpNetwork<T> {
             match connection.take()? {
                 None => return Ok(()),
                 // An operator has nothing to say but who it is.
-                Some(Incoming::Frame(_)) if connection.is_operator => {
-                    self.counts.refused += 1;
-                    self.end(number);
-                }
+                Some(Incoming::Frame(_)) if connection.is_operator => self.refuse(number, Cause::Frame),
                 Some(Incoming::Frame(frame)) => {
                     let node = connection.node.expect("nothing is taken from who has not said who it is");
                     self.counts.received += 1;
                     self.inbox_bytes += FRAME_COST + frame.len();
                     self.inbox.push_back((node, frame));
                 }
-                Some(Incoming::Hello(hello)) if self.greet(number, &hello) => {}
-                Some(Incoming::Hello(_)) => {
-                    self.counts.refused += 1;
-                    self.end(number);
+                Some(Incoming::Hello(hello)) => {
+                    if let Err(cause) = self.greet(number, &hello) {
+                        self.refuse(number, cause);
+                    }
                 }
             }
         }

@@ -1,8 +1,8 @@
 //! `status`: how each replica of a cluster is.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
-use chronon_production::status::{self, AskError};
+use chronon_production::status::{self, AskError, State};
 use serde_json::{Value, json};
 
 use super::{
@@ -12,7 +12,8 @@ use super::{
 
 /// Say how each replica of a cluster is
 ///
-/// Asks all of them at once. The exit status is 0 if a majority is in one view, and 1 if not: then nothing commits.
+/// Asks all of them at once. The exit status is 0 if a majority is in one view, and 1 if not: then nothing commits. Below the table is who
+/// takes no part, and who does not speak with whom, and why.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// The replicas' addresses
@@ -33,14 +34,15 @@ type Answer = Result<status::Status, AskError>;
 pub(crate) fn main(arguments: &Arguments) -> Result<Status, Trouble> {
     let patience = Duration::from_millis(arguments.patience_ms.max(1));
     let answers = ask_all(&arguments.addresses, patience);
-    let serves = serves(&answers);
+    let primary = primary(&answers);
     if arguments.json {
-        let replicas: Vec<Value> = arguments.addresses.iter().zip(&answers).map(as_json).collect();
-        say_json(&json!({ "serves": serves, "replicas": replicas }))?;
+        let replicas = arguments.addresses.iter().zip(&answers);
+        let replicas: Vec<Value> = replicas.map(|(address, answer)| as_json(address, answer, primary)).collect();
+        say_json(&json!({ "serves": primary.is_some(), "replicas": replicas }))?;
     } else {
-        say(&table(&arguments.addresses, &answers, serves))?;
+        say(&table(&arguments.addresses, &answers, primary))?;
     }
-    Ok(if serves { Status::Done } else { Status::Found })
+    Ok(if primary.is_some() { Status::Done } else { Status::Found })
 }
 
 /// Asks all at once: those that do not answer are waited for together.
@@ -52,26 +54,44 @@ pub(super) fn ask_all(addresses: &[SocketAddr], patience: Duration) -> Vec<Answe
     })
 }
 
-/// Whether a majority of one cluster is in one view that has a primary.
-fn serves(answers: &[Answer]) -> bool {
-    let up: Vec<&status::Status> = answers.iter().flatten().collect();
-    up.iter().any(|primary| {
-        let follows = |other: &&&status::Status| {
-            let normal = matches!(other.state, status::State::Primary | status::State::Backup);
-            normal && other.cluster == primary.cluster && other.view == primary.view
-        };
-        primary.state == status::State::Primary && up.iter().filter(follows).count() > usize::from(primary.replicas) / 2
+/// The primary that a majority of its cluster follows.
+fn primary(answers: &[Answer]) -> Option<&status::Status> {
+    answers.iter().flatten().find(|primary| {
+        let follow = answers.iter().flatten().filter(|other| astray(other, primary).is_none());
+        let replicas: BTreeSet<u8> = follow.map(|other| other.replica).collect();
+        primary.state == State::Primary && replicas.len() > usize::from(primary.replicas) / 2
     })
 }
 
-fn as_json((address, answer): (&SocketAddr, &Answer)) -> Value {
+/// Why a replica does not follow that primary, if it does not.
+fn astray(other: &status::Status, primary: &status::Status) -> Option<String> {
+    let speaks = |from: &status::Status, to: &status::Status| {
+        from.replica == to.replica || from.speaks_with.as_ref().is_none_or(|replicas| replicas.contains(&to.replica))
+    };
+    if other.cluster != primary.cluster {
+        return Some(format!("it is of cluster {}, and the primary of {}", other.cluster, primary.cluster));
+    }
+    if !matches!(other.state, State::Primary | State::Backup) {
+        return Some(format!("its state is: {}", other.state));
+    }
+    if other.view != primary.view {
+        return Some(format!("it is in view {}, and the primary in {}", grouped(other.view), grouped(primary.view)));
+    }
+    let speak = speaks(other, primary) && speaks(primary, other);
+    (!speak).then(|| format!("it does not speak with the primary, replica {}", primary.replica))
+}
+
+fn as_json(address: &SocketAddr, answer: &Answer, primary: Option<&status::Status>) -> Value {
     match answer {
-        Ok(status) => json!({ "address": address.to_string(), "status": status }),
+        Ok(status) => {
+            let takes_part = primary.is_some_and(|primary| astray(status, primary).is_none());
+            json!({ "address": address.to_string(), "takes_part": takes_part, "status": status })
+        }
         Err(error) => json!({ "address": address.to_string(), "error": error.to_string() }),
     }
 }
 
-fn table(addresses: &[SocketAddr], answers: &[Answer], serves: bool) -> String {
+fn table(addresses: &[SocketAddr], answers: &[Answer], primary: Option<&status::Status>) -> String {
     let mut lines = Vec::new();
     let head = ["replica", "state", "view", "op", "commit", "lag", "checkpoint", "clock", "sessions", "disk"];
     let mut rows = vec![head.map(str::to_owned)];
@@ -90,13 +110,38 @@ fn table(addresses: &[SocketAddr], answers: &[Answer], serves: bool) -> String {
         text.push('\n');
     }
     lines.iter().for_each(|line| text.push_str(&format!("{line}\n")));
+    for (address, status) in
+        addresses.iter().zip(answers).filter_map(|(address, answer)| Some((address, answer.as_ref().ok()?)))
+    {
+        if let Some(why) = primary.and_then(|primary| astray(status, primary)) {
+            text.push_str(&format!("replica {} at {address} takes no part: {why}\n", status.replica));
+        }
+        status.refusals.iter().for_each(|refusal| text.push_str(&silence(address, status, refusal)));
+    }
     text.push_str(&held(answers));
-    let verdict = if serves {
-        "a majority is in one view: the cluster serves"
-    } else {
-        "no majority of these replicas is in one view with its primary: nothing commits"
+    text + &verdict(answers, primary)
+}
+
+/// A line about two who do not speak.
+fn silence(address: &SocketAddr, status: &status::Status, refusal: &status::Refusal) -> String {
+    let status::Refusal { replica, address: other, why, .. } = refusal;
+    let whom = replica.map_or_else(|| "somebody".to_owned(), |replica| format!("replica {replica}"));
+    let place = other.map(|other| format!(" at {other}")).unwrap_or_default();
+    format!("replica {} at {address} does not speak with {whom}{place}: {why}\n", status.replica)
+}
+
+fn verdict(answers: &[Answer], primary: Option<&status::Status>) -> String {
+    let Some(primary) = primary else {
+        return "no majority of these replicas is in one view with its primary: nothing commits".to_owned();
     };
-    text + verdict
+    let follows = |answer: &&Answer| answer.as_ref().is_ok_and(|status| astray(status, primary).is_none());
+    let without = (answers.len() - answers.iter().filter(follows).count()) as u64;
+    let but = match without {
+        0 => String::new(),
+        1 => format!(", but 1 of {} takes no part", counted(answers.len() as u64, "replica")),
+        _ => format!(", but {without} of {} take no part", counted(answers.len() as u64, "replica")),
+    };
+    format!("a majority is in one view: the cluster serves{but}")
 }
 
 /// A line if effects wait for an operator, by who has executed most.
@@ -177,6 +222,8 @@ mod tests {
                 frames_sent: 0,
                 frames_dropped: 0,
             },
+            speaks_with: Some((0..3).filter(|other| *other != replica).collect()),
+            refusals: Vec::new(),
         })
     }
 
@@ -188,19 +235,25 @@ mod tests {
     #[test]
     fn a_cluster_serves_if_a_majority_follows_one_primary() {
         use status::State::{Backup, Primary, ViewChange};
+        let serves = |answers: &[Answer]| primary(answers).is_some();
         assert!(serves(&[status(0, Primary, 3), status(1, Backup, 3), away()]));
         assert!(!serves(&[status(0, Primary, 3), away(), away()]));
         assert!(!serves(&[status(0, Primary, 3), status(1, Backup, 4), status(2, ViewChange, 3)]));
         assert!(!serves(&[status(0, Backup, 3), status(1, Backup, 3), status(2, Backup, 3)]));
         assert!(!serves(&[status(0, Primary, 3), status(1, status::State::Rejoining, 3), away()]), "it has no word");
         assert!(!serves(&[away(), away()]));
+        assert!(!serves(&[status(0, Primary, 3), status(0, Primary, 3)]), "one that was asked twice is one");
+        let deaf = status(1, Backup, 3).map(|status| status::Status { speaks_with: Some(vec![2]), ..status });
+        assert!(!serves(&[status(0, Primary, 3), deaf]), "it does not hear of what is committed");
+        let older = status(1, Backup, 3).map(|status| status::Status { speaks_with: None, ..status });
+        assert!(serves(&[status(0, Primary, 3), older]));
     }
 
     #[test]
     fn the_table_has_a_row_for_who_answered_and_a_line_for_who_did_not() {
         let addresses: Vec<SocketAddr> =
             ["127.0.0.1:1", "127.0.0.1:2"].map(|text| text.parse().expect("an address")).into();
-        let text = table(&addresses, &[status(0, status::State::Primary, 3), away()], false);
+        let text = table(&addresses, &[status(0, status::State::Primary, 3), away()], None);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 4, "{text}");
         assert!(
@@ -210,7 +263,43 @@ mod tests {
         assert!(lines[2].starts_with("no replica answers at 127.0.0.1:1: "), "{text}");
         let mut answers = [status(0, status::State::Primary, 3)];
         answers.iter_mut().flatten().for_each(|status| status.effects.dead = 2);
-        let text = table(&addresses, &answers, false);
+        let text = table(&addresses, &answers, None);
         assert!(text.contains("2 dead letters and 0 parked effects wait for an operator"), "{text}");
+    }
+
+    #[test]
+    fn who_never_joined_is_not_hidden_behind_a_majority() {
+        use status::State::{Backup, Primary};
+        let addresses: Vec<SocketAddr> = [1, 2, 3].map(|port| SocketAddr::from(([127, 0, 0, 1], port))).into();
+        let told = |stranger: Answer| {
+            let answers = [status(0, Primary, 3), status(1, Backup, 3), stranger];
+            let text = table(&addresses, &answers, primary(&answers));
+            text.lines().skip(4).map(str::to_owned).collect::<Vec<_>>()
+        };
+        let serves = "a majority is in one view: the cluster serves";
+        assert_eq!(told(status(2, Backup, 3)), [serves]);
+        let but = format!("{serves}, but 1 of 3 replicas takes no part");
+        assert_eq!(
+            told(status(2, Backup, 0)),
+            ["replica 2 at 127.0.0.1:3 takes no part: it is in view 0, and the primary in 3", &but]
+        );
+        let refusal = status::Refusal {
+            replica: Some(0),
+            address: addresses.first().copied(),
+            why: "it is of cluster 7, and this is of cluster 8: mend that".to_owned(),
+            times: 9,
+            ago_ms: 1,
+        };
+        let stranger =
+            status(2, Backup, 3).map(|status| status::Status { cluster: 8, refusals: vec![refusal], ..status });
+        assert_eq!(
+            told(stranger),
+            [
+                "replica 2 at 127.0.0.1:3 takes no part: it is of cluster 8, and the primary of 7",
+                "replica 2 at 127.0.0.1:3 does not speak with replica 0 at 127.0.0.1:1: it is of cluster 7, and this is of cluster 8: mend that",
+                &but
+            ]
+        );
+        assert!(told(away()).last() == Some(&but), "nor who does not answer");
     }
 }

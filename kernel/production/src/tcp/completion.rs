@@ -99,9 +99,9 @@ impl Transport for Completion {
         let Some(listener) = &self.listener else { return Accepted::Nobody };
         match (accept(listener, SocketFlags::empty()), number) {
             (Ok(None), _) => Accepted::Nobody,
-            (Ok(Some(stream)), Some(number)) => {
+            (Ok(Some((stream, from))), Some(number)) => {
                 self.sockets.add(number, stream.into());
-                Accepted::Taken
+                Accepted::Taken(from)
             }
             (Ok(Some(_)), None) => Accepted::Closed,
             (Err(_), _) => Accepted::Refused,

@@ -3,7 +3,7 @@
 //! Behind the hello, each frame is its length (u32, little-endian) and its bytes. Invariant: what is queued and what is
 //! buffered have a bound; a full queue drops frames, as the contract of a network allows, and never parts of one.
 
-use std::{collections::VecDeque, time::Instant};
+use std::{collections::VecDeque, net::SocketAddr, time::Instant};
 
 use chronon::{
     frame::Frame,
@@ -84,6 +84,10 @@ impl Inbound {
 pub(super) struct Connection {
     /// The replica that was dialled, if this end did.
     pub(super) dialled: Option<ReplicaId>,
+    /// The replica of this cluster that the other end says that it is.
+    pub(super) claimed: Option<ReplicaId>,
+    /// The other end's address, if that is known.
+    pub(super) address: Option<SocketAddr>,
     /// Who is at the other end, once that is known.
     pub(super) node: Option<NodeId>,
     /// Whether that is an operator.
@@ -115,6 +119,8 @@ impl Connection {
     pub(super) fn new(hello: &Hello, limits: Limits, now: Instant) -> Self {
         Self {
             dialled: None,
+            claimed: None,
+            address: None,
             node: None,
             is_operator: false,
             connecting: false,

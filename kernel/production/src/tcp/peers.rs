@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::SocketAddr,
     time::{Duration, Instant},
 };
 
@@ -11,6 +12,7 @@ use super::{
     PAUSE, PAUSE_MAX, TcpNetwork, VISITORS,
     connection::Connection,
     hello::{Hello, Speaker},
+    refusals::{Cause, Party, Refused},
     transport::{Accepted, Transport},
 };
 
@@ -42,7 +44,7 @@ impl<T: Transport> TcpNetwork<T> {
         for _ in 0..ACCEPTS_MAX {
             let number = (self.connections.len() < CONNECTIONS_MAX).then_some(self.next_number);
             match self.transport.accept(number) {
-                Accepted::Taken => self.begin(None),
+                Accepted::Taken(from) => self.begin(None, from),
                 Accepted::Closed => {}
                 Accepted::Nobody => break,
                 // No descriptor is free, say. Who waits is still there when one is.
@@ -58,11 +60,12 @@ impl<T: Transport> TcpNetwork<T> {
     }
 
     /// Takes on a new connection, which the transport knows by the next number.
-    fn begin(&mut self, dialled: Option<ReplicaId>) {
+    fn begin(&mut self, dialled: Option<ReplicaId>, address: Option<SocketAddr>) {
         let number = self.next_number;
         self.next_number += 1;
         let mut connection = Connection::new(&self.hello(), self.config.limits, Instant::now());
         (connection.dialled, connection.connecting) = (dialled, dialled.is_some());
+        connection.address = address;
         self.connections.insert(number, connection);
         self.is_due(number);
         if dialled.is_none() {
@@ -89,7 +92,7 @@ impl<T: Transport> TcpNetwork<T> {
             self.dials[place].pause = (pause * 2).min(PAUSE_MAX);
             let address = self.config.replicas[usize::from(replica.0)];
             if self.transport.connect(self.next_number, address) {
-                self.begin(Some(replica));
+                self.begin(Some(replica), Some(address));
             }
         }
         if self.accepting.is_some_and(|again| again <= now) {
@@ -123,31 +126,37 @@ impl<T: Transport> TcpNetwork<T> {
     }
 
     /// Somebody has said who it is. Whether that is somebody to speak with here.
-    pub(super) fn greet(&mut self, number: u64, hello: &Hello) -> bool {
-        let Some(connection) = self.connections.get_mut(&number) else { return false };
-        let expected = match (connection.dialled, hello.speaker) {
-            (Some(replica), speaker) => speaker == Speaker::Replica(replica),
-            (None, Speaker::Client) => true,
-            (None, Speaker::Operator) => matches!(self.config.speaker, Speaker::Replica(_)),
-            // Of two replicas the later dials.
-            (None, Speaker::Replica(replica)) => {
-                let known = usize::from(replica.0) < self.config.replicas.len();
-                known && matches!(self.config.speaker, Speaker::Replica(own) if own < replica)
-            }
+    pub(super) fn greet(&mut self, number: u64, hello: &Hello) -> Result<(), Cause> {
+        let Some(connection) = self.connections.get_mut(&number) else { return Ok(()) };
+        connection.claimed = match hello.speaker {
+            Speaker::Replica(replica) if usize::from(replica.0) < self.config.replicas.len() => Some(replica),
+            _ => None,
         };
-        if !expected || (hello.cluster != self.config.cluster && hello.speaker != Speaker::Operator) {
-            return false;
+        // What cluster it is comes first: whoever has another one's addresses knows nothing of the order here.
+        let (ours, theirs) = (self.config.cluster, hello.cluster);
+        if ours != theirs && hello.speaker != Speaker::Operator {
+            return Err(Cause::Cluster { theirs, ours });
         }
-        if let (Speaker::Replica(own), Speaker::Replica(replica)) = (self.config.speaker, hello.speaker)
+        if let Some(dialled) = connection.dialled
+            && hello.speaker != Speaker::Replica(dialled)
+        {
+            return Err(Cause::Other { dialled, said: hello.speaker });
+        }
+        let own = self.config.speaker;
+        let may_dial = match (hello.speaker, own) {
+            (Speaker::Client, _) => true,
+            (Speaker::Operator, own) => matches!(own, Speaker::Replica(_)),
+            // Of two replicas the later dials.
+            (Speaker::Replica(replica), Speaker::Replica(own)) => connection.claimed.is_some() && own < replica,
+            (Speaker::Replica(_), _) => false,
+        };
+        if connection.dialled.is_none() && !may_dial {
+            return Err(Cause::Order { own, replicas: self.config.replicas.len() });
+        }
+        if matches!((own, hello.speaker), (Speaker::Replica(_), Speaker::Replica(_)))
             && hello.terms != self.config.terms
         {
-            tracing::warn!(
-                "replicas {} and {} do not speak, since their data files were formatted with other limits: format all replicas with the \
-                 same --slots, --message-size-max, --grid-size and --clients-max",
-                replica.0,
-                own.0
-            );
-            return false;
+            return Err(Cause::Terms);
         }
         let node = match hello.speaker {
             Speaker::Replica(replica) => replica.node(),
@@ -164,6 +173,9 @@ impl<T: Transport> TcpNetwork<T> {
         }
         let dialled = connection.dialled;
         self.counts.greeted += 1;
+        if let Speaker::Replica(replica) = hello.speaker {
+            self.refusals.greeted(replica);
+        }
         if let Some(dial) = self.dials.iter_mut().find(|dial| Some(dial.replica) == dialled) {
             dial.pause = PAUSE;
         }
@@ -172,6 +184,31 @@ impl<T: Transport> TcpNetwork<T> {
         if let Some(before) = self.nodes.insert(node, number) {
             self.end(before);
         }
-        true
+        Ok(())
+    }
+
+    /// Ends a connection because of what came over it.
+    pub(super) fn refuse(&mut self, number: u64, cause: Cause) {
+        let Some(connection) = self.connections.get(&number) else { return };
+        let party = match (connection.dialled, connection.claimed) {
+            (Some(replica), _) => Party::Dialled(replica),
+            (None, Some(replica)) => Party::Dialling(replica),
+            (None, None) => Party::Visitor,
+        };
+        if let Some(line) = self.refusals.note(party, connection.address, cause, Instant::now()) {
+            tracing::warn!("{line}");
+        }
+        self.counts.refused += 1;
+        self.end(number);
+    }
+
+    /// Who is not spoken with at present, and why.
+    pub fn refusals(&self) -> Vec<Refused> {
+        self.refusals.current(Instant::now())
+    }
+
+    /// The replicas that are spoken with at present.
+    pub fn replicas(&self) -> impl Iterator<Item = ReplicaId> {
+        self.nodes.keys().take_while(|node| node.0 < VISITORS).map(|node| ReplicaId(node.0 as u8))
     }
 }

@@ -152,8 +152,8 @@ impl Transport for Readiness {
         let Some(listener) = &self.listener else { return Accepted::Nobody };
         match accept(listener, SocketFlags::NONBLOCK) {
             Ok(None) => Accepted::Nobody,
-            Ok(Some(stream)) => match number {
-                Some(number) if self.add(number, stream, false) => Accepted::Taken,
+            Ok(Some((stream, from))) => match number {
+                Some(number) if self.add(number, stream, false) => Accepted::Taken(from),
                 _ => Accepted::Closed,
             },
             Err(_) => Accepted::Refused,

@@ -37,8 +37,8 @@ pub enum Happened {
 /// What became of an attempt to accept somebody.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Accepted {
-    /// It is a connection now.
-    Taken,
+    /// It is a connection now, from that address.
+    Taken(Option<SocketAddr>),
     /// It was closed.
     Closed,
     /// Nobody waits any more.
@@ -203,11 +203,17 @@ impl Transport for Sockets {
     }
 }
 
+/// Who was accepted, and from where.
+pub(super) type Visitor = (TcpStream, Option<SocketAddr>);
+
 /// Accepts who waits, with these flags of its socket. None if nobody does.
-pub(super) fn accept(listener: &TcpListener, flags: SocketFlags) -> Result<Option<TcpStream>, Errno> {
+pub(super) fn accept(listener: &TcpListener, flags: SocketFlags) -> Result<Option<Visitor>, Errno> {
     loop {
         match acceptfrom_with(listener, flags | SocketFlags::CLOEXEC) {
-            Ok((socket, _)) => return Ok(Some(prepared(TcpStream::from(socket)))),
+            Ok((socket, from)) => {
+                let from = from.and_then(|address| SocketAddr::try_from(address).ok());
+                return Ok(Some((prepared(TcpStream::from(socket)), from)));
+            }
             // Whoever is gone again is not waited for.
             Err(Errno::INTR | Errno::CONNABORTED) => {}
             Err(Errno::AGAIN) => return Ok(None),

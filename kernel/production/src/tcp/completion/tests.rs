@@ -40,7 +40,7 @@ fn accepted(transport: &mut Completion, address: SocketAddr, number: u64) -> Tcp
     let stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     assert!(matches!(next(transport), (_, Happened::Acceptable)));
-    assert_eq!(transport.accept(Some(number)), Accepted::Taken);
+    assert_eq!(transport.accept(Some(number)), Accepted::Taken(stream.local_addr().ok()));
     transport.await_accept().unwrap();
     stream
 }
