@@ -9,6 +9,7 @@ pub mod client;
 pub mod clock;
 pub mod config;
 pub mod data_file;
+mod descriptors;
 pub mod disk;
 pub mod inspect;
 pub mod local;

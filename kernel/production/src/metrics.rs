@@ -190,6 +190,7 @@ impl Metrics {
         connections("greeted", before.greeted, now.greeted);
         connections("ended", before.ended, now.ended);
         connections("refused", before.refused, now.refused);
+        connections("turned_away", before.turned_away, now.turned_away);
         let frames = |name, before: u64, now: u64| {
             self.frames.get_or_create(&Name { name }).inc_by(now.saturating_sub(before));
         };
@@ -255,13 +256,14 @@ mod tests {
         metrics.rare_path("bad_frame", 3);
         metrics.commit_latency.observe(0.00012);
         let before = TcpCounts { dropped: 1, ..TcpCounts::default() };
-        metrics.network(&before, &TcpCounts { dropped: 5, ..before });
+        metrics.network(&before, &TcpCounts { dropped: 5, turned_away: 6, ..before });
         let text = get(address, "/metrics");
         for line in [
             r#"chronon_view{cluster="7",replica="2"} 5"#,
             r#"chronon_rare_paths_total{cluster="7",replica="2",name="bad_frame"} 3"#,
             r#"chronon_commit_latency_seconds_bucket{cluster="7",replica="2",le="0.0001"} 0"#,
             r#"chronon_commit_latency_seconds_bucket{cluster="7",replica="2",le="0.00015"} 1"#,
+            r#"chronon_connections_total{cluster="7",replica="2",name="turned_away"} 6"#,
             r#"chronon_frames_total{cluster="7",replica="2",name="dropped"} 4"#,
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");

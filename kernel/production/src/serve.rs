@@ -42,13 +42,14 @@ use chronon::{
 use crate::{
     clock::SystemClock,
     data_file::{DataFile, DataFileError, RECOVER},
+    descriptors,
     disk::{self, Disk, DiskChoice, HostDisk},
     meter::Meter,
     metrics::{self, Metrics},
     runner::{Runner, Stop},
     sinks::Sinks,
     status::{Effects, Status},
-    tcp::{Limits, SocketChoice, Sockets, Speaker, TcpConfig, TcpNetwork},
+    tcp::{CONNECTIONS_MAX, Limits, SocketChoice, Sockets, Speaker, TcpConfig, TcpNetwork},
     timed_disk::TimedDisk,
     uring::{DurableMode, Refusal},
 };
@@ -258,7 +259,7 @@ pub struct Server<A: Application> {
 }
 
 impl<A: Application> Server<A> {
-    /// Opens the data file and takes the port.
+    /// Opens the data file and takes the port. What the process may have open at once is raised to its hard limit.
     ///
     /// # Errors
     /// If this replica cannot serve; nothing was changed then.
@@ -304,6 +305,7 @@ impl<A: Application> Server<A> {
         let limits = limits(options, &superblock);
         let tcp = TcpConfig {
             terms: terms(&superblock),
+            connections_max: descriptors::room_for(CONNECTIONS_MAX),
             ..TcpConfig::new(cluster, speaker, options.addresses.clone(), limits)
         };
         let (disk, no_ring) = Disk::open(file, options.disk, options.durable)?;

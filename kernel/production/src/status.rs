@@ -214,6 +214,8 @@ pub struct Network {
     pub greeted: u64,
     pub ended: u64,
     pub refused: u64,
+    #[serde(default)]
+    pub turned_away: u64,
     pub frames_received: u64,
     pub frames_sent: u64,
     pub frames_dropped: u64,
@@ -269,6 +271,7 @@ impl Status {
                 greeted: network.greeted,
                 ended: network.ended,
                 refused: network.refused,
+                turned_away: network.turned_away,
                 frames_received: network.received,
                 frames_sent: network.sent,
                 frames_dropped: network.dropped,

@@ -22,6 +22,7 @@ mod hello;
 mod peers;
 mod readiness;
 mod refusals;
+mod room;
 mod transport;
 
 use std::{
@@ -51,11 +52,15 @@ use self::{
     connection::{Connection, End, Incoming},
     peers::Dial,
     refusals::{Cause, Refusals},
+    room::Room,
 };
 use crate::uring::Ring;
 
 /// The first address that somebody is given who is no replica.
 const VISITORS: u32 = 1 << 16;
+
+/// The most connections at once, unless a configuration says otherwise.
+pub const CONNECTIONS_MAX: usize = 4096;
 
 /// Before a connection that ended is dialled again; doubles, up to the second, until one succeeds.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -87,13 +92,17 @@ pub struct TcpConfig {
     pub greeting_max: Duration,
     /// How long a replica may be silent towards a replica: they ping each other much more often than that.
     pub silence_max: Duration,
+    /// How many connections there may be at once. Clients leave some of them to replicas and operators, and whoever has not said who it
+    /// is gives way.
+    pub connections_max: usize,
 }
 
 impl TcpConfig {
-    /// A configuration with the usual patience: five seconds.
+    /// A configuration with the usual patience, five seconds, and room for [`CONNECTIONS_MAX`] connections.
     pub const fn new(cluster: ClusterId, speaker: Speaker, replicas: Vec<SocketAddr>, limits: Limits) -> Self {
         let (greeting_max, silence_max) = (Duration::from_secs(5), Duration::from_secs(5));
-        Self { cluster, speaker, replicas, limits, terms: 0, greeting_max, silence_max }
+        let connections_max = CONNECTIONS_MAX;
+        Self { cluster, speaker, replicas, limits, terms: 0, greeting_max, silence_max, connections_max }
     }
 }
 
@@ -107,6 +116,8 @@ pub struct TcpCounts {
     /// Of these, ended because of what the other end said: no hello, one of another cluster or of the wrong replica, a frame
     /// that is none, or one that [`TcpNetwork::blame`] was called for.
     pub refused: u64,
+    /// Connections for which there was no room: those that were closed for that, and each time that the system gave none.
+    pub turned_away: u64,
     /// Frames that came.
     pub received: u64,
     /// Frames that were queued to be sent.
@@ -143,6 +154,7 @@ pub struct TcpNetwork<T = Readiness> {
     due: Instant,
     counts: TcpCounts,
     refusals: Refusals,
+    room: Room,
 }
 
 impl TcpNetwork {
@@ -172,7 +184,7 @@ impl<T: Transport> TcpNetwork<T> {
             frame_size_max > 0 && queue_bytes_max >= 2 * frame_size_max as usize,
             "a queue has room for two frames"
         );
-        let now = Instant::now();
+        let (now, room) = (Instant::now(), Room::new(config.connections_max));
         let dialled = match config.speaker {
             Speaker::Client => config.replicas.len(),
             Speaker::Operator => panic!("an operator asks once: it needs no network"),
@@ -203,6 +215,7 @@ impl<T: Transport> TcpNetwork<T> {
             due: now,
             counts: TcpCounts::default(),
             refusals: Refusals::default(),
+            room,
         })
     }
 
@@ -393,6 +406,7 @@ impl<T: Transport> TcpNetwork<T> {
         let Some(connection) = self.connections.remove(&number) else { return };
         self.transport.close(number);
         self.counts.ended += 1;
+        self.room.ended(number, &connection);
         if let Some(node) = connection.node
             && self.nodes.get(&node) == Some(&number)
         {

@@ -218,6 +218,7 @@ mod tests {
                 greeted: 0,
                 ended: 0,
                 refused: 0,
+                turned_away: 0,
                 frames_received: 0,
                 frames_sent: 0,
                 frames_dropped: 0,

@@ -104,7 +104,7 @@ impl Transport for Completion {
                 Accepted::Taken(from)
             }
             (Ok(Some(_)), None) => Accepted::Closed,
-            (Err(_), _) => Accepted::Refused,
+            (Err(error), _) => Accepted::Refused(error),
         }
     }
 

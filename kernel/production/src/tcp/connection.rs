@@ -10,7 +10,10 @@ use chronon::{
     types::{NodeId, ReplicaId},
 };
 
-use super::hello::{HELLO_SIZE, Hello, HelloError};
+use super::{
+    VISITORS,
+    hello::{HELLO_SIZE, Hello, HelloError},
+};
 
 /// What comes before each frame.
 const LENGTH_SIZE: usize = 4;
@@ -137,6 +140,11 @@ impl Connection {
             inbound: Inbound::Own(Vec::new()),
             taken: 0,
         }
+    }
+
+    /// Whether a client is at the other end.
+    pub(super) fn is_client(&self) -> bool {
+        !self.is_operator && self.node.is_some_and(|node| node.0 >= VISITORS)
     }
 
     /// Queues a frame. Whether there was room.

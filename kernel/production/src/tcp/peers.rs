@@ -19,9 +19,6 @@ use super::{
 /// How many connections are taken before those that there are have their turn.
 const ACCEPTS_MAX: usize = 64;
 
-/// The most connections at once. One more is closed at once, and its owner dials again.
-const CONNECTIONS_MAX: usize = 4096;
-
 /// Until when nothing is due, if nothing is.
 const SOME_TIME: Duration = Duration::from_secs(3600);
 
@@ -42,13 +39,24 @@ impl<T: Transport> TcpNetwork<T> {
     pub(super) fn accept(&mut self) -> io::Result<()> {
         self.accepting = None;
         for _ in 0..ACCEPTS_MAX {
-            let number = (self.connections.len() < CONNECTIONS_MAX).then_some(self.next_number);
+            let number = self.room.may_accept(self.connections.len()).then_some(self.next_number);
             match self.transport.accept(number) {
-                Accepted::Taken(from) => self.begin(None, from),
-                Accepted::Closed => {}
+                Accepted::Taken(from) => {
+                    self.begin(None, from);
+                    if let Some(earliest) = self.room.too_many(self.connections.len()) {
+                        self.turn_away(earliest, Cause::Late);
+                    }
+                }
+                Accepted::Closed => self.counts.turned_away += 1,
                 Accepted::Nobody => break,
                 // No descriptor is free, say. Who waits is still there when one is.
-                Accepted::Refused => {
+                Accepted::Refused(error) => {
+                    self.counts.turned_away += 1;
+                    self.tell(Party::Visitor, None, Cause::Descriptors(error));
+                    // It is if somebody gives way.
+                    if let Some(earliest) = self.room.first() {
+                        self.turn_away(earliest, Cause::Late);
+                    }
                     let again = Instant::now() + PAUSE;
                     self.accepting = Some(again);
                     self.due = self.due.min(again);
@@ -67,6 +75,9 @@ impl<T: Transport> TcpNetwork<T> {
         (connection.dialled, connection.connecting) = (dialled, dialled.is_some());
         connection.address = address;
         self.connections.insert(number, connection);
+        if dialled.is_none() {
+            self.room.accepted(number);
+        }
         self.is_due(number);
         if dialled.is_none() {
             self.speak(number);
@@ -112,6 +123,8 @@ impl<T: Transport> TcpNetwork<T> {
     fn patience_with(&self, connection: &Connection) -> Option<Instant> {
         match connection.node {
             None => Some(connection.since + self.config.greeting_max),
+            // It is answered at once, and has nothing more to ask.
+            Some(_) if connection.is_operator => Some(connection.heard + self.config.silence_max),
             Some(node) => {
                 let peer = node.0 < VISITORS && self.config.speaker != Speaker::Client;
                 peer.then(|| connection.heard + self.config.silence_max)
@@ -158,6 +171,11 @@ impl<T: Transport> TcpNetwork<T> {
         {
             return Err(Cause::Terms);
         }
+        if hello.speaker == Speaker::Client
+            && let Some(clients) = self.room.is_crowded()
+        {
+            return Err(Cause::Crowd { clients });
+        }
         let node = match hello.speaker {
             Speaker::Replica(replica) => replica.node(),
             Speaker::Client | Speaker::Operator => {
@@ -171,6 +189,7 @@ impl<T: Transport> TcpNetwork<T> {
             connection.is_operator = true;
             self.asked.push_back(node);
         }
+        self.room.greeted(number, connection);
         let dialled = connection.dialled;
         self.counts.greeted += 1;
         if let Speaker::Replica(replica) = hello.speaker {
@@ -189,17 +208,34 @@ impl<T: Transport> TcpNetwork<T> {
 
     /// Ends a connection because of what came over it.
     pub(super) fn refuse(&mut self, number: u64, cause: Cause) {
+        if matches!(cause, Cause::Crowd { .. }) {
+            return self.turn_away(number, cause);
+        }
         let Some(connection) = self.connections.get(&number) else { return };
         let party = match (connection.dialled, connection.claimed) {
             (Some(replica), _) => Party::Dialled(replica),
             (None, Some(replica)) => Party::Dialling(replica),
             (None, None) => Party::Visitor,
         };
-        if let Some(line) = self.refusals.note(party, connection.address, cause, Instant::now()) {
-            tracing::warn!("{line}");
-        }
+        let address = connection.address;
+        self.tell(party, address, cause);
         self.counts.refused += 1;
         self.end(number);
+    }
+
+    /// Ends a connection for which there is no room.
+    fn turn_away(&mut self, number: u64, cause: Cause) {
+        let address = self.connections.get(&number).and_then(|connection| connection.address);
+        self.tell(Party::Visitor, address, cause);
+        self.counts.turned_away += 1;
+        self.end(number);
+    }
+
+    /// Keeps in mind who is not spoken with and why, and logs it if it is to be.
+    fn tell(&mut self, party: Party, address: Option<SocketAddr>, cause: Cause) {
+        if let Some(line) = self.refusals.note(party, address, cause, Instant::now()) {
+            tracing::warn!("{line}");
+        }
     }
 
     /// Who is not spoken with at present, and why.

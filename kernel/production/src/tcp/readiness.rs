@@ -156,7 +156,7 @@ impl Transport for Readiness {
                 Some(number) if self.add(number, stream, false) => Accepted::Taken(from),
                 _ => Accepted::Closed,
             },
-            Err(_) => Accepted::Refused,
+            Err(error) => Accepted::Refused(error),
         }
     }
 

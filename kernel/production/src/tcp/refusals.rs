@@ -14,6 +14,7 @@ use std::{
 };
 
 use chronon::types::{ClusterId, ReplicaId};
+use rustix::io::Errno;
 
 use super::{
     connection::End,
@@ -44,6 +45,12 @@ pub(super) enum Cause {
     Terms,
     /// It sent what is no frame.
     Frame,
+    /// It is one client too many.
+    Crowd { clients: usize },
+    /// It made room for others before it had said who it is, or had been an operator.
+    Late,
+    /// The system gives no connection.
+    Descriptors(Errno),
 }
 
 impl Cause {
@@ -58,6 +65,9 @@ impl Cause {
             Self::Order { .. } => 5,
             Self::Terms => 6,
             Self::Frame => 7,
+            Self::Crowd { .. } => 8,
+            Self::Late => 9,
+            Self::Descriptors(_) => 10,
         }
     }
 }
@@ -93,6 +103,19 @@ impl fmt::Display for Cause {
                  --grid-size and --clients-max",
             ),
             Self::Frame => f.write_str("it sent what is no frame of the protocol: see which program that is"),
+            Self::Crowd { clients } => write!(
+                f,
+                "it is a client, and {clients} are connected, which is as many as there may be: have them share connections, or end \
+                 those that need none"
+            ),
+            Self::Late => f.write_str(
+                "it had not said who it is when there was no room for more connections: see who opens so many",
+            ),
+            Self::Descriptors(error) => write!(
+                f,
+                "the system gives no connection ({error}): raise the limit of open files (`ulimit -n`, or LimitNOFILE= of its \
+                 service), or see who opens so many connections"
+            ),
         }
     }
 }

@@ -44,7 +44,7 @@ pub enum Accepted {
     /// Nobody waits any more.
     Nobody,
     /// The system gives no connection at present.
-    Refused,
+    Refused(Errno),
 }
 
 /// Connections under numbers, none of which is ever given twice.
@@ -229,10 +229,24 @@ pub(super) fn socket(address: &SocketAddr, flags: SocketFlags) -> Result<TcpStre
     Ok(prepared(TcpStream::from(socket)))
 }
 
-/// Frames are small and waited for. What the system refuses here costs time, and no more.
+/// How long nothing may come from the other end's system before it is asked whether it is still there; how often it is asked, and how
+/// often it may leave that unanswered.
+const KEEP_IDLE: Duration = Duration::from_secs(30);
+const KEEP_INTERVAL: Duration = Duration::from_secs(10);
+const KEEP_COUNT: u32 = 3;
+
+/// How long what was sent may be on its way, or the other end may take nothing of it, in milliseconds.
+const UNTAKEN_MAX_MS: u32 = 60_000;
+
+/// Frames are small and waited for; and nobody else notices that a client's machine is gone without a word. What the system refuses here
+/// costs time, and no more.
 fn prepared(stream: TcpStream) -> TcpStream {
     let _ = stream.set_nodelay(true);
     let _ = sockopt::set_socket_keepalive(&stream, true);
+    let _ = sockopt::set_tcp_keepidle(&stream, KEEP_IDLE);
+    let _ = sockopt::set_tcp_keepintvl(&stream, KEEP_INTERVAL);
+    let _ = sockopt::set_tcp_keepcnt(&stream, KEEP_COUNT);
+    let _ = sockopt::set_tcp_user_timeout(&stream, UNTAKEN_MAX_MS);
     stream
 }
 
@@ -243,6 +257,24 @@ mod tests {
     fn kind(opened: Result<(Sockets, Option<String>), Refusal>) -> Result<(bool, Option<String>), String> {
         let (sockets, why) = opened.map_err(|refusal| refusal.to_string())?;
         Ok((matches!(sockets, Sockets::Uring(_)), why))
+    }
+
+    /// Who is gone without a word is given up by the system: after a minute, on either end.
+    #[test]
+    fn a_connection_whose_other_end_is_gone_ends_within_a_minute() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let dialling = socket(&address, SocketFlags::empty()).unwrap();
+        rustix::net::connect(&dialling, &address).unwrap();
+        let (accepted, from) = accept(&listener, SocketFlags::empty()).unwrap().unwrap();
+        assert_eq!(from, dialling.local_addr().ok());
+        for stream in [dialling, accepted] {
+            assert!(sockopt::socket_keepalive(&stream).unwrap());
+            let patience = sockopt::tcp_keepidle(&stream).unwrap()
+                + sockopt::tcp_keepintvl(&stream).unwrap() * sockopt::tcp_keepcnt(&stream).unwrap();
+            assert_eq!(patience, Duration::from_secs(60), "if nothing is said");
+            assert_eq!(sockopt::tcp_user_timeout(&stream).unwrap(), 60_000, "if something is");
+        }
     }
 
     #[test]
