@@ -22,6 +22,7 @@ pub mod size;
 pub mod status;
 pub mod sync_disk;
 pub mod tcp;
+mod telling;
 mod timed_disk;
 pub mod uring;
 

@@ -1,4 +1,5 @@
-//! Looks on while a replica works: counts its rare paths, times its commits and its queries, and logs where it stands when that changes.
+//! Looks on while a replica works: counts its rare paths, times its commits and its queries, and logs where it stands when that changes,
+//! what is damaged and what is done about that.
 
 use std::{
     collections::VecDeque,
@@ -14,7 +15,14 @@ use chronon::{
     vsr::{Probe, Status, Vsr},
 };
 
-use crate::{metrics::Metrics, runner::Watch, sinks::Tally, status::Effects, tcp::TcpCounts};
+use crate::{
+    metrics::Metrics,
+    runner::Watch,
+    sinks::Tally,
+    status::Effects,
+    tcp::TcpCounts,
+    telling::{Line, Telling, Weight},
+};
 
 /// How often numbers are published.
 const INTERVAL: Duration = Duration::from_millis(200);
@@ -31,6 +39,10 @@ pub(crate) struct Meter {
     round: Option<Instant>,
     stands: Option<(Status, View)>,
     is_grid_full: bool,
+    is_syncing: bool,
+    /// Whether it gives its word: what is usual is not told.
+    votes: bool,
+    telling: Telling,
     network: TcpCounts,
     sinks: Tally,
     published: Time,
@@ -46,6 +58,9 @@ impl Meter {
             round: None,
             stands: None,
             is_grid_full: false,
+            is_syncing: false,
+            votes: true,
+            telling: Telling::new(),
             network: TcpCounts::default(),
             sinks: Tally::default(),
             published: Time::now(),
@@ -66,6 +81,7 @@ impl Meter {
         sinks: &Tally,
     ) {
         self.published = Time::now();
+        self.tell();
         let (vsr, metrics) = (replica.vsr(), &self.metrics);
         metrics.view.set(vsr.view().0);
         metrics.op.set(vsr.log().head().0);
@@ -139,6 +155,49 @@ impl Meter {
         }
     }
 
+    /// When it begins to fetch a checkpoint of the others: what comes of that is a rare path.
+    fn log_sync(&mut self, vsr: &Vsr) {
+        let checkpoints = vsr.checkpoints();
+        if self.is_syncing == checkpoints.is_syncing() {
+            return;
+        }
+        self.is_syncing = checkpoints.is_syncing();
+        let (checkpoint, commit) = (checkpoints.op().0, vsr.commit_max().0);
+        if self.is_syncing {
+            tracing::info!(
+                checkpoint,
+                commit,
+                "fetching a checkpoint of the others, for ops that are missing are no longer to be had"
+            );
+        } else {
+            tracing::info!(checkpoint, commit, "no checkpoint is fetched any more");
+        }
+    }
+
+    /// When it takes a lost replica's place, and when it has.
+    fn log_word(&mut self, vsr: &Vsr) {
+        if vsr.status() == Status::Booting || self.votes == vsr.votes() {
+            return;
+        }
+        self.votes = vsr.votes();
+        let (view, op) = (vsr.view().0, vsr.log().head().0);
+        if self.votes {
+            tracing::info!(view, op, "in the lost replica's place: it gives its word from now on");
+        } else {
+            tracing::info!(view, op, "takes a lost replica's place: it follows the log, and gives nobody its word yet");
+        }
+    }
+
+    /// Logs the rare paths that are to be told of by now.
+    fn tell(&mut self) {
+        for Line { weight, words, times } in self.telling.lines(Time::now) {
+            match weight {
+                Weight::Noted => tracing::info!(times, "{words}"),
+                Weight::Warned => tracing::warn!(times, "{words}"),
+            }
+        }
+    }
+
     /// Once when the state outgrows the grid, and once when it fits again.
     fn log_grid(&mut self, vsr: &Vsr) {
         let checkpoints = vsr.checkpoints();
@@ -170,9 +229,13 @@ impl<A: Application> Watch<Replica<A>> for Meter {
             }
             self.rare_paths[place] += 1;
             self.time_queries(now.monotonic, *probe);
+            self.telling.took(*probe);
         }
+        self.tell();
         self.time_commits(now.monotonic, replica.vsr());
         self.log_stand(replica.vsr());
         self.log_grid(replica.vsr());
+        self.log_sync(replica.vsr());
+        self.log_word(replica.vsr());
     }
 }

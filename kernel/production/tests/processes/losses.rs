@@ -33,6 +33,9 @@ fn a_lost_data_file_is_recovered_and_the_cluster_then_survives_another_loss() {
         assert!(made && said.contains("to recover under the incarnation"), "{said}");
         cluster.restart(lost);
         until_recovered(&cluster, lost);
+        for words in ["takes a lost replica's place", "it gives its word from now on"] {
+            until(words, || cluster.last_words(lost).contains(words).then_some(()));
+        }
         load.wait_for(SOME);
     }
     let other = (cluster.primary() + 2) % 3;

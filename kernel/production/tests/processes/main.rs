@@ -22,7 +22,7 @@ use std::{
     time::Duration,
 };
 
-use chronon::types::Checksum;
+use chronon::{storage::layout::SUPERBLOCK_COPY_SIZE, types::Checksum};
 use chronon_production::status::State;
 
 use cluster::{Cluster, LAYOUT, chronon, until};
@@ -213,9 +213,19 @@ fn a_data_file_is_damaged_in_its_journal_and_mended_from_the_others() {
         flip(&file, LAYOUT.prepare_offset(slot) + 130);
     }
     flip(&file, LAYOUT.header_ring_offset() + 10 * 128 + 5);
+    // And one of the superblock's copies.
+    flip(&file, u64::from(SUPERBLOCK_COPY_SIZE) + 1000);
     drop(file);
     cluster.restart(victim);
     load.wait_for(SOME);
+    for (weight, words) in [
+        ("WARN", "copies of the superblock differ"),
+        ("WARN", "the journal is damaged where an op may be that was acknowledged"),
+        ("INFO", "a prepare that was missing or damaged came from another replica"),
+    ] {
+        let told = |line: &str| line.contains(weight) && line.contains(words) && line.contains("times=");
+        until(words, || cluster.last_words(victim).lines().any(told).then_some(()));
+    }
     cluster.ends_well(load);
 }
 
