@@ -67,7 +67,7 @@ fn commits_a_repair_a_frame_that_is_none_and_every_queue_are_in_the_metrics() {
     let away = (primary + 1) % 3;
     cluster.kill(away);
     let file = File::options().read(true).write(true).open(cluster.data_file(away)).unwrap();
-    [2, 3].map(|slot| flip(&file, LAYOUT.prepare_offset(slot) + 130));
+    [2, 3].iter().for_each(|slot| flip(&file, LAYOUT.prepare_offset(*slot) + 130));
     load.wait_for(SOME);
     cluster.restart(away);
     let rare = |replica: u8, path: &str| {
