@@ -296,8 +296,9 @@ fn one_that_is_first_told_of_older_members_recovers_all_the_same() {
     script.format_lost(lost, 2).until_recovered(lost).commit(3);
     assert_eq!((script.vsr(behind).members().version, script.vsr(lost).members().version), (1, 2));
     script.lose_disk(lost);
-    let others = [3, 4, 5].map(|which| script.after(primary, which));
-    others.iter().for_each(|other| drop(script.kill(*other)));
+    for which in 3..=5 {
+        script.kill(script.after(primary, which));
+    }
     script.heal().format_lost(lost, 3);
     script.until("it has heard of the first members", PATIENCE_MS, |script| script.vsr(lost).members().version == 1);
     script.run_ms(500);
