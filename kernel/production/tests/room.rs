@@ -9,7 +9,7 @@ use std::{
 };
 
 use chronon::{
-    storage::layout::Layout,
+    storage::{layout::Layout, superblock::ApplicationName},
     types::{Checksum, ClusterId, NodeId, ReplicaId},
     vsr::Config,
 };
@@ -139,7 +139,8 @@ fn a_replica_raises_its_limit_of_open_files_and_serves_while_somebody_uses_them_
     let (path, log) = (temporary("room-limit"), temporary("room-limit-log"));
     let layout = Layout { slot_count: 64, message_size_max: 64 * 1024, block_count: 64, block_size: 16 * 1024 };
     let _ = std::fs::remove_file(&path);
-    let blocks = Config::new(CLUSTER, ReplicaId(0), 1, layout).format(1);
+    let application = ApplicationName::new("kv").unwrap();
+    let blocks = Config { application, ..Config::new(CLUSTER, ReplicaId(0), 1, layout) }.format(1);
     DataFile::create(&path, layout.size(), &blocks).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

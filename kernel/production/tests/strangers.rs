@@ -10,7 +10,7 @@ use std::{
 };
 
 use chronon::{
-    storage::layout::Layout,
+    storage::{layout::Layout, superblock::ApplicationName},
     types::{ClusterId, ReplicaId},
     vsr::Config,
 };
@@ -42,7 +42,8 @@ impl Processes {
         let mut processes = Self { folder, addresses, children: Vec::new() };
         for (replica, (cluster, order)) in replicas.iter().enumerate() {
             let path = processes.folder.join(format!("replica-{replica}"));
-            let blocks = Config::new(ClusterId(*cluster), ReplicaId(replica as u8), 3, LAYOUT).format(1);
+            let usual = Config::new(ClusterId(*cluster), ReplicaId(replica as u8), 3, LAYOUT);
+            let blocks = Config { application: ApplicationName::new("kv").unwrap(), ..usual }.format(1);
             DataFile::create(&path, LAYOUT.size(), &blocks).unwrap();
             let known: Vec<String> = order.iter().map(|place| processes.addresses[*place].to_string()).collect();
             let mut command = Command::new(env!("CARGO_BIN_EXE_chronon"));

@@ -41,7 +41,7 @@ pub(super) enum Cause {
     Other { dialled: ReplicaId, said: Speaker },
     /// It says that it is a replica that does not dial this one.
     Order { own: Speaker, replicas: usize },
-    /// Its data file was formatted with other limits.
+    /// Its data file was formatted for another application or with other limits.
     Terms,
     /// It sent what is no frame.
     Frame,
@@ -99,8 +99,8 @@ impl fmt::Display for Cause {
             ),
             Self::Order { .. } => f.write_str("it dials who is no replica: give the addresses of replicas alone"),
             Self::Terms => f.write_str(
-                "its data file was formatted with other limits: format all replicas with the same --slots, --message-size-max, \
-                 --grid-size and --clients-max",
+                "its data file was formatted for another application or with other limits: format all replicas with the same \
+                 --application, --slots, --message-size-max, --grid-size and --clients-max",
             ),
             Self::Frame => f.write_str("it sent what is no frame of the protocol: see which program that is"),
             Self::Crowd { clients } => write!(
