@@ -123,7 +123,8 @@ pub fn superblock(bytes: &[u8]) {
             block_size: (u32::from(fields.sectors) / 2 + 1) * 4096,
         },
         clients_max: fields.clients_max.max(1),
-        application: ApplicationName::new(["", "kv", "job-queue"][usize::from(fields.slots) % 3]).expect("it is a name"),
+        application: ApplicationName::new(["", "kv", "job-queue"][usize::from(fields.slots) % 3])
+            .expect("it is a name"),
         members: match fields.views[0] % 2 {
             0 => Members::default(),
             version => Members { version, incarnations: vec![fields.incarnation; usize::from(replica_count)] },
