@@ -37,6 +37,7 @@ pub(crate) fn chronon() -> Command {
 /// A cluster of processes. They are killed, and their files removed, when it goes.
 pub(crate) struct Cluster {
     folder: PathBuf,
+    layout: Layout,
     /// Where each listens.
     addresses: Vec<SocketAddr>,
     /// What each believes the addresses to be.
@@ -53,6 +54,11 @@ impl Cluster {
         Self::prepare(name, replicas, false, None).begin()
     }
 
+    /// With data files of another layout.
+    pub(crate) fn start_laid_out(name: &str, replicas: u8, layout: Layout) -> Self {
+        Self::prepare_for("kv", name, replicas, layout, false, None).begin()
+    }
+
     /// One for each of these flags, which it is given.
     pub(crate) fn start_each_with<S: AsRef<str>>(name: &str, flags: &[impl AsRef<[S]>]) -> Self {
         let mut cluster = Self::prepare(name, flags.len() as u8, false, None).expect("no mount is needed");
@@ -65,7 +71,8 @@ impl Cluster {
     pub(crate) fn start_all_with(name: &str, replicas: u8, flags: &[String]) -> Self {
         let application = flags.iter().skip_while(|flag| *flag != "--application").nth(1);
         let application = application.map_or("kv", String::as_str);
-        let mut cluster = Self::prepare_for(application, name, replicas, false, None).expect("no mount is needed");
+        let cluster = Self::prepare_for(application, name, replicas, LAYOUT, false, None);
+        let mut cluster = cluster.expect("no mount is needed");
         cluster.flags = vec![flags.to_vec(); usize::from(replicas)];
         Some(cluster).begin()
     }
@@ -85,13 +92,14 @@ impl Cluster {
     }
 
     fn prepare(name: &str, replicas: u8, wired: bool, small: Option<(PathBuf, u8)>) -> Option<Self> {
-        Self::prepare_for("kv", name, replicas, wired, small)
+        Self::prepare_for("kv", name, replicas, LAYOUT, wired, small)
     }
 
     fn prepare_for(
         application: &str,
         name: &str,
         replicas: u8,
+        layout: Layout,
         wired: bool,
         small: Option<(PathBuf, u8)>,
     ) -> Option<Self> {
@@ -109,7 +117,7 @@ impl Cluster {
         };
         let processes = (0..replicas).map(|_| None).collect();
         let flags = vec![Vec::new(); usize::from(replicas)];
-        let mut cluster = Self { folder, addresses, known, wires, mount: None, flags, processes };
+        let mut cluster = Self { folder, layout, addresses, known, wires, mount: None, flags, processes };
         for replica in 0..replicas {
             match &small {
                 Some((mount, victim)) if *victim == replica => {
@@ -121,8 +129,8 @@ impl Cluster {
                     make_with_holes(&cluster.data_file(replica), replica, replicas);
                 }
                 _ => {
-                    let blocks = config_of(application, replica, replicas).format(1);
-                    DataFile::create(&cluster.data_file(replica), LAYOUT.size(), &blocks).unwrap();
+                    let blocks = Config { layout, ..config_of(application, replica, replicas) }.format(1);
+                    DataFile::create(&cluster.data_file(replica), layout.size(), &blocks).unwrap();
                 }
             }
         }
@@ -267,7 +275,7 @@ impl Cluster {
             self.kill(replica);
         }
         let files: Vec<PathBuf> = (0..replicas).map(|replica| self.data_file(replica)).collect();
-        log::must_agree(&files, committed);
+        log::must_agree(&files, &self.layout, committed);
     }
 
     pub(crate) fn fill_small_mount(&self) {

@@ -5,6 +5,7 @@ mod cluster;
 mod demonstrations;
 mod effects;
 mod jobs;
+mod laps;
 mod load;
 mod log;
 mod losses;
