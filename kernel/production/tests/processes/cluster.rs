@@ -262,8 +262,13 @@ impl Cluster {
     }
 
     /// The load's promises are kept, and all replicas hold one log.
-    pub(crate) fn ends_well(mut self, load: Load) {
+    pub(crate) fn ends_well(self, load: Load) {
         load.end().judge(&self.addresses);
+        self.must_agree();
+    }
+
+    /// All replicas, which run, come to hold one log.
+    pub(crate) fn must_agree(mut self) {
         let replicas = self.processes.len() as u8;
         let committed = until("all have everything", || {
             let said: Vec<Status> = (0..replicas).map(|replica| self.status(replica)).collect();

@@ -135,6 +135,7 @@ fn letters_are_sent_once_and_in_order_by_a_service_in_bad_manners_while_primarie
     wait_for_effects(&cluster);
     service.judge(&letters);
     assert!(service.calls() > letters.len() as u64, "some were tried again");
+    cluster.must_agree();
 }
 
 #[test]
@@ -186,6 +187,7 @@ fn a_file_has_a_line_for_each_letter_whoever_is_killed_while_it_is_appended() {
         let ids: Vec<&str> = of_channel.map(|line| line["id"].as_str().unwrap()).collect();
         assert!(ids.is_sorted() && !ids.is_empty(), "channel {channel} keeps its order: {ids:?}");
     }
+    cluster.must_agree();
     std::fs::remove_file(&path).unwrap();
 }
 

@@ -44,6 +44,7 @@ fn a_lease_ends_by_its_timer_and_the_late_worker_is_refused_whoever_was_killed_m
     assert_eq!((&standing["stage"], &standing["attempts"]), (&"done".into(), &2.into()));
     let counts = told(&cluster, &["count"]);
     assert_eq!(counts, serde_json::json!({ "waiting": 1, "taken": 0, "done": 1, "dead": 0 }));
+    cluster.must_agree();
 }
 
 #[test]

@@ -28,6 +28,7 @@ use chronon_production::status::State;
 
 use cluster::{Cluster, LAYOUT, chronon, until};
 use load::Load;
+use wire::Wires;
 
 /// How much is acknowledged between two faults.
 const SOME: u64 = 150;
@@ -165,11 +166,11 @@ fn the_port_of_a_killed_process_can_be_had_at_once() {
 fn a_replica_is_stopped_and_goes_on_as_if_nothing_had_been() {
     let cluster = Cluster::start("stop", 3);
     let load = Load::begin(&cluster);
-    for _ in 0..2 {
+    for behind in [0, 1, 0, 2] {
         load.wait_for(SOME);
-        let victim = cluster.primary();
+        let victim = (cluster.primary() + behind) % 3;
         cluster.stop(victim);
-        // The others elect another and go on.
+        // The others go on, under another primary if it was that.
         load.wait_for(SOME);
         cluster.go_on(victim);
         load.wait_for(SOME);
@@ -179,25 +180,23 @@ fn a_replica_is_stopped_and_goes_on_as_if_nothing_had_been() {
 
 #[test]
 fn a_replica_is_cut_off_from_the_others_and_then_hears_without_being_heard() {
-    let cluster = Cluster::start_wired("cut-off", 3);
-    let load = Load::begin(&cluster);
-    load.wait_for(SOME);
-    let victim = cluster.primary();
-    cluster.wires().isolate(victim);
-    load.wait_for(SOME);
-    cluster.wires().heal();
-    load.wait_for(SOME);
-    let mute = cluster.primary();
-    cluster.wires().mute(mute);
-    load.wait_for(SOME);
-    cluster.wires().heal();
-    load.wait_for(SOME);
-    let deaf = cluster.primary();
-    cluster.wires().deafen(deaf);
-    load.wait_for(SOME);
-    cluster.wires().heal();
-    load.wait_for(SOME);
-    cluster.ends_well(load);
+    for (name, replicas) in [("cut-off", 3), ("cut-off-five", 5)] {
+        let cluster = Cluster::start_wired(name, replicas);
+        let load = Load::begin(&cluster);
+        load.wait_for(SOME);
+        for cut in [Wires::isolate, Wires::mute, Wires::deafen] {
+            // Of five, another one beside the primary: a majority is left.
+            let primary = cluster.primary();
+            cut(cluster.wires(), primary);
+            if replicas == 5 {
+                cut(cluster.wires(), (primary + 2) % 5);
+            }
+            load.wait_for(SOME);
+            cluster.wires().heal();
+            load.wait_for(SOME);
+        }
+        cluster.ends_well(load);
+    }
 }
 
 #[test]

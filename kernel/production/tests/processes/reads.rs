@@ -143,6 +143,8 @@ fn readers_beside_a_writer_see_everything_acknowledged_while_primaries_are_kille
     });
     let (written, seen) = (written.into_inner().unwrap(), seen.into_inner().unwrap());
     seen.into_iter().for_each(|seen| written.must_have_held(seen));
+    drop(clients);
+    cluster.must_agree();
 }
 
 #[test]

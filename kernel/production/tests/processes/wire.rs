@@ -72,27 +72,28 @@ impl Wires {
         (0..addresses.len() as u8).map(known).collect()
     }
 
-    fn set(&self, cut: impl Fn(&Wire) -> bool) {
-        self.wires.iter().for_each(|wire| wire.cut.store(cut(wire), Ordering::Relaxed));
+    /// Cuts these wires, beside those that are cut.
+    fn cut(&self, which: impl Fn(&Wire) -> bool) {
+        self.wires.iter().filter(|wire| which(wire)).for_each(|wire| wire.cut.store(true, Ordering::Relaxed));
     }
 
     /// Nobody hears a replica, and it hears nobody.
     pub(crate) fn isolate(&self, replica: u8) {
-        self.set(|wire| wire.from == replica || wire.to == replica);
+        self.cut(|wire| wire.from == replica || wire.to == replica);
     }
 
     /// Nobody hears a replica.
     pub(crate) fn mute(&self, replica: u8) {
-        self.set(|wire| wire.from == replica);
+        self.cut(|wire| wire.from == replica);
     }
 
     /// A replica hears nobody.
     pub(crate) fn deafen(&self, replica: u8) {
-        self.set(|wire| wire.to == replica);
+        self.cut(|wire| wire.to == replica);
     }
 
     pub(crate) fn heal(&self) {
-        self.set(|_| false);
+        self.wires.iter().for_each(|wire| wire.cut.store(false, Ordering::Relaxed));
     }
 }
 
