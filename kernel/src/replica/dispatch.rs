@@ -141,15 +141,19 @@ impl Dispatch {
     }
 
     fn attend(&mut self, vsr: &mut Vsr, outbox: &Outbox, now: Instant, actions: &mut Actions) {
-        if !vsr.is_serving() || vsr.view() != self.view {
+        if !vsr.is_leading() || vsr.view() != self.view {
             self.forget_view(vsr.view());
-            if !vsr.is_serving() {
+            if !vsr.is_leading() {
                 self.drop_stale(outbox);
                 return self.give(vsr, now, actions);
             }
         }
         self.give_at = None;
         self.give_up(now, outbox);
+        if !vsr.is_serving() {
+            // Its state is in doubt. What is under way stays so: the view is the same, and nothing may be ordered twice in it.
+            return;
+        }
         if !self.unfinished && self.seen == outbox.changes() {
             return;
         }

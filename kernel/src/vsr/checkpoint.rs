@@ -108,6 +108,8 @@ pub struct Checkpoints {
     pub(super) contested: Option<Op>,
     /// The others that have said since the start which checkpoint they have, if any.
     pub(super) told: ReplicaSet,
+    /// The checkpoint from before the start, as long as a majority has not done so.
+    pub(super) unheard: Option<Op>,
     /// Blocks that are being written.
     pub(super) writing: BTreeSet<u32>,
     pub(super) fetching: Fetching,
@@ -188,6 +190,7 @@ impl Checkpoints {
             roots: Default::default(),
             contested: None,
             told: ReplicaSet::default(),
+            unheard: None,
             writing: BTreeSet::new(),
             fetching: Fetching::default(),
             full: false,
@@ -199,6 +202,7 @@ impl Checkpoints {
     pub(super) fn opened(&mut self, superblock: &Superblock) {
         self.durable = superblock.checkpoint;
         self.vouched = superblock.vouched;
+        self.unheard = Some(superblock.checkpoint.header.op);
     }
 
     /// The checkpoint that the superblock names, or is to name next.

@@ -117,10 +117,15 @@ impl Vsr {
         }
     }
 
-    /// Whether the log with which this view began is executed, so that sessions are what they must be (design rule 16), and whether that
-    /// came to a state that may be spoken of.
+    /// Whether this replica leads its view, and has executed the log with which that began, so that sessions are what they must be
+    /// (design rule 16). Of one that does, nothing but the view's end makes another.
+    pub fn is_leading(&self) -> bool {
+        self.is_primary() && self.applied >= self.primary.start_head
+    }
+
+    /// Whether it leads, and its state may be spoken of.
     pub fn is_serving(&self) -> bool {
-        self.is_primary() && self.applied >= self.primary.start_head && !self.is_in_doubt()
+        self.is_leading() && !self.is_in_doubt()
     }
 
     fn accept(&mut self, from: NodeId, header: &Header, frame: &Frame, actions: &mut Actions) {

@@ -58,9 +58,9 @@ impl Vsr {
     /// has said which it has. Nothing is executed then, and nothing answered but a stale query, until a majority is found, or all stop:
     /// who stopped because there is none is started again without that knowledge, and maybe before the others.
     pub(super) fn is_in_doubt(&self) -> bool {
-        let Checkpoints { contested, told, vouched, durable, .. } = &self.checkpoints;
-        let unheard = durable.header.op > vouched.op && 1 + told.count() < majority(self.config.replica_count);
-        unheard || contested.is_some_and(|op| op <= self.applied)
+        let Checkpoints { contested, unheard, vouched, .. } = &self.checkpoints;
+        let is_unheard = self.config.replica_count > 1 && unheard.is_some_and(|op| op > vouched.op);
+        is_unheard || contested.is_some_and(|op| op <= self.applied)
     }
 
     /// Tells the others at once which checkpoint is durable here: they may wait for it.
@@ -80,6 +80,10 @@ impl Vsr {
     ) {
         self.hear_vouched(Vouched { op: Op(greeting.request.0), root }, actions);
         self.checkpoints.told.insert(peer);
+        if 1 + self.checkpoints.told.count() >= majority(self.config.replica_count) {
+            // For good: who is replaced later had said so.
+            self.checkpoints.unheard = None;
+        }
         let told = Vouched { op: greeting.commit.op(), root: Checksum(greeting.context) };
         if is_checkpoint(told.op, &self.config.layout) && !self.checkpoints.roots[peer.0 as usize].contains(&told) {
             self.count(peer, told, actions);
