@@ -81,7 +81,6 @@ impl Meter {
         sinks: &Tally,
     ) {
         self.published = Time::now();
-        self.tell();
         let (vsr, metrics) = (replica.vsr(), &self.metrics);
         metrics.view.set(vsr.view().0);
         metrics.op.set(vsr.log().head().0);

@@ -45,7 +45,8 @@ pub struct Status {
     pub replica: u8,
     /// How many replicas the cluster has.
     pub replicas: u8,
-    /// The application that its data file is of; empty if the file does not say.
+    /// The application that its data file is of; empty if the file, or an older release, does not say.
+    #[serde(default)]
     pub application: String,
     /// What it is doing.
     pub state: State,

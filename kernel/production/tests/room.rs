@@ -88,8 +88,7 @@ fn whoever_has_not_said_who_it_is_gives_way_to_whoever_comes_later() {
         until(&mut server, "an operator has room", |server| server.asked().is_some());
         assert_eq!(server.counts().turned_away, 2 * ROOM as u64 + 2);
         assert_eq!((server.counts().greeted, server.counts().refused), (2, 0));
-        // What it said was not read: that is how it ends on its side.
-        // It ends otherwise if what it said was read.
+        // By a reset, if some of what it said was not read.
         let ended = silent[0].read_to_end(&mut Vec::new()).map_err(|error| error.kind());
         assert!(matches!(ended, Ok(_) | Err(ErrorKind::ConnectionReset)), "the earliest were closed: {ended:?}");
         silent[3 * ROOM - 1].write_all(&hello(CLIENT)[31..]).unwrap();
@@ -153,7 +152,7 @@ fn a_replica_raises_its_limit_of_open_files_and_serves_while_somebody_uses_them_
     let began = Instant::now();
     while status::ask(address, PATIENCE).is_err() {
         assert!(began.elapsed() < PATIENCE, "it serves");
-        std::thread::sleep(Duration::from_millis(10));
+        std::thread::yield_now();
     }
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", child.id())).unwrap();
     let open = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();

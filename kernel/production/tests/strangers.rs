@@ -68,7 +68,7 @@ impl Processes {
                 Ok(status) if reached(&status) => return status,
                 _ => assert!(began.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}: {said:?}"),
             }
-            std::thread::sleep(Duration::from_millis(10));
+            std::thread::yield_now();
         }
     }
 

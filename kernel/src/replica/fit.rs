@@ -29,9 +29,9 @@ pub enum Misfit {
     },
     /// Its longest response, in bytes, is longer than any cluster has room for.
     Response(u32),
-    /// All effects, in bytes, may be too many for one record of a checkpoint.
+    /// One effect may have so many bytes, as many as all of them together, and is a record of a checkpoint, which holds fewer.
     Effects(u64),
-    /// All timers, in the same way.
+    /// One timer, in the same way.
     Timers(u64),
 }
 
@@ -50,12 +50,12 @@ impl fmt::Display for Misfit {
             ),
             Self::Effects(found) => write!(
                 f,
-                "the application's effects may have {found} bytes together, and a checkpoint has room for {RECORD_SIZE_MAX}: let \
+                "one of the application's effects may have {found} bytes, and a record of a checkpoint has room for {RECORD_SIZE_MAX}: let \
                  Application::effects_max return no more"
             ),
             Self::Timers(found) => write!(
                 f,
-                "the application's timers may have {found} bytes together, and a checkpoint has room for {RECORD_SIZE_MAX}: let \
+                "one of the application's timers may have {found} bytes, and a record of a checkpoint has room for {RECORD_SIZE_MAX}: let \
                  Application::timers_max return no more"
             ),
         }
@@ -96,7 +96,9 @@ mod tests {
     use super::*;
     use crate::app::{
         application::{ApplyContext, Event, Outcome, Rejection},
+        branch::Branch,
         number::Number,
+        room::Limits,
     };
 
     fn with_messages(message_size_max: u32) -> Layout {
@@ -131,5 +133,15 @@ mod tests {
             assert_eq!(misfit, Misfit::Response(response_size_max));
             assert!(misfit.to_string().contains(&RESPONSE_SIZE_MAX.to_string()), "{misfit}");
         }
+    }
+
+    #[test]
+    fn an_effect_that_no_record_has_room_for_is_refused_with_its_limit() {
+        let with_room = |bytes_max| Branch { room: Limits { bytes_max, ..Limits::DEFAULT }, ..Branch::default() };
+        let most = RECORD_SIZE_MAX as u64;
+        assert_eq!(fits(&with_room(most), &with_messages(1 << 20)), Ok(()));
+        let misfit = fits(&with_room(most + 1), &with_messages(1 << 20)).unwrap_err();
+        assert_eq!(misfit, Misfit::Effects(most + 1));
+        assert!(misfit.to_string().contains("Application::effects_max"), "{misfit}");
     }
 }

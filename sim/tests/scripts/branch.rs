@@ -116,12 +116,22 @@ impl Cluster {
         services: ServicesPlan,
         disk: impl Fn(u8) -> DiskSettings,
     ) -> Self {
-        let workload = Over(branch);
+        let mut cluster = Self::unlike(&vec![branch; usize::from(replicas)], services, disk);
+        let (world, workload) = (&mut cluster.world, &cluster.workload);
+        let config = Config::new(CLUSTER, ReplicaId(0), replicas, LAYOUT);
+        world.add_oracle(ClusterOracle::of(workload.clone(), plan(0), &config));
+        world.add_oracle(EffectsOracle::new(workload.clone(), replicas));
+        cluster
+    }
+
+    /// A branch of its own for each replica, so that they diverge. No oracle looks on, for all would say so.
+    pub(crate) fn unlike(branches: &[Branch], services: ServicesPlan, disk: impl Fn(u8) -> DiskSettings) -> Self {
+        let (workload, replicas) = (Over(branches[0].clone()), branches.len() as u8);
         let mut world = World::with_settings(7, WorldSettings::default());
         world.set_service(Outside::new(7, services));
         let config = |replica| Config::new(CLUSTER, replica, replicas, LAYOUT);
-        for replica in (0..replicas).map(ReplicaId) {
-            let process = Replica::new(config(replica), workload.application());
+        for (replica, branch) in (0..).map(ReplicaId).zip(branches) {
+            let process = Replica::new(config(replica), branch.clone());
             let disk = DiskSettings { capacity: LAYOUT.size(), ..disk(replica.0) };
             let node =
                 world.add_node_with(format!("{replica}"), process, NodeSettings { disk, ..NodeSettings::default() });
@@ -129,8 +139,6 @@ impl Cluster {
                 world.disk_mut(node).preload(offset, &bytes);
             }
         }
-        world.add_oracle(ClusterOracle::of(workload.clone(), plan(0), &config(ReplicaId(0))));
-        world.add_oracle(EffectsOracle::new(workload.clone(), replicas));
         Self { world, replicas, clients: 0, workload }
     }
 

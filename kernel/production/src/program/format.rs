@@ -28,7 +28,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::{
     number::{counted, grouped, parse_cluster, parse_size},
     output::{Status, Trouble, remark, say},
-    start::branch,
+    start::{Demo, branch},
 };
 
 /// What `format` gives a journal at the least, unless it is told otherwise: with [`MESSAGE_SIZE`], 256 MiB. More would make a first try
@@ -119,12 +119,12 @@ pub(crate) fn main(arguments: &Arguments) -> Result<Status, Trouble> {
 
 /// Whether an application that comes with the program can run in such a cluster. Of any other it is known when a replica is started.
 fn can_run(application: &str, layout: &Layout) -> Result<(), Misfit> {
-    match application {
-        "kv" => fits(&Kv, layout),
-        "bank" => fits(&Bank, layout),
-        "branch" => fits(&branch(), layout),
-        "jobs" => fits(&Jobs::default(), layout),
-        _ => Ok(()),
+    match Demo::of_name(application) {
+        Some(Demo::Kv) => fits(&Kv, layout),
+        Some(Demo::Bank) => fits(&Bank, layout),
+        Some(Demo::Branch) => fits(&branch(), layout),
+        Some(Demo::Jobs) => fits(&Jobs::default(), layout),
+        None => Ok(()),
     }
 }
 

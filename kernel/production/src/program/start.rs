@@ -12,8 +12,6 @@ use chronon_production::{
     serve::Server,
 };
 
-use clap::ValueEnum;
-
 use super::{
     log,
     output::{Status, Trouble},
@@ -51,6 +49,13 @@ pub(crate) enum Demo {
     Jobs,
 }
 
+impl Demo {
+    /// The one of that name, if it comes with the program.
+    pub(crate) fn of_name(name: &str) -> Option<Self> {
+        <Self as clap::ValueEnum>::from_str(name, false).ok()
+    }
+}
+
 /// The branch of the bank as it is demonstrated. It pays no interest, so that money can be counted at any time.
 pub(crate) fn branch() -> Branch {
     let letters = (0..4).map(|channel| (Channel(channel), Policy::EMIT)).collect();
@@ -76,8 +81,7 @@ pub(crate) fn main(arguments: &Arguments) -> Result<Status, Trouble> {
 fn of_file(path: &Path) -> Result<Demo, Trouble> {
     let found = DataFile::open_to_read(path).ok().and_then(|file| inspect::opened(&file).ok());
     let Some(name) = found.map(|superblock| superblock.application) else { return Ok(Demo::Kv) };
-    let known = |demo: &&Demo| demo.to_possible_value().is_some_and(|value| value.get_name() == name.as_str());
-    Demo::value_variants().iter().find(known).copied().ok_or_else(|| {
+    Demo::of_name(name.as_str()).ok_or_else(|| {
         let shown = path.display();
         Trouble::usage(if name.is_none() {
             format!("{shown} does not say which application it is of: say --application, as on the other replicas")
