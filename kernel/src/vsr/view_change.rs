@@ -43,7 +43,6 @@ impl Vsr {
                 self.arm_election();
             }
             Status::ViewChange => {
-                self.change.attempts += 1;
                 self.propose(View(0), actions);
                 self.arm_election();
             }
@@ -158,7 +157,12 @@ impl Vsr {
         self.on_view_message_timer(actions);
     }
 
+    /// Between views from here on. Its patience grows with each view that it gives up for another, and not with each time that it
+    /// says so alone.
     fn enter(&mut self, view: View) {
+        if self.status == Status::ViewChange && self.proposes() {
+            self.change.attempts += 1;
+        }
         self.view = view;
         self.status = Status::ViewChange;
         self.change.received = Default::default();

@@ -21,6 +21,7 @@ mod a_full_journal_refuses_and_loses_nothing;
 mod a_full_outbox_refuses_and_drains;
 mod a_killed_primary_is_replaced_and_comes_back_as_a_backup;
 mod a_letter_is_sent_once_over_a_fail_over;
+mod a_lonely_replica_keeps_its_haste;
 mod a_lost_message_stalls_nobody;
 mod a_lost_replica_recovers_through_the_others;
 mod a_new_primary_answers_no_query_before_its_log_is_executed;
