@@ -25,6 +25,7 @@ pub mod tcp;
 mod telling;
 mod timed_disk;
 pub mod uring;
+mod wake;
 
 pub use clock::SystemClock;
 pub use data_file::{DataFile, DataFileError};

@@ -11,7 +11,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd},
     sync::{
         Arc,
         mpsc::{Receiver, Sender, channel},
@@ -19,16 +19,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chronon::{
-    effect::{EffectOrder, EffectReport, EffectResult, Errand},
-    env::EffectSink,
-};
-use rustix::event::{EventfdFlags, eventfd};
-
 use super::{
     Sink, Sinks, code,
     queue::{Put, Queue, Waiting},
     tally::{Lane, Tally},
+};
+use crate::wake::Wake;
+use chronon::{
+    effect::{EffectOrder, EffectReport, EffectResult, Errand},
+    env::EffectSink,
 };
 
 /// How many orders wait in a channel. A primary gives one at a time; more come when it has given the one before up.
@@ -53,7 +52,7 @@ struct Came {
 #[derive(Clone)]
 struct Reporter {
     came: Sender<Came>,
-    wake: Arc<OwnedFd>,
+    wake: Wake,
 }
 
 /// An [`EffectSink`] over [`Sinks`], on threads of theirs.
@@ -73,9 +72,8 @@ impl Workers {
     /// # Errors
     /// If the system gives no event descriptor.
     pub fn new(sinks: Sinks) -> io::Result<Self> {
-        let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         let (sender, came) = channel();
-        let reporter = Reporter { came: sender, wake };
+        let reporter = Reporter { came: sender, wake: Wake::new()? };
         let (queues, refused) = (BTreeMap::new(), VecDeque::new());
         Ok(Self { sinks, queues, refused, came, reporter, tally: Tally::default() })
     }
@@ -87,8 +85,7 @@ impl Workers {
 
     /// Forgets that orders came to something: called before they are polled for, so that what ends meanwhile wakes anew.
     pub fn quiet(&mut self) {
-        // Nothing to read means that nothing ended.
-        let _ = rustix::io::read(&self.reporter.wake, &mut [0; 8]);
+        self.reporter.wake.quiet();
     }
 
     /// What became of orders so far.
@@ -204,8 +201,7 @@ impl Worker {
         let report = EffectReport { id: order.id, token: order.token, result };
         // Nobody listens any more when the replica has ended.
         let _ = self.reporter.came.send(Came { lane: self.lane, report });
-        // Any count but 0 wakes; a counter that is full is readable already.
-        let _ = rustix::io::write(&self.reporter.wake, &1_u64.to_le_bytes());
+        self.reporter.wake.wake();
     }
 }
 
