@@ -4,7 +4,10 @@
 
 use alloc::vec::Vec;
 
-use crate::app::application::{Application, ApplyContext, Event, Outcome, Rejection, RestoreError, SnapshotWriter};
+use crate::app::{
+    application::{Application, ApplyContext, Event, Outcome, Rejection, RestoreError, SnapshotWriter},
+    room::Limits,
+};
 
 /// What an event does to the number: as [`Application::apply`].
 pub type Change = fn(&mut u64, Event<'_>, &ApplyContext, &mut Outcome) -> Result<(), Rejection>;
@@ -14,17 +17,23 @@ pub type Change = fn(&mut u64, Event<'_>, &ApplyContext, &mut Outcome) -> Result
 pub struct Number {
     change: Change,
     response_size_max: u32,
+    timers_max: Limits,
 }
 
 impl Number {
     /// A number that events change so. Responses are of up to 8 bytes.
     pub const fn new(change: Change) -> Self {
-        Self { change, response_size_max: 8 }
+        Self { change, response_size_max: 8, timers_max: Limits::DEFAULT }
     }
 
     /// The same with responses of up to so many bytes.
     pub const fn with_responses(self, response_size_max: u32) -> Self {
         Self { response_size_max, ..self }
+    }
+
+    /// The same with so much room for timers.
+    pub const fn with_timers(self, timers_max: Limits) -> Self {
+        Self { timers_max, ..self }
     }
 }
 
@@ -60,5 +69,9 @@ impl Application for Number {
 
     fn response_size_max(&self) -> u32 {
         self.response_size_max
+    }
+
+    fn timers_max(&self) -> Limits {
+        self.timers_max
     }
 }

@@ -144,4 +144,14 @@ mod tests {
         assert_eq!(misfit, Misfit::Effects(most + 1));
         assert!(misfit.to_string().contains("Application::effects_max"), "{misfit}");
     }
+
+    #[test]
+    fn a_timer_that_no_record_has_room_for_is_refused_with_its_limit() {
+        let with_room = |bytes_max| Number::new(nothing).with_timers(Limits { bytes_max, ..Limits::DEFAULT });
+        let most = RECORD_SIZE_MAX as u64;
+        assert_eq!(fits(&with_room(most), &with_messages(1 << 20)), Ok(()));
+        let misfit = fits(&with_room(most + 1), &with_messages(1 << 20)).unwrap_err();
+        assert_eq!(misfit, Misfit::Timers(most + 1));
+        assert!(misfit.to_string().contains("Application::timers_max"), "{misfit}");
+    }
 }
