@@ -255,7 +255,7 @@ fn a_request_that_is_too_large_is_refused_with_the_limit() {
 
 #[test]
 fn whoever_is_evicted_is_told_and_goes_on_in_a_new_session() {
-    let cluster = Cluster::start_with("client-evicted", 1, Kv, |options| options.clients_max = 1);
+    let cluster = Cluster::start_with("client-evicted", 1, Kv, |config, _| config.clients_max = 1);
     let [one, other] = [1, 1].map(|sessions| KvClient::connect(cluster.addresses(), patient(sessions)).unwrap());
     assert_eq!(one.append(b"log", b"1").unwrap(), 1);
     assert_eq!(other.append(b"log", b"2").unwrap(), 2);

@@ -50,11 +50,16 @@ struct Replica {
 impl<A: Application> Cluster<A> {
     /// So many replicas, all of them serving. `name` is the test's own.
     pub(crate) fn start(name: &str, replicas: u8, application: A) -> Self {
-        Self::start_with(name, replicas, application, |_| {})
+        Self::start_with(name, replicas, application, |_, _| {})
     }
 
-    /// The same with data files that are formatted otherwise.
-    pub(crate) fn start_with(name: &str, replicas: u8, application: A, change: impl Fn(&mut Config)) -> Self {
+    /// The same with data files that are formatted otherwise, and served from otherwise.
+    pub(crate) fn start_with(
+        name: &str,
+        replicas: u8,
+        application: A,
+        change: impl Fn(&mut Config, &mut Options),
+    ) -> Self {
         let listeners: Vec<_> = (0..replicas).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
         let addresses: Vec<_> = listeners.iter().map(|listener| listener.local_addr().unwrap()).collect();
         let mut cluster = Self { application, replicas: Vec::new(), addresses };
@@ -64,9 +69,9 @@ impl<A: Application> Cluster<A> {
             let _ = std::fs::remove_file(&path);
             let usual = Config::new(CLUSTER, ReplicaId(replica), replicas, LAYOUT);
             let mut config = Config { clients_max: CLIENTS_MAX, ..usual };
-            change(&mut config);
-            DataFile::create(&path, LAYOUT.size(), &config.format(1)).unwrap();
-            let options = Options::new(path, cluster.addresses.clone());
+            let mut options = Options::new(path, cluster.addresses.clone());
+            change(&mut config, &mut options);
+            DataFile::create(&options.data, LAYOUT.size(), &config.format(1)).unwrap();
             cluster.replicas.push(Replica { options, running: None });
             cluster.serve(usize::from(replica), listener);
         }
