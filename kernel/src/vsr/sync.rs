@@ -44,6 +44,10 @@ const SLICE_MAX: usize = 4;
 /// Blocks that are read at once: a whole window of another replica that has nobody else to ask, or some would be asked for in vain.
 pub(super) const CHUNK_READS_MAX: usize = 64;
 
+/// How many chunks in a row one replica is asked for before the next one is: they lie side by side as a rule, and a disk reads them faster
+/// together.
+pub(super) const ASKED_OF_ONE: u8 = 8;
+
 /// As long as chunks come, one that does not is waited for so many times as long: a window of them takes its time over a slow
 /// network or disk, and to ask for each again would have it sent twice.
 pub(super) const FLOWING: u64 = 4;
@@ -60,8 +64,10 @@ pub(super) struct Fetching {
     walk: Option<Walk>,
     /// Blocks that are being read.
     reads: BTreeMap<u32, Readers>,
-    /// Whom to ask next: apart from whom other repair asks, or one in step with it would always ask the same.
+    /// Whom to ask: apart from whom other repair asks, or one in step with it would always ask the same.
     next_peer: u8,
+    /// How many chunks that replica was asked for in a row.
+    run: u8,
     /// Chunks that were fetched when no block was free, or known to be: a few, to be written when one is.
     unwritten: Vec<(Checksum, Frame)>,
     /// The last checkpoint that was looked for among strays because it came to be vouched for.

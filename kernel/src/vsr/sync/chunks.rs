@@ -2,7 +2,7 @@
 
 use alloc::{format, vec::Vec};
 
-use super::{Asked, CHUNK_READS_MAX, FLOWING, Purpose, ROUNDS_MAX, Readers, WALK_WINDOW, Walk};
+use super::{ASKED_OF_ONE, Asked, CHUNK_READS_MAX, FLOWING, Fetching, Purpose, ROUNDS_MAX, Readers, WALK_WINDOW, Walk};
 use crate::{
     frame::{Frame, SECTOR_SIZE},
     process::Actions,
@@ -29,8 +29,12 @@ impl Vsr {
             let mut header = self.header(Command::RequestChunk);
             header.view = self.promised().view;
             header.context = address.0;
-            let peer = self.peer_after(self.checkpoints.fetching.next_peer);
+            let Fetching { next_peer, run, .. } = self.checkpoints.fetching;
+            // Neighbours of one replica, which lie side by side on its disk as a rule.
+            let goes_on = times == 0 && run % ASKED_OF_ONE != 0;
+            let peer = if goes_on { next_peer } else { self.peer_after(next_peer) };
             self.checkpoints.fetching.next_peer = peer;
+            self.checkpoints.fetching.run = if goes_on { run + 1 } else { 1 };
             self.send(ReplicaId(peer), header, &[], actions);
             let due = self.after(self.config.timeouts.repair_ns);
             self.timers.ensure(Timer::Chunk, due);
