@@ -77,8 +77,8 @@ pub struct State {
     last_token: u64,
     /// The log's time when the state last changed.
     changed_at: u64,
-    /// When the earliest timer that matters fires, not after the end of any lease; 0 if there is none.
-    armed: u64,
+    /// When the timers fire that have not: the earliest not after the end of any lease.
+    timers: BTreeSet<u64>,
     digest: SetDigest,
     // What follows is derived from the jobs.
     waiting: BTreeSet<u64>,
@@ -116,9 +116,10 @@ impl State {
     /// What [`State::digest`] is of: as good for a comparison, and costs next to nothing.
     pub fn set_digest(&self) -> SetDigest {
         let Counts { done, dead, .. } = self.counts;
-        let numbers = [self.last_job, self.last_token, self.changed_at, self.armed, done, dead];
+        let numbers = [self.last_job, self.last_token, self.changed_at, done, dead];
         let mut digest = self.digest;
-        digest.insert(numbers.iter().fold(EntryHasher::new(), |hasher, number| hasher.number(*number)).finish());
+        let numbers = numbers.iter().chain(&self.timers);
+        digest.insert(numbers.fold(EntryHasher::new(), |hasher, number| hasher.number(*number)).finish());
         digest
     }
 
@@ -139,9 +140,9 @@ impl State {
     fn lease(&mut self, duration_ns: u64, now: u64, outcome: &mut Outcome) -> Result<Response, Refusal> {
         let job = *self.waiting.first().ok_or(Refusal::Nothing)?;
         let (token, until) = (self.last_token + 1, now.saturating_add(duration_ns));
-        if self.armed == 0 || until < self.armed {
+        if !self.is_looked_at_by(until) {
             outcome.schedule(duration_ns, []).map_err(|_| Refusal::Full)?;
-            self.armed = until;
+            self.timers.insert(until);
         }
         self.last_token = token;
         let mut what = Vec::new();
@@ -151,6 +152,11 @@ impl State {
             what.extend_from_slice(&job.what);
         });
         Ok(Response::Leased { job, token, until, what })
+    }
+
+    /// Whether a timer fires then or before.
+    fn is_looked_at_by(&self, until: u64) -> bool {
+        self.timers.first().is_some_and(|due| *due <= until)
     }
 
     /// The timer stays as it is, and looks again when the lease would have been over.
@@ -188,12 +194,15 @@ impl State {
         {
             self.give_back(config, job);
         }
-        if self.armed > now {
-            return;
+        // Others that are due as well are told in events of their own, which find nothing more to do.
+        self.timers.retain(|due| *due > now);
+        let next = self.ends.first().map(|(until, _)| *until).filter(|until| !self.is_looked_at_by(*until));
+        if let Some(until) = next
+            // The timer that fired has made room for this one.
+            && outcome.schedule(until - now, []).is_ok()
+        {
+            self.timers.insert(until);
         }
-        let next = self.ends.first().map(|(until, _)| *until);
-        // The timer that fired has made room for this one.
-        self.armed = next.filter(|until| outcome.schedule(until - now, []).is_ok()).unwrap_or(0);
     }
 
     /// A lease is over, and the job is not done: it waits again, or is dead, which is said.
@@ -331,14 +340,16 @@ impl Application for Jobs {
         Ok(())
     }
 
-    /// What is counted, and a record for each job, in their order.
+    /// What is counted, with when the timers fire, and a record for each job, in their order.
     fn snapshot(&self, state: &State, writer: &mut SnapshotWriter) {
         let last = writer.resumed().and_then(<[u8]>::first_chunk).map(|last| u64::from_le_bytes(*last));
         let mut record = Vec::new();
         if last.is_none() {
             let Counts { done, dead, .. } = state.counts;
             record.push(RECORD_COUNTS);
-            request::put(&mut record, &[state.last_job, state.last_token, state.changed_at, state.armed, done, dead]);
+            request::put(&mut record, &[state.last_job, state.last_token, state.changed_at, done, dead]);
+            let timers: Vec<u64> = state.timers.iter().copied().collect();
+            request::put(&mut record, &timers);
             writer.record(&record);
         }
         let first = last.map_or(Bound::Unbounded, Bound::Excluded);
@@ -359,7 +370,7 @@ impl Application for Jobs {
         let (kind, rest) = record.split_first().ok_or(RestoreError)?;
         match *kind {
             RECORD_COUNTS => {
-                let ([last_job, last_token, changed_at, armed, done, dead], []) = rest.as_chunks::<8>() else {
+                let ([last_job, last_token, changed_at, done, dead, timers @ ..], []) = rest.as_chunks::<8>() else {
                     return Err(RestoreError);
                 };
                 let number = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
@@ -369,8 +380,11 @@ impl Application for Jobs {
                 {
                     return Err(RestoreError);
                 }
+                if !timers.is_sorted_by(|earlier, later| number(earlier) < number(later)) {
+                    return Err(RestoreError);
+                }
                 (state.last_job, state.last_token) = (number(last_job), number(last_token));
-                (state.changed_at, state.armed) = (number(changed_at), number(armed));
+                (state.changed_at, state.timers) = (number(changed_at), timers.iter().map(number).collect());
                 (state.counts.done, state.counts.dead) = (number(done), number(dead));
             }
             RECORD_JOB => {

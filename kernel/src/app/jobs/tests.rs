@@ -116,12 +116,31 @@ fn one_timer_is_enough_for_leases_that_end_in_order_and_all_that_are_over_end_wi
         assert_eq!(timers, due);
     }
     fire(state, timers, 16);
-    assert_eq!((state.counts().leased, &timers[..]), (2, &[34, 34][..]));
+    assert_eq!((state.counts().leased, &timers[..]), (2, &[34][..]));
     fire(state, timers, 34);
     assert_eq!((state.counts().leased, &timers[..]), (1, &[45][..]));
     ask(state, timers, 40, Request::Lease { duration_ns: 3 }).unwrap();
     fire(state, timers, 60);
-    assert_eq!((state.counts().leased, state.armed, timers.len()), (0, 0, 0));
+    assert_eq!((state.counts().leased, state.timers.len(), timers.len()), (0, 0, 0));
+}
+
+#[test]
+fn short_leases_beside_a_long_one_leave_no_timers_behind() {
+    let (state, timers) = (&mut State::default(), &mut Timers::new());
+    ask(state, timers, 1, Request::Enqueue { what: b"long" }).unwrap();
+    ask(state, timers, 1, Request::Lease { duration_ns: 100 }).unwrap();
+    for round in 1..=8 {
+        let at = 10 * round;
+        ask(state, timers, at, Request::Enqueue { what: b"short" }).unwrap();
+        let Ok(Response::Leased { job, token, .. }) = ask(state, timers, at, Request::Lease { duration_ns: 5 }) else {
+            panic!("there is one");
+        };
+        ask(state, timers, at + 1, Request::Complete { job, token }).unwrap();
+        fire(state, timers, at + 5);
+        assert_eq!((&timers[..], state.timers.len()), (&[101][..], 1), "the long one's");
+    }
+    fire(state, timers, 101);
+    assert_eq!((state.counts().leased, timers.len(), state.timers.len()), (0, 0, 0));
 }
 
 #[test]
@@ -179,7 +198,7 @@ fn a_snapshot_is_the_state_again() {
         record(5, 0, 4),
         vec![],
         vec![3],
-        vec![1; 48],
+        vec![1; 47],
         vec![2, 1],
     ];
     for record in &foreign {
