@@ -92,8 +92,10 @@ impl Room {
     /// logged: the last quarter is for what those that are already logged will still ask for, and for what an application asks
     /// for when effects end and timers fire (design rule 19).
     pub const fn is_high(&self) -> bool {
-        self.entries >= three_quarters(self.limits.entries_max as u64)
-            || self.bytes >= three_quarters(self.limits.bytes_max)
+        // Where there is nothing, there is nothing to wait for: an application that asks for no effects may say that it has no room.
+        self.entries > 0
+            && (self.entries >= three_quarters(self.limits.entries_max as u64)
+                || self.bytes >= three_quarters(self.limits.bytes_max))
     }
 }
 
@@ -104,6 +106,14 @@ const fn three_quarters(limit: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn where_there_is_no_room_at_all_nobody_waits_for_any() {
+        for limits in [Limits { entries_max: 0, bytes_max: 9 }, Limits { entries_max: 9, bytes_max: 0 }] {
+            let mut none = Room::new(limits);
+            assert_eq!((none.is_high(), none.take(0), none.is_high()), (false, Err(Full), false));
+        }
+    }
 
     #[test]
     fn either_limit_fills_it_and_what_is_refused_takes_nothing() {
