@@ -1,15 +1,20 @@
 //! What a runner sleeps through and what wakes it, with every kind of disk and sockets.
 
 use std::{
-    net::TcpListener,
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
     path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{self, Duration},
 };
 
 use chronon::{
     frame::{Frame, SECTOR_SIZE},
     process::{Actions, Event, Now, Process, Token},
-    types::{ClusterId, Instant, ReplicaId},
+    types::{Checksum, ClusterId, Instant, ReplicaId},
 };
 use chronon_production::{
     DataFile, Disk, DiskChoice, DurableMode, HostDisk, TcpNetwork,
@@ -67,6 +72,28 @@ impl Process for Worker {
     }
 }
 
+/// A runner of that process on a disk of one sector, as a replica alone in its cluster, and where it listens.
+fn runner<P: Process>(
+    name: &str,
+    process: P,
+    disk: DiskChoice,
+    sockets: SocketChoice,
+) -> (Runner<P, Disk, Sockets>, SocketAddr) {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("runner-{name}-{}", std::process::id()));
+    let _ = std::fs::remove_file(&path);
+    DataFile::create(&path, SECTOR_SIZE as u64, &[]).unwrap();
+    let file = DataFile::open(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let (disk, _) = Disk::open(file, disk, DurableMode::DataSync).unwrap();
+    let (transport, _) = Sockets::open(sockets, disk.ring()).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let limits = Limits { frame_size_max: 1000, queue_bytes_max: 10_000 };
+    let config = TcpConfig::new(ClusterId(7), Speaker::Replica(ReplicaId(0)), vec![address], limits);
+    let network = TcpNetwork::over(transport, config, Some(listener)).unwrap();
+    (Runner::new(process, network, disk).unwrap(), address)
+}
+
 #[test]
 fn a_process_is_woken_by_its_disk_and_by_its_deadline_and_by_nothing_else() {
     let kinds = [
@@ -76,19 +103,7 @@ fn a_process_is_woken_by_its_disk_and_by_its_deadline_and_by_nothing_else() {
         (DiskChoice::Sync, SocketChoice::Readiness),
     ];
     for (number, (disk, sockets)) in (0..).zip(kinds) {
-        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("runner-{number}-{}", std::process::id()));
-        let _ = std::fs::remove_file(&path);
-        DataFile::create(&path, SECTOR_SIZE as u64, &[]).unwrap();
-        let file = DataFile::open(&path).unwrap();
-        std::fs::remove_file(&path).unwrap();
-        let (disk, _) = Disk::open(file, disk, DurableMode::DataSync).unwrap();
-        let (transport, _) = Sockets::open(sockets, disk.ring()).unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let limits = Limits { frame_size_max: 1000, queue_bytes_max: 10_000 };
-        let addresses = vec![listener.local_addr().unwrap()];
-        let config = TcpConfig::new(ClusterId(7), Speaker::Replica(ReplicaId(0)), addresses, limits);
-        let network = TcpNetwork::over(transport, config, Some(listener)).unwrap();
-        let mut runner = Runner::new(Worker { done: 0, deadline: None }, network, disk).unwrap();
+        let (mut runner, _) = runner(&format!("woken-{number}"), Worker { done: 0, deadline: None }, disk, sockets);
         let (began, mut turns) = (time::Instant::now(), 0);
         let stop = loop {
             turns += 1;
@@ -100,5 +115,87 @@ fn a_process_is_woken_by_its_disk_and_by_its_deadline_and_by_nothing_else() {
         assert!(matches!(&stop, Stop::Halted(reason) if reason == "it is done"), "{number}: {stop}");
         // One for each operation and each pause; what ends may be seen twice where it is told and then looked for.
         assert!(turns <= 2 * (3 + 1) * ROUNDS + 2, "{number}: {turns} turns");
+    }
+}
+
+/// Takes its time over each frame, so that there is always another, and wants to hear what time it is every few milliseconds.
+#[derive(Clone)]
+struct Flooded {
+    frames: u64,
+    deadlines: u64,
+    next: Option<Instant>,
+}
+
+impl Process for Flooded {
+    fn step(&mut self, now: Now, event: Event<'_>, actions: &mut Actions) {
+        match event {
+            Event::Message { .. } => {
+                self.frames += 1;
+                self.next = self.next.or(Some(Instant(now.monotonic.0 + PAUSE_NS)));
+                let until = time::Instant::now() + Duration::from_micros(100);
+                while time::Instant::now() < until {
+                    std::hint::spin_loop();
+                }
+            }
+            Event::Deadline => {
+                self.deadlines += 1;
+                self.next = Some(Instant(now.monotonic.0 + PAUSE_NS));
+                if self.deadlines == ROUNDS {
+                    actions.halt(format!("it heard {} frames", self.frames));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.next
+    }
+}
+
+/// Sends frames of a byte as a client does, as fast as they are taken, until `stop`.
+fn flood(address: SocketAddr, stop: &AtomicBool) {
+    let mut hello = [0; 32];
+    hello[..8].copy_from_slice(b"CHRONON\x01");
+    hello[8] = 1;
+    hello[16..24].copy_from_slice(&7_u64.to_le_bytes());
+    let checksum = Checksum::of(&hello[..24]).0 as u64;
+    hello[24..].copy_from_slice(&checksum.to_le_bytes());
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_write_timeout(Some(Duration::from_millis(50))).unwrap();
+    stream.write_all(&hello).unwrap();
+    let frames = [1, 0, 0, 0, 9].repeat(1000);
+    let mut sent = 0;
+    while !stop.load(Ordering::Relaxed) {
+        match stream.write(&frames[sent..]) {
+            Ok(count) => sent = (sent + count) % frames.len(),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            // The other end is gone.
+            Err(_) => return,
+        }
+    }
+    let _ = stream.read(&mut [0; 64]);
+}
+
+#[test]
+fn a_process_hears_what_time_it_is_however_much_there_is_to_receive() {
+    for sockets in [SocketChoice::Readiness, SocketChoice::Uring] {
+        let process = Flooded { frames: 0, deadlines: 0, next: None };
+        let (mut runner, address) = runner(&format!("flooded-{sockets:?}"), process, DiskChoice::Sync, sockets);
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let flooding = std::thread::spawn(move || flood(address, &stopped));
+        let began = time::Instant::now();
+        let halted = loop {
+            assert!(began.elapsed() < PATIENCE, "it has heard the time {} times", runner.process().deadlines);
+            if let Err(halted) = runner.turn(&mut (), Duration::from_millis(1)) {
+                break halted;
+            }
+        };
+        // It had no moment without a frame: a turn takes hundreds of them.
+        assert!(runner.process().frames > 200 * (ROUNDS - 1), "{halted}");
+        stop.store(true, Ordering::Relaxed);
+        drop(runner);
+        flooding.join().unwrap();
     }
 }

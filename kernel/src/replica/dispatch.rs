@@ -86,6 +86,13 @@ impl Dispatch {
             return;
         }
         let mut report = report.clone();
+        let is_fetch = outbox.get(report.id).is_some_and(|entry| entry.standing.destination == Destination::Fetch);
+        if let EffectResult::Done { response } = &mut report.result
+            && !is_fetch
+        {
+            // Nobody asked for it: it takes no room in the log, and if there is none, the effect was done all the same.
+            response.clear();
+        }
         if let Some(under_way) = self.under_way.get_mut(&report.id).filter(|under_way| under_way.token == report.token)
         {
             if report.result == EffectResult::NotDone && under_way.kind != TaskKind::Ask {

@@ -1,5 +1,5 @@
 //! A branch of the bank on real disks, sockets and clocks: a timer fires, has the rate of interest fetched over HTTP, and what comes is paid
-//! once for each period, though the service breaks off, and primaries are stopped.
+//! once for each period, though the service breaks off, and primaries are stopped; and its letters are sent, whatever is said of that.
 
 mod common;
 
@@ -7,18 +7,25 @@ use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
-use chronon::app::{
-    bank::{Request, Response},
-    branch::Branch,
-    effect::Policy,
+use chronon::{
+    app::{
+        bank::{Request, Response},
+        branch::Branch,
+        effect::Policy,
+    },
+    effect::{EffectOrder, EffectResult},
 };
 use chronon_production::{
     client::{Client, Options},
-    sinks::{HttpOptions, HttpSink, Sinks},
+    sinks::{HttpOptions, HttpSink, Sink, Sinks},
+    status,
 };
 use common::{Cluster, within};
 
@@ -77,6 +84,16 @@ impl Rates {
     }
 }
 
+/// A client, who has opened the accounts.
+fn customer(cluster: &Cluster<Branch>) -> Client {
+    let options = Options { patience: common::PATIENCE, ..Options::default() };
+    let client = Client::connect(cluster.addresses(), options).unwrap();
+    for account in 0..ACCOUNTS {
+        assert_eq!(ask(&client, Request::Open { account, deposit: DEPOSIT }), Response::Opened);
+    }
+    client
+}
+
 fn ask(client: &Client, request: Request) -> Response {
     let mut payload = Vec::new();
     request.encode(&mut payload);
@@ -101,11 +118,7 @@ fn interest_is_fetched_over_http_and_paid_once_a_period_whoever_is_stopped() {
         let http = HttpOptions::new(Some(format!("http://{address}/branch")));
         options.sinks = Sinks::default().fetches(Arc::new(HttpSink::new(http).unwrap()));
     });
-    let options = Options { patience: common::PATIENCE, ..Options::default() };
-    let client = Client::connect(cluster.addresses(), options).unwrap();
-    for account in 0..ACCOUNTS {
-        assert_eq!(ask(&client, Request::Open { account, deposit: DEPOSIT }), Response::Opened);
-    }
+    let client = customer(&cluster);
     let asked = || rates.lock().unwrap().by_key.len() as u32;
     for periods in [2, 5] {
         within("periods end", || (asked() >= periods).then_some(()));
@@ -120,4 +133,36 @@ fn interest_is_fetched_over_http_and_paid_once_a_period_whoever_is_stopped() {
     let rates = rates.lock().unwrap();
     assert_eq!(rates.by_key.len() as u32, PERIODS, "a key for each period");
     assert!(rates.calls > u64::from(PERIODS), "some were asked for again");
+}
+
+/// Does what it is told, and says more of it than any message holds.
+#[derive(Default, Debug)]
+struct Talkative(AtomicU64);
+
+impl Sink for Talkative {
+    fn run(&self, _: &EffectOrder) -> EffectResult {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        EffectResult::Done { response: vec![7; 1 << 20] }
+    }
+}
+
+#[test]
+fn a_letter_is_sent_whatever_is_said_of_it() {
+    const LETTERS: u64 = 5;
+    let sink = Arc::new(Talkative::default());
+    let branch = Branch { periods: 0, ..Branch::default() };
+    let cluster = Cluster::start_with("talkative", 1, branch, |_, options| {
+        options.sinks = Sinks::default().others(sink.clone());
+    });
+    let client = customer(&cluster);
+    for amount in 1..=LETTERS {
+        let moved = ask(&client, Request::Transfer { from: 0, to: 1, amount });
+        assert!(matches!(moved, Response::Transferred { .. }), "{moved:?}");
+    }
+    within("all are sent", || {
+        let effects = status::ask(cluster.addresses()[0], common::PATIENCE).unwrap().effects;
+        assert_eq!((effects.parked, effects.dead), (0, 0));
+        (effects.pending == 0).then_some(())
+    });
+    assert_eq!(sink.0.load(Ordering::Relaxed), LETTERS, "each once");
 }
