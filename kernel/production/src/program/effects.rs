@@ -61,7 +61,8 @@ struct Which {
 enum Request {
     /// Say which effects wait for an operator, and why
     List(Cluster),
-    /// Try them again from the beginning, behind what their channels hold by now: of a parked one this says that it was not done
+    /// Try them again from the beginning, behind what their channels hold by now: of a parked one, and of one whose sink cannot tell, this
+    /// says that it was not done
     Redrive(Which),
     /// Say that they were done: the application is told so
     Resolve(Which),

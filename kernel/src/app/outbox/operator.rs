@@ -11,7 +11,7 @@ use crate::{
 impl Outbox {
     /// Has it tried again from the beginning, behind whatever its channel holds by now. Whoever decides this for an effect that
     /// is never run twice says that it was not run. Of one whose sink can be asked nobody has to know: if the outcome of its
-    /// latest start is open, the sink is asked before there is another.
+    /// latest start is open, the sink is asked before there is another; where it has refused to tell, whoever decides says so here, too.
     ///
     /// # Errors
     /// [`Refusal::NoSuchEffect`], or [`Refusal::NotHeld`] if it is neither parked nor dead.
@@ -19,11 +19,13 @@ impl Outbox {
         self.is_held(id)?;
         let place = self.next_place();
         self.update(id, op, |standing| {
+            let cannot_tell = standing.asks && standing.stage == Stage::Dead(Cause::Refused);
             standing.place = place;
             standing.expires_at = after(timestamp, standing.policy.total_timeout_ns());
             standing.attempt = op;
             standing.attempts = 0;
-            standing.asks = standing.policy.on_unknown() == OnUnknown::AskFirst && standing.started.is_some();
+            standing.asks =
+                standing.policy.on_unknown() == OnUnknown::AskFirst && standing.started.is_some() && !cannot_tell;
             if !standing.asks {
                 standing.started = None;
             }

@@ -54,6 +54,23 @@ fn what_is_run_again_by_an_operator_is_asked_about_first_if_nobody_knows_whether
 }
 
 #[test]
+fn what_the_sink_cannot_tell_of_is_run_again_if_an_operator_says_so() {
+    let mut log = Log::claimed();
+    let id = log.emit(2, MAIL, Policy::EMIT.with_unknown(OnUnknown::AskFirst));
+    log.outbox.start(id, token(1, 2), Op(3)).unwrap();
+    log.outbox.claim(fence(2), Op(4)).unwrap();
+    let [question] = &log.tasks()[..] else { panic!("{:?}", log.tasks()) };
+    assert_eq!(question, "ask op2 v2/op4");
+    assert_eq!(log.outcome(5, id, token(2, 4), EffectResult::Refused { code: 7 }), Ok(None));
+    assert_eq!((log.stage(id), log.tasks().len()), (Stage::Dead(Cause::Refused), 0));
+    assert_eq!(log.outbox.redrive(id, Op(6), Timestamp(6 * SECOND)), Ok(()));
+    assert_eq!(log.tasks(), ["start op2 v2/op6"], "to ask again would be in vain");
+    assert_eq!(log.outcome(7, id, token(1, 2), done()), Err(Refusal::StaleToken));
+    log.outbox.start(id, token(2, 6), Op(7)).unwrap();
+    assert_eq!(log.outcome(8, id, token(2, 6), done()), ended(id, End::Acknowledged));
+}
+
+#[test]
 fn what_waits_to_be_asked_about_is_started_in_its_turn_if_its_late_answer_is_that_it_was_not_done() {
     let mut log = Log::claimed();
     let id = log.emit(2, MAIL, Policy::EMIT.with_unknown(OnUnknown::AskFirst).with_attempts(1));
