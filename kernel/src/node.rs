@@ -57,6 +57,32 @@ impl<P: Process> Node<P> {
         if self.halted.is_some() { Polled::Halted(now) } else { Polled::Stepped(now) }
     }
 
+    /// Takes an event of those that [`Node::poll`] comes to last: a deadline that has passed, else what an effect came to. A host that now
+    /// and then begins with this keeps them from waiting for as long as frames come faster than they are taken.
+    pub fn poll_late<C: Clock, N: Network, D: VirtualDisk, S: EffectSink>(
+        &mut self,
+        clock: &mut C,
+        network: &mut N,
+        disk: &mut D,
+        sink: &mut S,
+    ) -> Polled {
+        if self.halted.is_some() || self.nonce.is_some() {
+            return Polled::Idle;
+        }
+        assert!(self.actions.list.is_empty(), "every action is performed before the next event is taken");
+        self.probes.clear();
+        let now = Now { monotonic: clock.monotonic(), realtime: clock.realtime() };
+        if self.process.deadline().is_some_and(|deadline| deadline <= now.monotonic) {
+            self.process.step(now, Event::Deadline, &mut self.actions);
+        } else if let Some(report) = sink.poll() {
+            self.process.step(now, Event::EffectOutcome(&report), &mut self.actions);
+        } else {
+            return Polled::Idle;
+        }
+        self.perform(usize::MAX, network, disk, sink);
+        if self.halted.is_some() { Polled::Halted(now) } else { Polled::Stepped(now) }
+    }
+
     /// The first half of [`Node::poll`], for a host that looks at the actions or crashes between two of them: takes one
     /// event and steps the process. The actions wait for [`Node::perform`].
     ///

@@ -33,6 +33,9 @@ use crate::{
 /// The most events that are taken before the sockets are looked at again.
 const EVENTS_MAX: u32 = 512;
 
+/// The most of them that are taken first though they could wait, as far as anything else is there: deadlines, and what effects came to.
+const LATE_MAX: u32 = 16;
+
 /// How often, and how long each time, a process that panicked waits for its last words to be sent.
 const LAST_WAITS: u32 = 20;
 const LAST_WAIT: Duration = Duration::from_millis(5);
@@ -101,6 +104,15 @@ pub struct Runner<P, D, T = Readiness> {
     bad_frame: Option<ProbeId>,
 }
 
+/// Which event a process takes next.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Take {
+    /// The first that there is.
+    First,
+    /// One that would come last.
+    Late,
+}
+
 impl<P: Process, D: HostDisk, T: Transport> Runner<P, D, T> {
     /// A process that starts at the first turn, under a nonce from the system's random numbers. It has no sinks for its effects.
     ///
@@ -142,9 +154,15 @@ impl<P: Process, D: HostDisk, T: Transport> Runner<P, D, T> {
     pub fn turn(&mut self, watch: &mut impl Watch<P>, patience: Duration) -> Result<(), Stop> {
         self.disk.quiet();
         self.workers.quiet();
+        // However much there is to receive, the process hears what time it is.
+        for _ in 0..LATE_MAX {
+            if !self.step(watch, Take::Late)? {
+                break;
+            }
+        }
         let mut more = true;
         for _ in 0..EVENTS_MAX {
-            more = self.step(watch)?;
+            more = self.step(watch, Take::First)?;
             if !more {
                 break;
             }
@@ -158,14 +176,17 @@ impl<P: Process, D: HostDisk, T: Transport> Runner<P, D, T> {
     }
 
     /// Takes one event, if there is one.
-    fn step(&mut self, watch: &mut impl Watch<P>) -> Result<bool, Stop> {
+    fn step(&mut self, watch: &mut impl Watch<P>, take: Take) -> Result<bool, Stop> {
         let mut listening = Listening { network: &mut self.network, from: None };
         let Self { node, clock, disk, workers, .. } = self;
         #[expect(
             clippy::disallowed_methods,
             reason = "the process says what it was about, and takes no event after that"
         )]
-        let polled = catch_unwind(AssertUnwindSafe(|| node.poll(clock, &mut listening, disk, workers)));
+        let polled = catch_unwind(AssertUnwindSafe(|| match take {
+            Take::First => node.poll(clock, &mut listening, disk, workers),
+            Take::Late => node.poll_late(clock, &mut listening, disk, workers),
+        }));
         let from = listening.from;
         let polled = polled.map_err(|panic| self.stop_panicked(panic))?;
         let (now, halted) = match polled {

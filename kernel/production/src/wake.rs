@@ -1,14 +1,14 @@
 //! How a thread wakes the replica's, which waits for descriptors and nothing else.
 //!
-//! Invariant: whoever has woken says so after that. A replica that sees it said has something to read, and one that does not yet is woken
-//! again until it does: at most once too often, and never too seldom.
+//! Invariant: a waking is counted before the descriptor is readable because of it. So as long as that is readable, more was counted than
+//! was read, and quieting it reads; and once all was read that was counted, nobody asks the system in vain.
 
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
 };
 
@@ -21,7 +21,9 @@ pub(crate) struct Wake(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     descriptor: OwnedFd,
-    is_woken: AtomicBool,
+    /// How often anybody has woken, and how many of these were read. One thread reads.
+    counted: AtomicU64,
+    read: AtomicU64,
 }
 
 impl Wake {
@@ -31,22 +33,27 @@ impl Wake {
     /// If the system gives no descriptor.
     pub(crate) fn new() -> io::Result<Self> {
         let descriptor = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self(Arc::new(Inner { descriptor, is_woken: AtomicBool::new(false) })))
+        Ok(Self(Arc::new(Inner { descriptor, counted: AtomicU64::new(0), read: AtomicU64::new(0) })))
     }
 
     /// Wakes who waits for the descriptor: called when there is something for it to take.
     pub(crate) fn wake(&self) {
-        // Any count but 0 wakes; a counter that is full is readable already.
+        self.0.counted.fetch_add(1, Ordering::Release);
+        // It adds up, and no sum of ones fills it.
         let _ = rustix::io::write(&self.0.descriptor, &1_u64.to_le_bytes());
-        self.0.is_woken.store(true, Ordering::Release);
     }
 
     /// Forgets that anybody has woken: called before it is looked at what there is to take, so that what comes meanwhile wakes anew.
     /// Without a system call if nobody has.
     pub(crate) fn quiet(&self) {
-        if self.0.is_woken.swap(false, Ordering::Acquire) {
-            // Nothing to read means that the time before has read what this one was to.
-            let _ = rustix::io::read(&self.0.descriptor, &mut [0; 8]);
+        let read = self.0.read.load(Ordering::Relaxed);
+        if self.0.counted.load(Ordering::Acquire) == read {
+            return;
+        }
+        let mut count = [0; 8];
+        // Nothing to read means that who has counted has not woken yet.
+        if rustix::io::read(&self.0.descriptor, &mut count).is_ok() {
+            self.0.read.store(read.wrapping_add(u64::from_le_bytes(count)), Ordering::Relaxed);
         }
     }
 }
