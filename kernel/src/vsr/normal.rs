@@ -353,9 +353,8 @@ impl Vsr {
         let serving_late = self.applied < self.primary.start_head;
         // The others have committed all there is, and nothing more can be proposed before the own disk has caught up.
         let next = self.log.head().next();
-        let is_asked = !self.primary.waiting.is_empty() || !self.primary.operators.is_empty();
         let window_is_shut = !self.journal.window_allows(next, self.promised().head);
-        let behind = is_asked && window_is_shut || self.waits_for_own_slot();
+        let behind = self.has_waiting() && window_is_shut || self.waits_for_own_slot();
         (own_missing || serving_late || behind)
             && self.now.monotonic.since(self.primary.progress_at) > self.config.timeouts.disk_stall_ns
     }

@@ -175,11 +175,13 @@ impl Vsr {
         in_flight < whose.pipeline(self.config.pipeline) && self.may_propose(whose.reserving(self.log.head().next()))
     }
 
-    /// Whether requests wait for a slot that only the own disk can free.
+    /// Whether anything waits for a slot that only the own disk can free.
     pub(super) fn waits_for_own_slot(&self) -> bool {
         let is_free = |whose: Whose| self.slot_is_free(whose.reserving(self.log.head().next()));
-        let Primary { waiting, operators, .. } = &self.primary;
-        !waiting.is_empty() && !is_free(Whose::Clients) || !operators.is_empty() && !is_free(Whose::Operators)
+        let Primary { waiting, operators, system, tick, .. } = &self.primary;
+        !waiting.is_empty() && !is_free(Whose::Clients)
+            || !operators.is_empty() && !is_free(Whose::Operators)
+            || (!system.is_empty() || *tick) && !is_free(Whose::System)
     }
 
     /// Turns waiting requests into prepares while the pipeline has room; those that waited together go together.
@@ -226,7 +228,7 @@ impl Vsr {
         }
     }
 
-    fn has_waiting(&self) -> bool {
+    pub(super) fn has_waiting(&self) -> bool {
         let Primary { waiting, operators, system, tick, .. } = &self.primary;
         !waiting.is_empty() || !operators.is_empty() || !system.is_empty() || *tick
     }

@@ -1,9 +1,12 @@
 //! A primary that hears no majority, or whose own disk blocks what clients ask, stops its heartbeats, so that the others
 //! choose another.
 
-use chronon::{types::NodeId, wire::header::Command};
+use chronon::{app::branch::Branch, types::NodeId, wire::header::Command};
 
-use crate::script::{MS, Script, puts};
+use crate::{
+    branch::{Cluster, OFTEN, POLITE, SOUND, letters},
+    script::{MS, Script, puts},
+};
 
 #[test]
 fn a_primary_that_hears_no_majority_stands_down() {
@@ -69,4 +72,21 @@ fn a_primary_whose_disk_stands_still_before_anything_commits_stands_down() {
     script.until_finished(&[client]).heal();
     script.world.clear_disk_faults(NodeId(u32::from(stalled)));
     script.converge_all().check();
+}
+
+#[test]
+fn a_primary_whose_disk_stands_still_while_only_timers_are_due_stands_down() {
+    let paying = Branch { rate: OFTEN, period_ns: 20 * MS, periods: 1_000, ..letters(POLITE, OFTEN) };
+    let mut cluster = Cluster::new(3, paying, SOUND);
+    let client = cluster.client(30);
+    cluster.until("the client is answered", 5_000, |cluster| cluster.caller(client).is_finished());
+    let stalled = cluster.until_primary();
+    let until_ns = cluster.world.now_ns() + 60_000 * MS;
+    cluster.world.disk_mut(NodeId(u32::from(stalled))).stall_until(until_ns);
+    let before = cluster.ahead().state().periods();
+    cluster.until("another serves", 8_000, |cluster| cluster.ahead().state().periods() > before + 100);
+    assert!(cluster.world.probe_count("primary_disk_blocked") > 0);
+    assert_ne!(cluster.until_primary(), stalled);
+    cluster.world.clear_disk_faults(NodeId(u32::from(stalled)));
+    cluster.run_ms(500).check();
 }
