@@ -1,16 +1,17 @@
 //! A new primary drops an op that so many never had that it cannot have committed, and keeps any other.
 
 use chronon::{
-    types::Op,
-    vsr::Status,
+    storage::journal::ring_entry,
+    types::{NodeId, Op, Timestamp, View},
+    vsr::{Held, Status},
     wire::{
-        header::{Command, Header},
+        header::{Command, HEADER_SIZE, Header},
         message::Claim,
     },
 };
 use chronon_sim::disk::{DiskSettings, LatencyRange};
 
-use crate::script::{MS, Script, Setup, puts};
+use crate::script::{CLUSTER, MS, Script, Setup, puts};
 
 /// Prepares take long to write, superblocks do not: a view changes while prepares are on their way to the disk.
 fn slow_journal() -> Script {
@@ -84,4 +85,41 @@ fn an_op_that_one_of_three_holds_is_kept() {
     assert_eq!(script.vsr(other).log().get_tied(Op(7)), Some(&kept));
     assert!(script.probe("op_dropped") == 0 && script.probe("view_started") > 1);
     script.recover(primary).converge_all().check();
+}
+
+/// A power cut, while the second was being written over the first, leaves the entry of one view over the prepare of the next. Neither was
+/// acknowledged in the log that there is now, and neither keeps the replica from saying that it never had what a later view puts there.
+#[test]
+fn what_two_views_before_left_in_one_slot_is_nothing_that_it_had() {
+    let mut script = Script::replicas(3);
+    script.commit(10).converge_all();
+    for _ in 0..2 {
+        let primary = script.primary();
+        script.kill(primary).until("another serves", 5_000, |script| script.serving().is_some());
+        script.commit(2).recover(primary).converge_all();
+    }
+    let primary = script.primary();
+    let victim = script.after(primary, 1);
+    assert!(script.vsr(victim).log_view() > View(1));
+    let (op, layout, node) = (script.head(victim).next(), script.setup.layout, NodeId(victim.into()));
+    script.cut_power(victim);
+    let left = |view: u64| {
+        let mut header = Header::new(CLUSTER, Command::Prepare, View(view).primary(3).0, View(view));
+        (header.op, header.timestamp, header.context) = (op, Timestamp(1), 7);
+        header.sealed(&[]).encode()
+    };
+    let slot = layout.slot(op);
+    let entry = layout.header_ring_offset() + u64::from(slot) * HEADER_SIZE as u64;
+    script.world.disk_mut(node).preload(entry, &ring_entry(&left(0)));
+    script.world.disk_mut(node).preload(layout.prepare_offset(slot), &left(1));
+    let missing = script.probe("recovery_header_missing");
+    script.recover(victim);
+    assert_eq!(
+        script.probe("recovery_header_missing"),
+        missing + 1,
+        "the prepare is whole, and the ring names another"
+    );
+    assert_eq!((script.vsr(victim).head_is_certain(), script.vsr(victim).journal().held(op)), (true, Held::Nothing));
+    script.commit(10).converge_all();
+    script.check();
 }

@@ -38,8 +38,12 @@ impl Vsr {
             let held = match state {
                 SlotState::Empty | SlotState::Torn => Held::Nothing,
                 SlotState::Clean(header) => Held::Prepare(header.checksum),
-                // Its header was never written, so that it was acknowledged no more than a torn one.
-                SlotState::Present(header) if is_outlived(entry, &superblock) && wanted != Some(header.checksum) => {
+                // Its header was never written, and the entry in its place names nothing that counts: it was acknowledged no more than a
+                // torn one.
+                SlotState::Present(header)
+                    if wanted != Some(header.checksum)
+                        && (is_outlived(entry, &superblock) || is_superseded(entry, &superblock)) =>
+                {
                     Held::Nothing
                 }
                 // Vouched for only once its header is written too.
@@ -75,6 +79,7 @@ impl Vsr {
                 self.checkpoints.hear_vouched(vouched_in(header));
             }
         }
+        self.checkpoints.lasting = self.checkpoints.vouched.op;
         if let Some(op) = self.lost_for_good(superblock.commit.op(), &vouched) {
             return Self::halt_for_damage(op, actions);
         }
