@@ -103,7 +103,7 @@ pub fn grid(bytes: &[u8]) {
         }
     }
     let reaches = |address: Checksum| address.0.is_multiple_of(2);
-    grid.demote(reaches);
+    grid.demote(|address, _| reaches(address));
     held.retain(|address, _| reaches(*address));
     for byte in rest {
         let address = Checksum((byte >> 3).into());

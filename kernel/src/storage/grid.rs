@@ -56,16 +56,16 @@ impl Grid {
         }
     }
 
-    /// Recovery knows which chunks the checkpoint reaches: all others are strays.
-    pub fn demote(&mut self, reaches: impl Fn(Checksum) -> bool) {
+    /// Recovery knows which chunks are to be relied on, by them and their blocks: all others are strays.
+    pub fn demote(&mut self, keep: impl Fn(Checksum, u32) -> bool) {
         for (address, block) in core::mem::take(&mut self.blocks) {
-            if reaches(address) {
+            if keep(address, block) {
                 self.blocks.insert(address, block);
             } else {
                 self.strays.insert(address, block);
             }
         }
-        self.free_doubles(|address, _| reaches(address));
+        self.free_doubles(keep);
     }
 
     fn free_doubles(&mut self, keep: impl Fn(Checksum, u32) -> bool) {
@@ -173,7 +173,7 @@ mod tests {
         let mut grid = Grid::new(3);
         grid.found(address(1), 0);
         grid.found(address(2), 2);
-        grid.demote(|reached| reached == address(1));
+        grid.demote(|reached, _| reached == address(1));
         assert_eq!(
             (grid.find(address(1)), grid.find(address(2)), grid.find_stray(address(2))),
             (Some(0), None, Some(2))
@@ -187,7 +187,7 @@ mod tests {
     fn a_stray_is_written_again_where_it_lies() {
         let mut grid = Grid::new(3);
         grid.found(address(1), 2);
-        grid.demote(|_| false);
+        grid.demote(|_, _| false);
         assert_eq!(grid.allocate(address(1)), Some(2));
         assert_eq!(grid.find(address(1)), Some(2));
     }
@@ -205,7 +205,7 @@ mod tests {
         let mut grid = Grid::new(2);
         grid.found(address(1), 0);
         grid.found(address(1), 1);
-        grid.demote(|_| true);
+        grid.demote(|_, _| true);
         assert!(grid.all(address(1)).eq([0, 1]), "either may be the one that lasts");
         assert_eq!(grid.allocate(address(2)), None);
         grid.retain(|_, _| false);

@@ -84,7 +84,7 @@ pub struct Checkpoints {
     taking: Option<Taking>,
     /// The chunks of the one that is being written, so far.
     pub(super) making: BTreeSet<Checksum>,
-    /// The chunks of those before, down to the one that is vouched for: nobody can be asked to take a later one in its place.
+    /// The chunks of those before, down to the one that lastingly is vouched for: nobody can be asked to take a later one in its place.
     pub(super) kept: Vec<(Op, BTreeSet<Checksum>)>,
     /// The chunks of those that were let go, of which some may be needed by others still.
     pub(super) let_go: Vec<BTreeSet<Checksum>>,
@@ -102,6 +102,8 @@ pub struct Checkpoints {
     pub(super) is_surveyed: bool,
     /// The latest that a majority has.
     pub(super) vouched: Vouched,
+    /// Up to which one this replica would know so after a crash: by its superblock, or by a prepare that is durable here.
+    pub(super) lasting: Op,
     /// The roots of each replica's latest checkpoints.
     pub(super) roots: [[Vouched; ROOTS_KEPT]; REPLICAS_MAX as usize],
     /// The first op above the vouched one at which some of them differ.
@@ -187,6 +189,7 @@ impl Checkpoints {
             is_restoring: false,
             is_surveyed: false,
             vouched: Vouched::default(),
+            lasting: Op::ROOT,
             roots: Default::default(),
             contested: None,
             told: ReplicaSet::default(),
@@ -202,6 +205,7 @@ impl Checkpoints {
     pub(super) fn opened(&mut self, superblock: &Superblock) {
         self.durable = superblock.checkpoint;
         self.vouched = superblock.vouched;
+        self.lasting = superblock.vouched.op;
         self.unheard = Some(superblock.checkpoint.header.op);
     }
 
@@ -416,6 +420,7 @@ impl Vsr {
                         || self.checkpoints.is_syncing()
                         || !self.checkpoints.writing.is_empty() =>
                 {
+                    self.want_room(actions);
                     taking.waiting = Some((kind, bytes));
                     return true;
                 }
@@ -563,7 +568,11 @@ impl Vsr {
 
     /// A superblock is durable: if it names a later checkpoint, what that covers is free.
     pub(super) fn on_checkpoint_durable(&mut self, actions: &mut Actions) {
-        let durable = self.promised().checkpoint;
+        let (durable, vouched) = (self.promised().checkpoint, self.promised().vouched.op);
+        if vouched > self.checkpoints.lasting {
+            self.remember_vouched(vouched);
+            self.write_unwritten(actions);
+        }
         let named = self.checkpoints.next.take_if(|(next, _)| *next == durable);
         let Some((checkpoint, reached)) = named else { return };
         actions.probe(Probe::CheckpointDurable.into());

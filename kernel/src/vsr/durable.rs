@@ -108,6 +108,12 @@ impl Durable {
         writing >= op || self.next.as_ref().is_some_and(|next| next.checkpoint.header.op >= op)
     }
 
+    /// Whether a superblock that says a checkpoint at `op` or above to be vouched for is durable, or on its way.
+    pub(super) fn is_to_vouch(&self, op: Op) -> bool {
+        let writing = self.writing.as_ref().unwrap_or(&self.durable).vouched.op;
+        writing >= op || self.next.as_ref().is_some_and(|next| next.vouched.op >= op)
+    }
+
     /// The version of the members, and the recovery, that are durable or on their way.
     pub(super) fn last(&self) -> (u64, Recovery) {
         let writing = self.writing.as_ref().unwrap_or(&self.durable);

@@ -1,17 +1,21 @@
 //! Which chunks nothing needs any more, so that their blocks are free.
 //!
-//! What a checkpoint reaches is needed until the superblock names another one, and a majority has that one too; what somebody fetches,
-//! within a bound. Of a checkpoint that is let go, what differs from the one that took its place is looked at and nothing else: most
+//! What a checkpoint reaches is needed until the superblock names another one, and a majority has that one too, which this replica must know
+//! after a crash as well: one that does not knows of the checkpoint before, and it or others may have to find that. What somebody fetches is
+//! needed within a bound. Of a checkpoint that is let go, what differs from the one that took its place is looked at and nothing else: most
 //! of a large state is in both.
 
 use alloc::vec::Vec;
 use core::mem;
 
 use super::{
-    Vsr,
+    Status, Vsr,
     checkpoint::{Checkpoints, PIN_MAX_NS, PIN_NS, Pinned},
 };
-use crate::types::Checksum;
+use crate::{
+    process::Actions,
+    types::{Checksum, Op},
+};
 
 impl Checkpoints {
     fn needs(&self, address: Checksum) -> bool {
@@ -26,12 +30,32 @@ impl Checkpoints {
 }
 
 impl Vsr {
-    /// Lets go what lies below the checkpoint that is vouched for. The last of these stays as long as somebody fetches it; what was
+    /// The superblock, or a prepare that is durable, says that this checkpoint is vouched for: what lies below may be let go.
+    pub(super) fn remember_vouched(&mut self, vouched: Op) {
+        let vouched = vouched.min(self.checkpoints.vouched.op);
+        if vouched > self.checkpoints.lasting {
+            self.checkpoints.lasting = vouched;
+            self.let_go();
+        }
+    }
+
+    /// There is no room. Whether that may be because of what is not known lastingly: then the superblock is to say it.
+    pub(super) fn want_room(&mut self, actions: &mut Actions) -> bool {
+        let Checkpoints { kept, vouched, lasting, .. } = &self.checkpoints;
+        let (op, waits) = (vouched.op, vouched.op > *lasting && !kept.is_empty());
+        if waits && self.status == Status::Normal && !self.durable_mut().is_to_vouch(op) {
+            let promise = self.promise();
+            self.durable_mut().request(promise, actions);
+        }
+        waits
+    }
+
+    /// Lets go what lies below the checkpoint that lastingly is vouched for. The last of these stays as long as somebody fetches it; what was
     /// pinned already goes on being so while it is asked for.
     pub(super) fn let_go(&mut self) {
         let now = self.now.monotonic;
-        let Checkpoints { kept, pinned, vouched, let_go, .. } = &mut self.checkpoints;
-        let above = kept.iter().position(|(op, _)| *op >= vouched.op).unwrap_or(kept.len());
+        let Checkpoints { kept, pinned, lasting, let_go, .. } = &mut self.checkpoints;
+        let above = kept.iter().position(|(op, _)| *op >= *lasting).unwrap_or(kept.len());
         let Pinned { chunks, asked, until } = pinned;
         let in_demand = asked.0 > 0 && now.since(*asked) < PIN_NS;
         if !in_demand {

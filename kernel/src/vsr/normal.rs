@@ -173,6 +173,7 @@ impl Vsr {
             }
             self.durable_op = header.op;
             self.acknowledge(&header, actions);
+            self.remember_vouched(vouched_in(&header).op);
         }
     }
 

@@ -434,9 +434,10 @@ impl Vsr {
         if core::mem::replace(&mut self.checkpoints.is_surveyed, true) {
             return;
         }
-        let Checkpoints { grid, reached, kept, .. } = &mut self.checkpoints;
+        let Checkpoints { grid, reached, kept, writing, .. } = &mut self.checkpoints;
         let kept = |address| kept.iter().any(|(_, reached)| reached.contains(&address));
-        grid.demote(|address| reached.contains(&address) || kept(address));
+        // A block that is being written is given to no other chunk: two writes to it could end in any order.
+        grid.demote(|address, block| reached.contains(&address) || kept(address) || writing.contains(&block));
     }
 
     pub(super) fn on_gathered(&mut self, number: u64) {

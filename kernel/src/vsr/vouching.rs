@@ -26,14 +26,13 @@ pub(super) fn vouched_in(header: &Header) -> Vouched {
 }
 
 impl Checkpoints {
-    /// A checkpoint is vouched for. Whether it is later than what was known.
-    pub(super) fn hear_vouched(&mut self, vouched: Vouched) -> bool {
-        let is_later = vouched.op > self.vouched.op && vouched.root != Checksum(0);
-        if is_later {
+    /// A checkpoint is vouched for. What that makes superfluous is let go when a crash would not make it be forgotten: see
+    /// [`Vsr::remember_vouched`].
+    pub(super) fn hear_vouched(&mut self, vouched: Vouched) {
+        if vouched.op > self.vouched.op && vouched.root != Checksum(0) {
             self.vouched = vouched;
             self.compare();
         }
-        is_later
     }
 
     /// Nothing that this replica said counts any more.
@@ -119,8 +118,8 @@ impl Vsr {
         let same = at(told.op).filter(|root| *root == told.root).count();
         let all = at(told.op).count();
         let most = at(told.op).map(|root| at(told.op).filter(|other| *other == root).count()).max().unwrap_or_default();
-        if same >= quorum && self.checkpoints.hear_vouched(told) {
-            self.let_go();
+        if same >= quorum {
+            self.checkpoints.hear_vouched(told);
         }
         let own =
             self.checkpoints.roots[self.config.replica.0 as usize].iter().find(|root| root.op == told.op).copied();
@@ -139,9 +138,7 @@ impl Vsr {
         if !is_checkpoint(vouched.op, &self.config.layout) {
             return;
         }
-        if self.checkpoints.hear_vouched(vouched) {
-            self.let_go();
-        }
+        self.checkpoints.hear_vouched(vouched);
         let own = self.checkpoints.roots[self.config.replica.0 as usize].iter().find(|root| root.op == vouched.op);
         if let Some(own) = own.filter(|own| own.root != vouched.root) {
             let reason = self.divergence(*own, vouched);

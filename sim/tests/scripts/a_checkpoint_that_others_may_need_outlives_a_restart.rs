@@ -63,3 +63,28 @@ fn what_a_majority_comes_to_have_is_kept_from_then_on() {
     script.until_finished(&[client]).converge_all();
     script.check();
 }
+
+/// That a majority has a later one is heard, and would be forgotten by a crash: then this is the one that is looked for, here as well.
+#[test]
+fn what_a_start_would_find_to_be_vouched_for_is_kept_until_it_would_find_a_later_one() {
+    let disk = |_| DiskSettings { barrier: LatencyRange::new(50 * MS, 50 * MS), ..DiskSettings::default() };
+    let mut script = Script::new(Setup { layout: LAYOUT, disk, ..Setup::default() });
+    let client = script.client(puts(72, 1_500));
+    script.until_finished(&[client]).converge_all().run_ms(1_000);
+    let is_whole = |script: &Script, replica: u8, root| {
+        chunks::is_whole(script.vsr(replica), script.world.disk(NodeId(replica.into())), root)
+    };
+    let remembered = [0, 1, 2].map(|replica| {
+        let vsr = script.vsr(replica);
+        let vouched = vsr.durable().expect("it has started").superblock().vouched;
+        assert_eq!((vouched.op, vsr.checkpoints().op(), vsr.checkpoints().vouched().op), (Op(48), Op(72), Op(72)));
+        assert!(is_whole(&script, replica, vouched.root), "r{replica} has it");
+        vouched.root
+    });
+    // Prepares name the later one.
+    script.commit(2).converge_all();
+    for (replica, root) in (0..).zip(remembered) {
+        assert!(!is_whole(&script, replica, root), "r{replica} lets it go");
+    }
+    script.check();
+}

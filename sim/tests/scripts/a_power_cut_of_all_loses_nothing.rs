@@ -51,12 +51,12 @@ fn a_power_cut_of_all_while_one_takes_over_a_log_leaves_nobody_in_doubt() {
     };
     script.until("it is proposed", 5_000, both);
     script.world.heal_one_way(NodeId(u32::from(helper)), NodeId(u32::from(proposer)));
-    let taken = script.head(proposer);
+    let (taken, left) = (script.head(proposer), script.vsr(proposer).view());
     script.kill(proposer).recover(proposer);
     // They go to another view, of which the slow one hears by its start alone.
     let starts = |script: &Script, replica: u8| {
         let vsr = script.vsr(replica);
-        vsr.status() == Status::ViewChange && vsr.log_view() == vsr.view() && vsr.view() > known
+        vsr.status() == Status::ViewChange && vsr.log_view() == vsr.view() && vsr.view() > left
     };
     script.until("a view is about to start", 10_000, |script| starts(script, helper) || starts(script, proposer));
     let next = if starts(&script, helper) { helper } else { proposer };

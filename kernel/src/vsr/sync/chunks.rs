@@ -129,8 +129,10 @@ impl Vsr {
     /// After that, those come free that a checkpoint of its own was being written to or takes the place of; if there are none, the
     /// others' will never fit.
     fn keep_unwritten(&mut self, address: Checksum, chunk: Frame, actions: &mut Actions) {
+        let waits = self.want_room(actions);
         let Checkpoints { fetching, writing, next, is_surveyed, .. } = &mut self.checkpoints;
-        if fetching.unwritten.len() < WALK_WINDOW && !(*is_surveyed && writing.is_empty() && next.is_none()) {
+        if fetching.unwritten.len() < WALK_WINDOW && (waits || !(*is_surveyed && writing.is_empty() && next.is_none()))
+        {
             fetching.unwritten.push((address, chunk));
         } else if fetching.is_syncing() {
             actions.halt(format!(
