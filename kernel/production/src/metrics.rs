@@ -30,7 +30,8 @@ struct Name {
     name: &'static str,
 }
 
-/// Which channel's effects a number is about: a channel's number, `fetch` or `log`.
+/// Which channel's effects a number is about: a channel's number, `fetch`, `log`, or `others` for the channels that are not
+/// counted by themselves.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 struct ChannelName {
     channel: String,
@@ -159,10 +160,10 @@ impl Metrics {
 
     /// Publishes what sinks said between `before` and `now`.
     pub(crate) fn sinks(&self, before: &Tally, now: &Tally) {
-        for (lane, counts) in now.iter() {
-            let channel = lane.to_string();
+        for (group, counts) in now.iter() {
+            let channel = group.to_string();
             self.effects_in_flight.get_or_create(&ChannelName { channel: channel.clone() }).set(counts.in_flight);
-            let earlier = before.of(lane);
+            let earlier = before.of(group);
             for ((result, now), (_, before)) in counts.results().into_iter().zip(earlier.results()) {
                 let name = ChannelResult { channel: channel.clone(), result };
                 self.effects_run.get_or_create(&name).inc_by(now.saturating_sub(before));

@@ -60,8 +60,8 @@ pub use error::ServeError;
 /// How often whoever wants a server to stop is looked at.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// No frame that replicas exchange is larger than this or than the largest message.
-const FRAME_SIZE_MIN: u32 = 64 * 1024;
+/// No frame that replicas exchange is larger than this or than the largest message; nor is what a replica says of itself.
+pub(crate) const FRAME_SIZE_MIN: u32 = 64 * 1024;
 
 /// How many sessions a cluster has room for unless its files say otherwise.
 pub const CLIENTS_MAX: u32 = 4096;

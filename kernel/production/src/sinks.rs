@@ -61,7 +61,7 @@ pub use self::{
     file::FileSink,
     http::{HttpOptions, HttpSink},
     log::LogSink,
-    tally::{Counts, Lane, Tally},
+    tally::{Counts, Group, Lane, Tally},
     workers::Workers,
 };
 

@@ -2,6 +2,8 @@
 //!
 //! The question is a connection that opens as an operator's, and the answer one frame of JSON. Fields may be added; none
 //! changes its meaning.
+//!
+//! Invariant: whatever a replica lists of itself, the answer is a frame that any replica may send, for every list has a bound.
 
 use std::{
     fmt,
@@ -171,7 +173,7 @@ pub struct Effects {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "Counts has them")]
 pub struct ChannelCounts {
-    /// The channel's number, `fetch` or `log`.
+    /// The channel's number, `fetch`, `log`, or `others` for the channels that are not counted by themselves.
     pub channel: String,
     pub in_flight: u64,
     pub done: u64,
@@ -188,9 +190,9 @@ impl Effects {
             Stage::Parked => (parked + 1, dead),
             _ => (parked, dead + 1),
         });
-        let channels = sinks.iter().map(|(lane, counts)| {
+        let channels = sinks.iter().map(|(group, counts)| {
             let Counts { in_flight, done, failed, refused, unknown } = counts;
-            ChannelCounts { channel: lane.to_string(), in_flight, done, failed, refused, unknown }
+            ChannelCounts { channel: group.to_string(), in_flight, done, failed, refused, unknown }
         });
         Self { pending: outbox.len() as u64, parked, dead, channels: channels.collect() }
     }
@@ -372,4 +374,60 @@ fn exchange(address: SocketAddr, patience: Duration) -> io::Result<Vec<u8>> {
     let mut answer = vec![0; length as usize];
     read(&mut answer)?;
     Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use chronon::{
+        app::kv::Kv,
+        effect::{Channel, Destination, Severity},
+        storage::{layout::Layout, superblock::ApplicationName},
+        types::{ClusterId, ReplicaId},
+        vsr::{Config, quorum::REPLICAS_MAX},
+    };
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{
+        serve::FRAME_SIZE_MIN,
+        tcp::{Limits, Speaker, TcpConfig, TcpNetwork, fullest_refusals},
+    };
+
+    /// Has each number take as much room as one can.
+    fn grow(value: &mut Value) {
+        match value {
+            Value::Number(number) => *number = u64::MAX.into(),
+            Value::Array(values) => values.iter_mut().for_each(grow),
+            Value::Object(fields) => fields.values_mut().for_each(grow),
+            Value::Null | Value::Bool(_) | Value::String(_) => {}
+        }
+    }
+
+    #[test]
+    fn whatever_a_replica_has_to_say_of_itself_fits_the_least_frame_that_there_is() {
+        let layout = Layout { slot_count: 64, message_size_max: 64 * 1024, block_count: 64, block_size: 4096 };
+        let application = ApplicationName::new(&"a".repeat(ApplicationName::SIZE_MAX)).unwrap();
+        let config = Config::new(ClusterId(u64::MAX), ReplicaId(0), REPLICAS_MAX, layout);
+        let replica = Replica::new(Config { application, ..config }, Kv);
+        let mut tally = Tally::default();
+        let channels = (0..1 << 20).map(|number| Destination::Emit(Channel(u32::MAX - number)));
+        for destination in channels.chain([Destination::Fetch, Destination::Log(Severity::Info)]) {
+            tally.ordered(destination.into());
+        }
+        let effects = Effects::of(replica.executor().outbox(), &tally);
+        let limits = Limits { frame_size_max: 1, queue_bytes_max: 2 };
+        let tcp = TcpConfig::new(ClusterId(7), Speaker::Replica(ReplicaId(0)), Vec::from([([0; 4], 0).into()]), limits);
+        let queues = TcpNetwork::new(tcp, None).unwrap().queues();
+        let (disk, counts) = ("io_uring, data-synchronous writes", TcpCounts::default());
+        let status = Status::of(&replica, Monotonic(0), disk, &queues, &counts, effects);
+        let refusals: Vec<_> = fullest_refusals().into_iter().map(Refusal::from).collect();
+        assert_eq!(refusals.len(), 11 + 2 * usize::from(REPLICAS_MAX));
+        let speaks_with = Some((0..REPLICAS_MAX).collect());
+        let status = Status { speaks_with, refusals, state: State::ViewChange, ..status };
+        let mut status = serde_json::to_value(status).unwrap();
+        status["clock_offset_ns"] = json!([1, 1]);
+        grow(&mut status);
+        let size = status.to_string().len();
+        assert!(size <= FRAME_SIZE_MIN as usize, "{size} bytes");
+    }
 }

@@ -40,6 +40,8 @@ use chronon::{
 };
 
 pub(crate) use self::hello::{HELLO_SIZE, operator_hello};
+#[cfg(test)]
+pub(crate) use self::refusals::tests::fullest as fullest_refusals;
 pub use self::{
     completion::Completion,
     connection::Limits,

@@ -251,13 +251,45 @@ fn name(replica: Option<ReplicaId>, address: Option<SocketAddr>) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use std::net::{Ipv6Addr, SocketAddrV6};
+
+    use chronon::vsr::quorum::REPLICAS_MAX;
+
     use super::*;
 
     const OTHERS: Cause = Cause::Cluster { theirs: ClusterId(8), ours: ClusterId(7) };
 
     fn address(port: u16) -> Option<SocketAddr> {
         Some(SocketAddr::from(([127, 0, 0, 1], port)))
+    }
+
+    /// As much as is ever kept, in the longest words.
+    pub(crate) fn fullest() -> Vec<Refused> {
+        let (most, speaker) = (ReplicaId(u8::MAX), Speaker::Replica(ReplicaId(u8::MAX)));
+        let (theirs, ours) = (ClusterId(u64::MAX), ClusterId(u64::MAX));
+        let causes = [
+            Cause::Hello(HelloError::Foreign),
+            Cause::Hello(HelloError::Malformed),
+            Cause::Hello(HelloError::Version(u16::MAX)),
+            Cause::Cluster { theirs, ours },
+            Cause::Other { dialled: most, said: speaker },
+            Cause::Order { own: speaker, replicas: usize::MAX },
+            Cause::Terms,
+            Cause::Frame,
+            Cause::Crowd { clients: usize::MAX },
+            Cause::Late,
+            Cause::Descriptors(Errno::XFULL),
+        ];
+        let longest = causes.iter().max_by_key(|cause| cause.to_string().len()).expect("there are some");
+        let parties = (0..REPLICAS_MAX).map(ReplicaId).flat_map(|it| [Party::Dialled(it), Party::Dialling(it)]);
+        let said = parties.map(|party| (party, *longest)).chain(causes.map(|cause| (Party::Visitor, cause)));
+        let longest = SocketAddrV6::new(Ipv6Addr::from(u128::MAX), u16::MAX, 0, u32::MAX).into();
+        let (mut refusals, now) = (Refusals::default(), Instant::now());
+        for (party, cause) in said {
+            refusals.note(party, Some(longest), cause, now);
+        }
+        refusals.current(now)
     }
 
     #[test]

@@ -10,7 +10,7 @@ use chronon::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::*;
-use crate::sinks::Counts;
+use crate::sinks::{Counts, Group};
 
 const DONE: EffectResult = EffectResult::Done { response: Vec::new() };
 
@@ -83,13 +83,13 @@ fn a_channel_that_hangs_delays_no_other_and_takes_no_more_than_its_room() {
     for op in 2..=4 {
         assert_eq!(next(&mut workers), (op, EffectResult::Failed { code: code::SUPERSEDED }));
     }
-    let hangs = workers.tally().of(Lane::Channel(Channel(0)));
+    let hangs = workers.tally().of(Group::Lane(Lane::Channel(Channel(0))));
     assert_eq!((hangs.in_flight, hangs.failed), (2, 3));
     let_it.send(EffectResult::Failed { code: 7 }).unwrap();
     let_it.send(DONE).unwrap();
     assert_eq!(next(&mut workers), (1, EffectResult::Failed { code: 7 }));
     assert_eq!((begun.recv(), next(&mut workers)), (Ok(5), (5, DONE)));
-    let counts = workers.tally().of(Lane::Channel(Channel(0)));
+    let counts = workers.tally().of(Group::Lane(Lane::Channel(Channel(0))));
     assert_eq!(counts, Counts { in_flight: 0, done: 1, failed: 4, refused: 0, unknown: 0 });
 }
 
