@@ -19,14 +19,23 @@
 //! Deliberately absent: TLS, proxies and `Retry-After`. Where the way to a service is not to be trusted, let a proxy on this machine
 //! speak TLS.
 
-use std::{io, time::Duration};
+mod way;
+
+use std::time::Duration;
 
 use chronon::{
     app::effect::RESPONSE_TOO_LARGE,
     effect::{Destination, EffectOrder, EffectResult},
 };
-use ureq::{Agent, Body, Error, RequestBuilder, http::Response, typestate::WithoutBody};
+use ureq::{
+    Agent, Body, Error, RequestBuilder,
+    config::Config,
+    http::Response,
+    typestate::WithoutBody,
+    unversioned::{resolver::DefaultResolver, transport::TcpConnector},
+};
 
+use self::way::Way;
 use super::{Sink, code};
 
 /// What stands for an effect's id in an address.
@@ -86,19 +95,8 @@ impl HttpSink {
         if let Some(url) = options.status_url.as_ref().filter(|url| !url.contains(ID)) {
             return Err(format!("an address with {ID} where the effect's id is to stand, and not `{url}`"));
         }
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            .proxy(None)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .max_idle_connections(0)
-            .max_idle_connections_per_host(0)
-            .timeout_resolve(Some(options.connect))
-            .timeout_connect(Some(options.connect))
-            .timeout_recv_response(Some(options.start))
-            .user_agent(concat!("chronon/", env!("CARGO_PKG_VERSION")))
-            .build();
-        Ok(Self { options, agent: config.new_agent() })
+        let agent = Agent::with_parts(config(&options), Way(TcpConnector::default()), Way(DefaultResolver::default()));
+        Ok(Self { options, agent })
     }
 
     fn emit(&self, order: &EffectOrder) -> EffectResult {
@@ -167,6 +165,21 @@ impl Sink for HttpSink {
     }
 }
 
+fn config(options: &HttpOptions) -> Config {
+    Agent::config_builder()
+        .http_status_as_error(false)
+        .proxy(None)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .max_idle_connections(0)
+        .max_idle_connections_per_host(0)
+        .timeout_resolve(Some(options.connect))
+        .timeout_connect(Some(options.connect))
+        .timeout_recv_response(Some(options.start))
+        .user_agent(concat!("chronon/", env!("CARGO_PKG_VERSION")))
+        .build()
+}
+
 /// Under the effect's names.
 fn named<B>(request: RequestBuilder<B>, order: &EffectOrder) -> RequestBuilder<B> {
     let request = request.header("Idempotency-Key", order.id.to_string());
@@ -191,21 +204,10 @@ fn judged(status: u16) -> EffectResult {
 
 /// What there being no whole answer says.
 fn failed(error: &Error) -> EffectResult {
-    use io::ErrorKind::{AddrNotAvailable, ConnectionRefused, HostUnreachable, NetworkUnreachable};
-    let before = match error {
-        Error::HostNotFound | Error::ConnectionFailed => true,
-        Error::Timeout(ureq::Timeout::Resolve | ureq::Timeout::Connect) => true,
-        // What connecting alone comes to.
-        Error::Io(error) => {
-            matches!(error.kind(), ConnectionRefused | HostUnreachable | NetworkUnreachable | AddrNotAvailable)
-        }
-        Error::BadUri(_) | Error::Http(_) => return EffectResult::Refused { code: code::BAD_ADDRESS },
-        _ => false,
-    };
-    if before {
-        EffectResult::Failed { code: code::UNREACHABLE }
-    } else {
-        EffectResult::Unknown { code: code::NO_ANSWER }
+    match error {
+        Error::HostNotFound | Error::ConnectionFailed => EffectResult::Failed { code: code::UNREACHABLE },
+        Error::BadUri(_) | Error::Http(_) => EffectResult::Refused { code: code::BAD_ADDRESS },
+        _ => EffectResult::Unknown { code: code::NO_ANSWER },
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a service is told, and what its answers and silences mean.
 
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::{self, BufRead, BufReader, Write},
     net::TcpListener,
     sync::mpsc::{Receiver, channel},
 };
@@ -10,6 +10,13 @@ use chronon::{
     effect::{Channel, EffectId, Errand, Fence, FencingToken},
     frame::Frame,
     types::{ClusterId, Epoch, Op, View},
+};
+use ureq::{
+    http::Uri,
+    unversioned::{
+        resolver::{ResolvedSocketAddrs, Resolver},
+        transport::{Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport},
+    },
 };
 
 use super::*;
@@ -154,6 +161,81 @@ fn an_answer_that_does_not_come_is_unknown_and_a_service_that_is_not_there_did_n
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let result = sink(&format!("http://{nobody}/"), |_| {}).run(&order(EMIT, b"a letter"));
     assert_eq!(result, EffectResult::Failed { code: code::UNREACHABLE });
+}
+
+/// How far the way to a service goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Until {
+    Nowhere,
+    Address,
+    Connection,
+    Request,
+}
+
+/// A way to a service that goes no further than that: what comes next fails as the system says of a host that is not heard of.
+#[derive(Debug)]
+struct Fails(Until, LazyBuffers);
+
+impl Fails {
+    fn new(until: Until) -> Self {
+        Self(until, LazyBuffers::new(1024, 1024))
+    }
+
+    fn goes_to<T>(&self, until: Until, then: T) -> Result<T, Error> {
+        if self.0 as u8 >= until as u8 { Ok(then) } else { Err(Error::Io(io::ErrorKind::HostUnreachable.into())) }
+    }
+}
+
+impl Resolver for Fails {
+    fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
+        let mut addresses = self.empty();
+        addresses.push(([127, 0, 0, 1], 1).into());
+        self.goes_to(Until::Address, addresses)
+    }
+}
+
+impl Connector for Fails {
+    type Out = Self;
+
+    fn connect(&self, _: &ConnectionDetails<'_>, _: Option<()>) -> Result<Option<Self>, Error> {
+        self.goes_to(Until::Connection, Some(Self::new(self.0)))
+    }
+}
+
+impl Transport for Fails {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.1
+    }
+
+    fn transmit_output(&mut self, _: usize, _: NextTimeout) -> Result<(), Error> {
+        self.goes_to(Until::Request, ())
+    }
+
+    fn await_input(&mut self, _: NextTimeout) -> Result<bool, Error> {
+        Err(Error::Io(io::ErrorKind::HostUnreachable.into()))
+    }
+
+    fn is_open(&mut self) -> bool {
+        true
+    }
+}
+
+/// The system says the same of a connection that is not to be had and of one that ends because nothing more is heard of the host.
+#[test]
+fn a_host_that_is_not_reached_did_nothing_and_of_one_that_is_lost_nobody_knows() {
+    let (failed, unknown) =
+        (EffectResult::Failed { code: code::UNREACHABLE }, EffectResult::Unknown { code: code::NO_ANSWER });
+    for (until, result) in [
+        (Until::Nowhere, &failed),
+        (Until::Address, &failed),
+        (Until::Connection, &unknown),
+        (Until::Request, &unknown),
+    ] {
+        let options = HttpOptions::new(Some("http://service.example/".to_owned()));
+        let agent = Agent::with_parts(config(&options), Way(Fails::new(until)), Way(Fails::new(until)));
+        let sink = HttpSink { options, agent };
+        assert_eq!(sink.run(&order(EMIT, b"a letter")), *result, "{until:?}");
+    }
 }
 
 #[test]
