@@ -6,9 +6,10 @@
 //!
 //! How bytes are carried is beneath ([`Transport`]): on the ring that the disk is on, or by readiness and system calls.
 //!
-//! Invariants: nothing here blocks but [`TcpNetwork::wait`], and that until something happens or is due, without looking up between; whatever comes in over one connection ends that one at worst; what a
-//! connection holds is within its [`Limits`], and a full queue drops; where more comes in than is received, no more is read. A
-//! peer that says nothing, or no longer takes what it is sent, is given up.
+//! Invariants: nothing here blocks but [`TcpNetwork::wait`], and that until something happens or is due, without looking up between;
+//! whatever comes in over one connection ends that one at worst; what a connection holds is within its [`Limits`], and a full queue drops;
+//! where more comes in than is received, no more is taken, however many connections bring it. A peer that says nothing, or no longer takes
+//! what it is sent, is given up.
 //!
 //! An operator asks a replica how it is by connecting as one: the host is told ([`TcpNetwork::asked`]) and sends one frame, whose
 //! meaning is between the two of them.
@@ -19,6 +20,7 @@
 mod completion;
 mod connection;
 mod hello;
+mod inbox;
 mod peers;
 mod readiness;
 mod refusals;
@@ -51,7 +53,8 @@ pub use self::{
     transport::{Accepted, Happened, SocketChoice, Sockets, Transport},
 };
 use self::{
-    connection::{Connection, End, Incoming},
+    connection::{Connection, Incoming},
+    inbox::Inbox,
     peers::Dial,
     refusals::{Cause, Refusals},
     room::Room,
@@ -70,9 +73,6 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// How often what was asked of the transport is begun before the process has its turn: what is sent may make room for more.
 const FLUSHES_MAX: usize = 4;
-
-/// What a frame that waits to be received costs beside its bytes.
-const FRAME_COST: usize = 64;
 
 /// The most buffers that are kept for what is sent next.
 const SPARE_MAX: usize = 16;
@@ -143,11 +143,7 @@ pub struct TcpNetwork<T = Readiness> {
     eager: BTreeSet<u64>,
     /// Buffers for what is sent.
     spare: Vec<Vec<u8>>,
-    inbox: VecDeque<(NodeId, Frame)>,
-    /// What that costs.
-    inbox_bytes: usize,
-    /// Connections of which no more is read until that is less.
-    held: Vec<u64>,
+    inbox: Inbox,
     /// Operators that were not answered yet.
     asked: VecDeque<NodeId>,
     /// When to accept again, if the system gave no connection.
@@ -209,9 +205,7 @@ impl<T: Transport> TcpNetwork<T> {
             next_visitor: VISITORS,
             eager: BTreeSet::new(),
             spare: Vec::new(),
-            inbox: VecDeque::new(),
-            inbox_bytes: 0,
-            held: Vec::new(),
+            inbox: Inbox::new(queue_bytes_max),
             asked: VecDeque::new(),
             accepting: None,
             due: now,
@@ -241,9 +235,6 @@ impl<T: Transport> TcpNetwork<T> {
     /// If the system cannot tell what happens on the sockets any more.
     pub fn wait(&mut self, patience: Duration) -> io::Result<()> {
         self.keep_appointments()?;
-        if self.has_room() {
-            std::mem::take(&mut self.held).into_iter().for_each(|number| self.listen_to(number));
-        }
         self.flush()?;
         let busy = !self.inbox.is_empty() || !self.eager.is_empty();
         let left = || self.due.saturating_duration_since(Instant::now());
@@ -253,12 +244,16 @@ impl<T: Transport> TcpNetwork<T> {
         self.flush()
     }
 
-    /// Sends what was queued, as much of it as the system takes. [`TcpNetwork::wait`] does so, too.
+    /// Sends what was queued, as much of it as the system takes, and takes what there is room for by now. [`TcpNetwork::wait`] does so, too.
     ///
     /// # Errors
     /// If the system cannot tell what happens on the sockets any more.
     pub fn flush(&mut self) -> io::Result<()> {
         for _ in 0..FLUSHES_MAX {
+            // Before those who speak now, who would take the room each time.
+            while let Some(number) = self.inbox.next_held() {
+                self.listen_to(number);
+            }
             for number in std::mem::take(&mut self.eager) {
                 self.say(number);
             }
@@ -284,7 +279,7 @@ impl<T: Transport> TcpNetwork<T> {
     pub fn queues(&self) -> [(&'static str, u64, u64); 2] {
         let limit = self.config.limits.queue_bytes_max as u64;
         let fullest = self.connections.values().map(Connection::queued_bytes).max().unwrap_or_default();
-        [("bytes received", self.inbox_bytes as u64, limit), ("bytes to be sent", fullest as u64, limit)]
+        [("bytes received", self.inbox.bytes() as u64, limit), ("bytes to be sent", fullest as u64, limit)]
     }
 
     /// Whether somebody with this address is spoken with at present.
@@ -306,17 +301,28 @@ impl<T: Transport> TcpNetwork<T> {
         self.eager.insert(number);
     }
 
-    /// Whether there is room for more that comes in.
-    const fn has_room(&self) -> bool {
-        self.inbox_bytes < self.config.limits.queue_bytes_max
-    }
-
-    /// Reads on, once there is room for it.
+    /// Takes what came in over a connection, as far as there is room for it, and reads on once all of it is taken. Who is not known
+    /// yet, and an operator, has nothing to say that would need room.
     fn listen_to(&mut self, number: u64) {
-        if !self.has_room() {
-            self.held.push(number);
-        } else if let Some(connection) = self.connections.get_mut(&number) {
-            self.transport.receive(number, connection.lend());
+        while let Some(connection) = self.connections.get_mut(&number) {
+            let speaks = connection.node.filter(|_| !connection.is_operator);
+            if speaks.is_some() && !self.inbox.has_room() {
+                return self.inbox.hold(number);
+            }
+            match (connection.take(), speaks) {
+                (Ok(None), _) => return self.transport.receive(number, connection.lend()),
+                (Ok(Some(Incoming::Frame(frame))), Some(node)) => {
+                    self.counts.received += 1;
+                    self.inbox.put(node, frame);
+                }
+                (Ok(Some(Incoming::Frame(_))), None) => self.refuse(number, Cause::Frame),
+                (Ok(Some(Incoming::Hello(hello))), _) => {
+                    if let Err(cause) = self.greet(number, &hello) {
+                        self.refuse(number, cause);
+                    }
+                }
+                (Err(end), _) => self.refuse(number, end.into()),
+            }
         }
     }
 
@@ -349,9 +355,6 @@ impl<T: Transport> TcpNetwork<T> {
             return self.end(number);
         }
         connection.received(bytes, Instant::now());
-        if let Err(end) = self.take(number) {
-            return self.refuse(number, end.into());
-        }
         self.listen_to(number);
     }
 
@@ -367,29 +370,6 @@ impl<T: Transport> TcpNetwork<T> {
         }
         connection.sent();
         self.eager.insert(number);
-    }
-
-    /// Takes everything whole that was read from a connection.
-    fn take(&mut self, number: u64) -> Result<(), End> {
-        while let Some(connection) = self.connections.get_mut(&number) {
-            match connection.take()? {
-                None => return Ok(()),
-                // An operator has nothing to say but who it is.
-                Some(Incoming::Frame(_)) if connection.is_operator => self.refuse(number, Cause::Frame),
-                Some(Incoming::Frame(frame)) => {
-                    let node = connection.node.expect("nothing is taken from who has not said who it is");
-                    self.counts.received += 1;
-                    self.inbox_bytes += FRAME_COST + frame.len();
-                    self.inbox.push_back((node, frame));
-                }
-                Some(Incoming::Hello(hello)) => {
-                    if let Err(cause) = self.greet(number, &hello) {
-                        self.refuse(number, cause);
-                    }
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Sends what a connection has to say, unless something is still being sent there: what comes of that asks again.
@@ -431,8 +411,6 @@ impl<T: Transport> Network for TcpNetwork<T> {
     }
 
     fn receive(&mut self) -> Option<(NodeId, Frame)> {
-        let (from, frame) = self.inbox.pop_front()?;
-        self.inbox_bytes -= FRAME_COST + frame.len();
-        Some((from, frame))
+        self.inbox.take()
     }
 }
