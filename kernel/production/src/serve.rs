@@ -91,7 +91,8 @@ pub struct Options {
     pub requests_max: u32,
     /// Queries that a primary holds: see [`Config::queries_max`].
     pub queries_max: u32,
-    /// How many bytes may wait to be sent on one connection, and to be taken of all: see [`Limits::queue_bytes_max`].
+    /// How many bytes may wait to be sent on one connection, and to be taken of all clients or of all replicas: see
+    /// [`Limits::queue_bytes_max`].
     pub queue_bytes_max: usize,
     /// Time-outs.
     pub timeouts: Timeouts,

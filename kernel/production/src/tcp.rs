@@ -8,7 +8,7 @@
 //!
 //! Invariants: nothing here blocks but [`TcpNetwork::wait`], and that until something happens or is due, without looking up between;
 //! whatever comes in over one connection ends that one at worst; what a connection holds is within its [`Limits`], and a full queue drops;
-//! where more comes in than is received, no more is taken, however many connections bring it. A peer that says nothing, or no longer takes
+//! where more comes in than is received, no more is taken, however many connections bring it, and what replicas say goes first. A peer that says nothing, or no longer takes
 //! what it is sent, is given up.
 //!
 //! An operator asks a replica how it is by connecting as one: the host is told ([`TcpNetwork::asked`]) and sends one frame, whose
@@ -275,11 +275,17 @@ impl<T: Transport> TcpNetwork<T> {
         self.counts
     }
 
-    /// How many bytes wait to be received, and to be sent on the connection where most do, each with its limit: see [`Limits`].
-    pub fn queues(&self) -> [(&'static str, u64, u64); 2] {
-        let limit = self.config.limits.queue_bytes_max as u64;
+    /// How many bytes of replicas and of others wait to be received, and how many wait to be sent on the connection where most do, each
+    /// with its limit: see [`Limits`].
+    pub fn queues(&self) -> [(&'static str, u64, u64); 3] {
         let fullest = self.connections.values().map(Connection::queued_bytes).max().unwrap_or_default();
-        [("bytes received", self.inbox.bytes() as u64, limit), ("bytes to be sent", fullest as u64, limit)]
+        let [replicas, visitors] = self.inbox.bytes();
+        [
+            ("bytes received of replicas", replicas),
+            ("bytes received of clients", visitors),
+            ("bytes to be sent", fullest),
+        ]
+        .map(|(name, bytes)| (name, bytes as u64, self.config.limits.queue_bytes_max as u64))
     }
 
     /// Whether somebody with this address is spoken with at present.
@@ -306,8 +312,8 @@ impl<T: Transport> TcpNetwork<T> {
     fn listen_to(&mut self, number: u64) {
         while let Some(connection) = self.connections.get_mut(&number) {
             let speaks = connection.node.filter(|_| !connection.is_operator);
-            if speaks.is_some() && !self.inbox.has_room() {
-                return self.inbox.hold(number);
+            if let Some(node) = speaks.filter(|node| !self.inbox.has_room(*node)) {
+                return self.inbox.hold(node, number);
             }
             match (connection.take(), speaks) {
                 (Ok(None), _) => return self.transport.receive(number, connection.lend()),

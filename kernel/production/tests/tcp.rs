@@ -51,6 +51,7 @@ over_both! {
     who_does_not_take_what_it_is_sent_costs_its_queue_and_no_more,
     who_says_more_than_is_received_waits_and_loses_nothing,
     many_who_speak_at_once_wait_within_the_limit_and_each_has_its_turn,
+    what_a_replica_says_goes_first_however_much_clients_say,
     who_is_blamed_for_a_frame_loses_its_connection_and_dials_again,
     a_replica_that_comes_back_is_found_again_and_one_connection_is_left,
 }
@@ -422,15 +423,14 @@ fn many_who_speak_at_once_wait_within_the_limit_and_each_has_its_turn(over: Sock
     let mut clients: Vec<_> = (0..CLIENTS).map(|_| TcpStream::connect(replicas[0]).unwrap()).collect();
     clients.iter_mut().for_each(|stream| stream.write_all(&greeting).unwrap());
     until(&mut [&mut server], "all are greeted", |networks| networks[0].counts().greeted == CLIENTS);
-    let words: Vec<u8> =
-        (0..FRAMES).flat_map(|number| [&1000_u32.to_le_bytes()[..], &[number as u8; 1000]].concat()).collect();
+    let words = numbered(FRAMES);
     for stream in &mut clients {
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         stream.write_all(&words).unwrap();
     }
     let within = |server: &mut Net| {
         server.wait(TURN).unwrap();
-        let [(_, waits, limit), _] = server.queues();
+        let [_, (_, waits, limit), _] = server.queues();
         assert!(waits < limit + 1064, "{waits} bytes wait to be received");
     };
     (0..100).for_each(|_| within(&mut server));
@@ -449,6 +449,53 @@ fn many_who_speak_at_once_wait_within_the_limit_and_each_has_its_turn(over: Sock
     }
     let latest = heard.into_values().max().unwrap();
     assert!(latest < received / 2, "somebody was not heard before {latest} of {received} frames were");
+}
+
+/// So many frames of a thousand bytes, each of its number.
+fn numbered(frames: u64) -> Vec<u8> {
+    (0..frames).flat_map(|number| [&1000_u32.to_le_bytes()[..], &[number as u8; 1000]].concat()).collect()
+}
+
+fn what_a_replica_says_goes_first_however_much_clients_say(over: SocketChoice) {
+    const FRAMES: u64 = 30;
+    let (mut server, replicas) = alone(over);
+    let comes = |speaker, frames| {
+        let mut stream = TcpStream::connect(replicas[0]).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(&[&hello(over, CLUSTER, speaker)[..], &numbered(frames)].concat()).unwrap();
+        stream
+    };
+    let _clients = [0, 1].map(|_| comes(Speaker::Client, FRAMES));
+    until(&mut [&mut server], "there is no more room for clients", |networks| {
+        let [_, (_, waits, limit), _] = networks[0].queues();
+        networks[0].counts().greeted == 2 && waits >= limit
+    });
+    let mut replica = comes(Speaker::Replica(ReplicaId(1)), 1);
+    let heard = |networks: &mut [&mut Net]| networks[0].queues()[0].1 > 0;
+    until(&mut [&mut server], "a replica is heard", heard);
+    assert_eq!(server.receive(), Some((NodeId(1), frame(0, 1000))));
+    // Nor is there room without end for a replica, and it goes on when there is.
+    replica.write_all(&numbered(FRAMES)).unwrap();
+    until(&mut [&mut server], "there is no more room for it", |networks| {
+        let [(_, waits, limit), ..] = networks[0].queues();
+        waits >= limit
+    });
+    (0..100).for_each(|_| server.wait(TURN).unwrap());
+    for (_, waits, limit) in server.queues() {
+        assert!(waits < limit + 1064, "{waits} bytes wait to be received");
+    }
+    for number in 0..FRAMES {
+        until(&mut [&mut server], "a replica is heard", heard);
+        assert_eq!(server.receive(), Some((NodeId(1), frame(number as u8, 1000))));
+    }
+    let mut received = 0;
+    until(&mut [&mut server], "clients are heard, too", |networks| {
+        while let Some((from, _)) = networks[0].receive() {
+            assert!(from != NodeId(1));
+            received += 1;
+        }
+        received == 2 * FRAMES
+    });
 }
 
 fn who_is_blamed_for_a_frame_loses_its_connection_and_dials_again(over: SocketChoice) {

@@ -31,7 +31,7 @@ pub struct Limits {
     /// The largest frame, in bytes.
     pub frame_size_max: u32,
     /// How many bytes may wait to be sent on one connection: two of the largest frames at least. When so many wait to be
-    /// received, of all connections, no more is taken.
+    /// received, of all replicas or of all others, no more is taken of them.
     pub queue_bytes_max: usize,
 }
 

@@ -86,7 +86,7 @@ fn commits_a_repair_a_frame_that_is_none_and_every_queue_are_in_the_metrics() {
         .map(|line| line.rsplit(' ').next().unwrap().parse().unwrap())
         .collect();
     assert!(buckets.is_sorted() && buckets.last() == Some(&count), "each bucket holds those before it: {buckets:?}");
-    let network = ["bytes received", "bytes to be sent"];
+    let network = ["bytes received of replicas", "bytes received of clients", "bytes to be sent"];
     let own = ["requests in flight", "effects under way", "reports of effects"];
     for queue in own.iter().chain(&network).chain(&["disk operations"]) {
         let length = number(&text, &["queue_length", &format!(r#"name="{queue}""#)]);
