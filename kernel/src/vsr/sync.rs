@@ -404,6 +404,9 @@ impl Vsr {
         self.free_unreached();
         if self.is_primary() {
             self.answer_restored(executed, actions);
+            // What a majority has acknowledged meanwhile waited for this: nobody may be left to acknowledge anything that follows.
+            self.advance_commit();
+            self.timers.set(Timer::Checkpoint, self.now.monotonic);
         }
         self.repair(actions);
     }

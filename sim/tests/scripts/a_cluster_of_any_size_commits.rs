@@ -1,8 +1,12 @@
 //! One replica commits by itself; two to six commit by a majority. All of them come back from their disks alone.
 
-use chronon::types::View;
+use chronon::{
+    storage::layout::Layout,
+    types::{Op, View},
+};
+use chronon_sim::disk::{DiskSettings, LatencyRange};
 
-use crate::script::Script;
+use crate::script::{MS, Script, Setup, puts};
 
 #[test]
 fn one_to_six_replicas_commit_and_come_back() {
@@ -46,4 +50,26 @@ fn a_minority_of_replicas_commits_nothing() {
         assert!((0..alive).all(|replica| script.vsr(replica).commit_max() == before), "{alive} of {replicas}");
         script.restart(alive).until_finished(&[client]).check();
     }
+}
+
+/// Its log ends right above its checkpoint, and its view begins before the state is loaded: what it has acknowledged to itself by then is
+/// committed when the state is there.
+#[test]
+fn one_replica_alone_goes_on_however_long_its_state_is_loaded() {
+    // A checkpoint at every 24th op.
+    let layout = Layout { slot_count: 64, message_size_max: 32 * 1024, block_count: 128, block_size: 4096 };
+    let disk = |_| DiskSettings { read: LatencyRange::new(200 * MS, 200 * MS), ..DiskSettings::default() };
+    let mut script = Script::new(Setup { replicas: 1, layout, disk, ..Setup::default() });
+    let client = script.client(puts(22, 256));
+    script.until_finished(&[client]).run_ms(500);
+    assert_eq!((script.head(0), script.vsr(0).checkpoints().op()), (Op(24), Op(24)));
+    script.commit(1);
+    let head = script.head(0);
+    script.cut_power(0).restart(0).until("its view has begun, and it has no state", 10_000, |script| {
+        script.is_up(0) && script.vsr(0).is_primary() && script.vsr(0).checkpoints().is_restoring()
+    });
+    assert_eq!(script.head(0), head);
+    script.until("it serves", 5_000, |script| script.vsr(0).is_serving());
+    script.commit(1).converge_all();
+    script.check();
 }
