@@ -298,8 +298,8 @@ impl Vsr {
         self.withdraw_proposal();
     }
 
-    /// A primary that hears from a majority says that it is there. One that does not, or whose own disk blocks commits past a
-    /// bound, falls silent, so that the others choose another (design rule 15).
+    /// A primary that hears from a majority says that it is there. One that does not, or is not heard by one, or whose own disk blocks
+    /// commits past a bound, falls silent, so that the others choose another (design rule 15).
     pub(super) fn on_heartbeat_timer(&mut self, actions: &mut Actions) {
         if !self.is_primary() {
             return;
@@ -339,11 +339,13 @@ impl Vsr {
         }
     }
 
+    /// Whether those that it hears, and that do not want another view, are no majority with it. Who wants another does not hear it, however
+    /// well it is heard.
     fn is_isolated(&self) -> bool {
         let silence = self.config.timeouts.election_ns;
         let heard = |peer: &ReplicaId| {
             let since = self.now.monotonic.since(self.heard[peer.0 as usize]);
-            since < silence && self.roster.votes(*peer, self.view)
+            since < silence && self.roster.votes(*peer, self.view) && self.proposal_of(*peer).is_none()
         };
         1 + self.peers().filter(heard).count() < majority(self.config.replica_count) as usize
     }

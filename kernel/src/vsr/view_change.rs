@@ -107,16 +107,19 @@ impl Vsr {
         self.count_proposals(actions);
     }
 
+    /// The later view that a replica proposes, if it has said so of late.
+    pub(super) fn proposal_of(&self, replica: ReplicaId) -> Option<View> {
+        let lapse = 2 * self.config.timeouts.election_ns;
+        let (view, at) = self.change.votes[replica.0 as usize]?;
+        (view > self.view && self.now.monotonic.since(at) <= lapse).then_some(view)
+    }
+
     /// Leaves for the highest view that a majority proposes, or a later one.
     fn count_proposals(&mut self, actions: &mut Actions) {
-        let lapse = 2 * self.config.timeouts.election_ns;
-        let mut views: Vec<View> = (self.change.votes.iter().flatten())
-            .filter(|(_, at)| self.now.monotonic.since(*at) <= lapse)
-            .map(|(view, _)| *view)
-            .collect();
+        let mut views: Vec<View> =
+            (0..self.config.replica_count).filter_map(|of| self.proposal_of(ReplicaId(of))).collect();
         views.sort_unstable_by(|a, b| b.cmp(a));
-        let Some(view) = views.get(majority(self.config.replica_count) as usize - 1).copied() else { return };
-        if view > self.view {
+        if let Some(view) = views.get(majority(self.config.replica_count) as usize - 1).copied() {
             self.leave(view, actions);
         }
     }

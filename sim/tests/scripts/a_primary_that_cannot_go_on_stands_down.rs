@@ -26,6 +26,26 @@ fn a_primary_that_hears_no_majority_stands_down() {
     script.heal().converge_all().check();
 }
 
+/// It hears all of them, and so does another one. The others hear everybody but it: there is a majority that could go on, and must.
+#[test]
+fn a_primary_that_no_majority_hears_stands_down() {
+    for (replicas, down) in [(4, 0), (5, 1), (6, 0)] {
+        let mut script = Script::replicas(replicas);
+        script.commit(10).converge_all();
+        let primary = script.primary();
+        let others: Vec<u8> = (1..replicas).map(|which| script.after(primary, which)).collect();
+        let (gone, there) = others.split_at(down);
+        gone.iter().for_each(|replica| drop(script.kill(*replica)));
+        let client = script.client(puts(20, 256));
+        there.iter().take(replicas as usize / 2).for_each(|deaf| drop(script.cut_one_way(primary, *deaf)));
+        script.until("another serves", 5_000, |script| script.serving() != Some(primary));
+        script.until_finished(&[client]);
+        script.heal();
+        gone.iter().for_each(|replica| drop(script.recover(*replica)));
+        script.converge_all().check();
+    }
+}
+
 #[test]
 fn a_primary_that_hears_a_majority_again_goes_on() {
     let mut script = Script::replicas(3);
