@@ -13,6 +13,9 @@ use crate::{
     vsr::quorum::{REPLICAS_MAX, majority},
 };
 
+/// The latest time that is taken for one, in 2116: what follows it by one and one can be counted for ever (`is_countable`).
+const REALTIME_MAX: i128 = 1 << 62;
+
 /// Samples older than this say nothing any more.
 const SAMPLE_AGE_MAX_NS: u64 = 10_000_000_000;
 
@@ -104,7 +107,7 @@ impl ClockSync {
         let floor = previous.0 + 1;
         let Some((low, high)) = self.interval(now) else { return (Timestamp(floor), false) };
         let correction = 0i128.clamp(low, high);
-        let proposed = (i128::from(now.realtime.0) + correction).clamp(0, i128::from(u64::MAX / 2)) as u64;
+        let proposed = (i128::from(now.realtime.0) + correction).clamp(0, REALTIME_MAX) as u64;
         (Timestamp(proposed.max(floor)), correction != 0)
     }
 }
@@ -123,6 +126,13 @@ mod tests {
         assert_eq!(clock.interval(now(0, 0)), Some((0, 0)));
         assert_eq!(clock.timestamp(Timestamp(5), now(0, 100)), (Timestamp(100), false));
         assert_eq!(clock.timestamp(Timestamp(500), now(0, 100)), (Timestamp(501), false));
+    }
+
+    #[test]
+    fn no_clock_takes_the_time_to_where_it_could_not_go_on() {
+        let clock = ClockSync::new(ReplicaId(0), 1);
+        assert_eq!(clock.timestamp(Timestamp(5), now(0, u64::MAX)), (Timestamp(1 << 62), false));
+        assert_eq!(clock.timestamp(Timestamp(1 << 62), now(0, u64::MAX)), (Timestamp((1 << 62) + 1), false));
     }
 
     #[test]

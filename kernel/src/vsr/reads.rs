@@ -167,25 +167,32 @@ impl Vsr {
     /// Asks those that have not confirmed the round, and sees to it that they are asked again.
     fn send_round(&mut self, actions: &mut Actions) {
         let Some(round) = &self.reads.round else { return };
-        let (confirmed, attempts) = (round.confirmed, round.attempts);
+        let confirmed = round.confirmed;
         let mut header = self.header(Command::ReadRound);
         header.context = self.reads.nonce;
         let (_, frame) = seal(header, &[], actions);
         for peer in self.peers().filter(|peer| !confirmed.contains(*peer)) {
             actions.send(peer.node(), frame.clone());
         }
-        let at = self.after_jittered(self.config.timeouts.resend_ns << attempts.min(BACKOFF_MAX));
-        self.timers.set(Timer::ReadRound, at);
+        self.rearm_round();
     }
 
     /// A round was not answered in time.
     pub(super) fn on_read_round_timer(&mut self, actions: &mut Actions) {
         let Some(round) = &mut self.reads.round else { return };
         round.attempts += 1;
-        if !self.is_confirmed() {
-            actions.probe(Probe::ReadRoundRepeated.into());
-            self.send_round(actions);
+        if self.is_confirmed() {
+            // It waits for the log, and may lose what confirmed it: see [`Reads::forget_replica`].
+            return self.rearm_round();
         }
+        actions.probe(Probe::ReadRoundRepeated.into());
+        self.send_round(actions);
+    }
+
+    fn rearm_round(&mut self) {
+        let Some(round) = &self.reads.round else { return };
+        let at = self.after_jittered(self.config.timeouts.resend_ns << round.attempts.min(BACKOFF_MAX));
+        self.timers.set(Timer::ReadRound, at);
     }
 
     /// A primary asks whether this is still its view. Said only by who is in it.
