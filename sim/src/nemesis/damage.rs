@@ -125,10 +125,11 @@ impl Nemesis<'_> {
             let ring = if self.random.chance(700_000) { Ring::Prepares } else { Ring::Headers };
             return Fault::LatentError { replica, ring };
         }
-        let place = match self.random.weighted(&[6, 2, 2]) {
+        let place = match self.random.weighted(&[4, 2, 2, 2]) {
             0 => DamagePlace::Prepare,
             1 => DamagePlace::Headers,
-            _ => DamagePlace::Both,
+            2 => DamagePlace::Both,
+            _ => DamagePlace::Body,
         };
         let nth = if self.random.chance(700_000) { self.random.below(4) } else { self.random.below(60) };
         Fault::Damage { replica, place, nth: nth as u32, unreadable: self.random.chance(400_000) }

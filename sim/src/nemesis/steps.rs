@@ -197,12 +197,16 @@ impl Nemesis<'_> {
         let for_ns = self.random.range(30 * MS, 1_200 * MS);
         match self.random.weighted(&[4, 3, 3, 3, 2, 2]) {
             0 => Fault::Isolate { target: self.target(), clients: self.random.chance(400_000), for_ns },
-            1 => Fault::CutOneWay { from: self.target(), to: self.target(), for_ns },
+            1 => {
+                let (from, to) = self.ends();
+                Fault::CutOneWay { from, to, for_ns }
+            }
             2 => Fault::Deafen { target: self.target(), mute: self.random.chance(500_000), for_ns },
             3 => {
                 let mut side: Vec<u8> = (0..self.replicas).collect();
                 self.random.shuffle(&mut side);
-                side.truncate(self.random.below(u64::from(self.replicas)) as usize);
+                let count = if self.replicas > 1 { self.random.range(1, u64::from(self.replicas) - 1) } else { 0 };
+                side.truncate(count as usize);
                 side.sort_unstable();
                 Fault::Partition { side, for_ns }
             }
@@ -210,8 +214,20 @@ impl Nemesis<'_> {
                 let client = self.random.below(u64::from(self.clients)) as u8;
                 Fault::CutClient { client, target: self.target(), for_ns }
             }
-            _ => Fault::Clog { from: self.target(), to: self.target(), for_ns },
+            _ => {
+                let (from, to) = self.ends();
+                Fault::Clog { from, to, for_ns }
+            }
         }
+    }
+
+    /// Two ends of a link. Who is called differently may be the same one when it comes to it; nothing is cut then.
+    fn ends(&mut self) -> (Target, Target) {
+        let (from, mut to) = (self.target(), self.target());
+        if to == from && self.replicas > 1 {
+            to = if from == Target::Primary { Target::Backup(1) } else { Target::Primary };
+        }
+        (from, to)
     }
 
     fn target(&mut self) -> Target {

@@ -33,8 +33,9 @@ pub(super) struct Account {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Asked {
     pub(super) request: RequestNumber,
-    /// A checksum of the payload.
+    /// A checksum of the payload, and how long that is.
     pub(super) payload: u64,
+    pub(super) length: usize,
     /// The highest op of which any client had the answer when this was first sent: it may only be executed above.
     pub(super) above: Op,
     /// The last canonical op when this was first sent: no op up to it is what executes this request.

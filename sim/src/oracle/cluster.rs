@@ -101,7 +101,8 @@ impl<W: Workload> ClusterOracle<W> {
         Self {
             replica_count: count,
             layout: config.layout,
-            model: Model::starting_from(config.cluster, config.clients_max, sequence.digest()),
+            model: Model::starting_from(config.cluster, config.clients_max, sequence.digest())
+                .with_requests(config.payload_size_max()),
             sequence,
             prepares: Prepares::default(),
             agreement: Agreement::new(count),

@@ -37,6 +37,8 @@ pub(super) struct Model {
     /// The digest of the application's state, all of the head's requests having been run.
     pub(super) state: SetDigest,
     pub(super) accounts: Accounts,
+    /// The longest request that is taken, in bytes.
+    pub(super) payload_size_max: u32,
 }
 
 impl Model {
@@ -57,7 +59,13 @@ impl Model {
             state,
             sessions: None,
         };
-        Self { log: vec![canonical], heads: Vec::new(), state, accounts: Accounts::new(clients_max) }
+        let accounts = Accounts::new(clients_max);
+        Self { log: vec![canonical], heads: Vec::new(), state, accounts, payload_size_max: 0 }
+    }
+
+    /// The same of a cluster that takes requests of up to so many bytes.
+    pub(super) fn with_requests(self, payload_size_max: u32) -> Self {
+        Self { payload_size_max, ..self }
     }
 
     /// The last canonical op.

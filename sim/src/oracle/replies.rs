@@ -56,8 +56,8 @@ impl Replies {
         let (request, head) = (speech.request(), model.head());
         let account = model.accounts.open(speech.client());
         if account.asked.is_none_or(|asked| asked.over || request > asked.request) {
-            let payload = fold::checksum(speech.body());
-            account.asked = Some(Asked { request, payload, above: self.answered, head, over: false });
+            let (payload, length) = (fold::checksum(speech.body()), speech.body().len());
+            account.asked = Some(Asked { request, payload, length, above: self.answered, head, over: false });
         }
     }
 

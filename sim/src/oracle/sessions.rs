@@ -19,7 +19,7 @@ pub(super) fn refuses(model: &mut Model, replica: ReplicaId, speech: Speech<'_>)
     let (client, request) = (speech.client(), speech.request());
     match RejectReason::from_context(speech.context()) {
         Some(RejectReason::Evicted) => was_evicted(model, client, format_args!("{replica} tells")),
-        Some(RejectReason::TooLarge) => is_never_executed(model, client, request),
+        Some(RejectReason::TooLarge) => is_too_large(model, client, request),
         _ => Ok(()),
     }
 }
@@ -34,7 +34,7 @@ pub(super) fn gave_up(
     match (outcome, request) {
         (CallOutcome::Unknown, _) => was_evicted(model, id, format_args!("somebody told")),
         // What its own process refused was never sent.
-        (CallOutcome::TooLarge, Some(request)) if request.0 > 0 => is_never_executed(model, id, request),
+        (CallOutcome::TooLarge, Some(request)) if request.0 > 0 => is_too_large(model, id, request),
         _ => Ok(()),
     }
 }
@@ -48,9 +48,18 @@ fn was_evicted(model: &Model, client: ClientId, who: std::fmt::Arguments<'_>) ->
     Err(broken(PROMISE, "told of an eviction that was none", sentence))
 }
 
-/// Holds for what was executed, and from now on for what will be (see replies.rs).
-fn is_never_executed(model: &mut Model, client: ClientId, request: RequestNumber) -> Result<(), Violation> {
+/// It is longer than what is taken, and is never executed: that holds for what was, and from now on for what will be (see replies.rs).
+fn is_too_large(model: &mut Model, client: ClientId, request: RequestNumber) -> Result<(), Violation> {
+    let most = model.payload_size_max as usize;
     let account = model.accounts.open(client);
+    if let Some(asked) = account.asked.filter(|asked| asked.request == request && asked.length <= most) {
+        let sentence = format!(
+            "{request} of {} was refused for good, and its {} bytes are no more than the {most} that are taken",
+            name(client),
+            asked.length
+        );
+        return Err(broken(PROMISE, "refused what is not too large", sentence));
+    }
     if account.executed.request < request {
         account.refused = Some(request);
         return Ok(());
@@ -68,7 +77,10 @@ mod tests {
     };
 
     use super::*;
-    use crate::oracle::script::{CLUSTER, R0, say};
+    use crate::oracle::{
+        accounts::Asked,
+        script::{CLUSTER, R0, say},
+    };
 
     const A: ClientId = ClientId(10);
     const B: ClientId = ClientId(11);
@@ -110,5 +122,20 @@ mod tests {
         assert_eq!(refuse(&mut model, 1, RejectReason::TooLarge), Err("refused what was executed".to_owned()));
         assert!(gave_up(&mut model, A, Some(RequestNumber(1)), &CallOutcome::TooLarge).is_err());
         gave_up(&mut model, A, None, &CallOutcome::TooLarge).unwrap();
+    }
+
+    #[test]
+    fn only_what_is_too_large_is_refused_because_of_its_size() {
+        let mut model = one().with_requests(100);
+        let ask = |model: &mut Model, request: u64, length: usize| {
+            let (request, head) = (RequestNumber(request), model.head());
+            model.accounts.open(A).asked =
+                Some(Asked { request, payload: 0, length, above: Op::ROOT, head, over: false });
+        };
+        ask(&mut model, 1, 101);
+        assert_eq!(refuse(&mut model, 1, RejectReason::TooLarge), Ok(()));
+        ask(&mut model, 2, 100);
+        assert_eq!(refuse(&mut model, 2, RejectReason::TooLarge), Err("refused what is not too large".to_owned()));
+        assert!(gave_up(&mut model, A, Some(RequestNumber(2)), &CallOutcome::TooLarge).is_err());
     }
 }

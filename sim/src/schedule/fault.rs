@@ -262,8 +262,10 @@ pub enum Ring {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DamagePlace {
-    /// A prepare.
+    /// A prepare, from its beginning.
     Prepare,
+    /// A prepare behind its header: its first bytes read as something else, or the second sector cannot be read.
+    Body,
     /// A sector of the header ring.
     Headers,
     /// A prepare and the header that names it.

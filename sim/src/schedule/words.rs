@@ -124,6 +124,7 @@ impl fmt::Display for DamagePlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Prepare => "the prepare",
+            Self::Body => "the prepare's body",
             Self::Headers => "the header sector",
             Self::Both => "the prepare and its header,",
             Self::Chunk => "the block of the checkpoint",

@@ -67,6 +67,10 @@ impl<W: Workload> Simulation<W> {
         let slots = &slots[slots.iter().take_while(|slot| **slot == 0).count()..];
         let Some(slot) = slots.len().checked_sub(1 + nth as usize).map(|index| slots[index]) else { return };
         let within = if unreadable { 0 } else { u64::from(slot % 32) * HEADER_SIZE as u64 };
+        if place == DamagePlace::Body {
+            let within = if unreadable { SECTOR_SIZE } else { HEADER_SIZE } as u64;
+            spoil(disk, layout.prepare_offset(slot) + within, SECTOR_SIZE as u64, unreadable);
+        }
         if matches!(place, DamagePlace::Prepare | DamagePlace::Both) {
             spoil(disk, layout.prepare_offset(slot), SECTOR_SIZE as u64, unreadable);
         }

@@ -7,7 +7,7 @@ use crate::{
     clock::ClockSettings,
     network::LinkSettings,
     operator::Operator,
-    oracle::{Violation, convergence},
+    oracle::{Violation, cluster::ClusterOracle, convergence},
     outside::Outside,
     schedule::{ClusterPlan, LeftBehind},
     workload::{Caller, Workload},
@@ -200,7 +200,8 @@ impl<W: Workload> Simulation<W> {
         let core: Vec<NodeId> = self.schedule.core.iter().map(|replica| NodeId(u32::from(*replica))).collect();
         let limit_ns = self.world.now_ns() + ANSWER_BOUND_NS;
         loop {
-            let why = match convergence::converged(&self.workload, &self.world.view(), &core) {
+            let converged = convergence::converged(&self.workload, &self.world.view(), &core);
+            let why = match converged.and_then(|()| self.must_have_everything(&core)) {
                 Ok(()) => return,
                 Err(why) => why,
             };
@@ -214,6 +215,12 @@ impl<W: Workload> Simulation<W> {
                 return;
             }
         }
+    }
+
+    /// Not that the core agrees alone: it has everything that anybody ever executed.
+    fn must_have_everything(&self, core: &[NodeId]) -> Result<(), String> {
+        let Some(oracle) = self.world.oracle::<ClusterOracle<W>>() else { return Ok(()) };
+        oracle.converged(&self.world.view(), core).map_err(|violation| violation.sentence)
     }
 
     /// Like [`Simulation::advance`]; the core alone comes back when it stops by itself.
