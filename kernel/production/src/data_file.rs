@@ -8,27 +8,22 @@
 //! and with nobody who writes, unless he takes what he sees for what it is: [`DataFile::open_in_motion`]. Deliberately absent: any
 //! knowledge of what the bytes mean; and writing without the lock.
 
+mod lock;
+
 use std::{
     fmt,
     fs::{File, OpenOptions},
     io::{self, Write},
     ops::ControlFlow,
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    time::{Duration, Instant},
 };
 
 use chronon::frame::SECTOR_SIZE;
 use rustix::{
-    fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with, statvfs},
+    fs::{CWD, FlockOperation, RenameFlags, renameat_with, statvfs},
     io::Errno,
 };
-
-/// How long a lock may outlast its process: what a slow disk takes for what was asked of it.
-const LAST_WRITES_MAX: Duration = Duration::from_secs(10);
-
-/// How often it is looked at meanwhile.
-const LOOK: Duration = Duration::from_millis(1);
 
 /// How much is written at once when a file is filled.
 const CHUNK: usize = 1 << 20;
@@ -223,9 +218,9 @@ impl DataFile {
         Self::open_unlocked(path, OpenOptions::new().read(true))
     }
 
-    fn open_with(path: &Path, options: &OpenOptions, lock: FlockOperation) -> Result<Self, DataFileError> {
+    fn open_with(path: &Path, options: &OpenOptions, how: FlockOperation) -> Result<Self, DataFileError> {
         let opened = Self::open_unlocked(path, options)?;
-        wait_for_lock(&opened.file, path, lock)?;
+        lock::wait_for(&opened.file, path, how)?;
         Ok(opened)
     }
 
@@ -260,25 +255,6 @@ impl DataFile {
     #[cfg(test)]
     pub(crate) fn over(file: File, size: u64) -> Self {
         Self { file, path: PathBuf::new(), size }
-    }
-}
-
-/// Takes the lock. What a process that was killed had asked for is still done after its end, and holds the lock until it is: that is
-/// waited for, or it could be done to what the next process wrote.
-fn wait_for_lock(file: &File, path: &Path, lock: FlockOperation) -> Result<(), DataFileError> {
-    let began = Instant::now();
-    loop {
-        match flock(file, lock) {
-            Ok(()) => return Ok(()),
-            Err(Errno::WOULDBLOCK) => {}
-            Err(error) => return Err(system("lock", path, error.into())),
-        }
-        let holder = holder(file);
-        if holder.is_some() || began.elapsed() > LAST_WRITES_MAX {
-            return Err(DataFileError::Locked(path.to_owned(), holder));
-        }
-        // A lock has no time-out of its own.
-        std::thread::sleep(LOOK);
     }
 }
 
@@ -333,18 +309,4 @@ fn folder_of(path: &Path) -> &Path {
 
 fn system(doing: &'static str, path: &Path, error: io::Error) -> DataFileError {
     DataFileError::System { doing, path: path.to_owned(), error }
-}
-
-/// Who holds the lock on `file`, as far as the system tells: its locks are listed by device and inode.
-fn holder(file: &File) -> Option<(u32, String)> {
-    let inode = file.metadata().ok()?.ino();
-    let locks = std::fs::read_to_string("/proc/locks").ok()?;
-    let process = locks.lines().find_map(|line| {
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        let (kind, process, place) = (fields.get(1)?, fields.get(4)?, fields.get(5)?);
-        let same = *kind == "FLOCK" && place.rsplit(':').next() == Some(inode.to_string().as_str());
-        same.then(|| process.parse::<u32>().ok()).flatten()
-    })?;
-    let name = std::fs::read_to_string(format!("/proc/{process}/comm")).ok()?;
-    Some((process, name.trim_end().to_owned()))
 }
