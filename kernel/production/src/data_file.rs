@@ -12,10 +12,10 @@ mod lock;
 
 use std::{
     fmt,
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, Write},
     ops::ControlFlow,
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -24,6 +24,8 @@ use rustix::{
     fs::{CWD, FlockOperation, RenameFlags, renameat_with, statvfs},
     io::Errno,
 };
+
+use crate::runner;
 
 /// How much is written at once when a file is filled.
 const CHUNK: usize = 1 << 20;
@@ -62,6 +64,8 @@ pub enum DataFileError {
     TooLarge(PathBuf, u64),
     /// Whoever asked for the file said that it is not wanted any more.
     Stopped(PathBuf),
+    /// The file is there and whole, and its name may be gone after a power failure.
+    NameUnsynced(PathBuf, io::Error),
     /// The system refused.
     System {
         /// What was tried.
@@ -107,6 +111,12 @@ impl fmt::Display for DataFileError {
                 path.display()
             ),
             Self::Stopped(path) => write!(f, "{} was not made: it was stopped before the end", path.display()),
+            Self::NameUnsynced(path, error) => write!(
+                f,
+                "{} is made, but its folder cannot be synced, so that its name may not outlast a power failure: {error}; remove it, look \
+                 at the disk, and make it again",
+                path.display()
+            ),
             Self::System { doing, path, error } => write!(f, "cannot {doing} {}: {error}", path.display()),
         }
     }
@@ -130,7 +140,7 @@ impl DataFileError {
 impl std::error::Error for DataFileError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::System { error, .. } => Some(error),
+            Self::NameUnsynced(_, error) | Self::System { error, .. } => Some(error),
             _ => None,
         }
     }
@@ -138,7 +148,7 @@ impl std::error::Error for DataFileError {
 
 impl DataFile {
     /// Makes a file of `size` bytes: zeros, but for `blocks` at their offsets. Durable, name and all, when it returns; if it
-    /// fails, there is no file of that name.
+    /// fails, it has made no file of that name, but for [`DataFileError::NameUnsynced`].
     ///
     /// # Errors
     /// If a file of that name exists, or if the system refuses: no room, for one.
@@ -174,15 +184,17 @@ impl DataFile {
         if room.is_ok_and(|room| room < size) {
             return Err(DataFileError::NoSpace(path.to_owned(), size));
         }
-        let partial = partial_name(path);
-        let made = fill(&partial, size, blocks, progress).and_then(|filled| match filled {
+        let partial = partial_name(path)?;
+        let options = OpenOptions::new().write(true).create_new(true).mode(0o600).to_owned();
+        let file = options.open(&partial).map_err(|error| system("create", &partial, error).about_room(path, size))?;
+        let made = fill(file, &partial, size, blocks, progress).and_then(|filled| match filled {
             ControlFlow::Continue(()) => give_name(&partial, path),
             ControlFlow::Break(()) => Err(DataFileError::Stopped(path.to_owned())),
         });
         let made = made.map_err(|error| error.about_room(path, size));
         if made.is_err() {
             // What is left of a failure says nothing that the error does not.
-            let _ = std::fs::remove_file(&partial);
+            let _ = fs::remove_file(&partial);
         }
         made
     }
@@ -218,10 +230,38 @@ impl DataFile {
         Self::open_unlocked(path, OpenOptions::new().read(true))
     }
 
+    /// Opens the file for reading alone, whatever its size, and locks it against everybody, who looks too: for deciding that it is to
+    /// be set aside, and doing it before that can have changed.
+    ///
+    /// # Errors
+    /// If there is no such file, or if a process has it open.
+    pub fn open_to_set_aside(path: &Path) -> Result<Self, DataFileError> {
+        Self::open_with(path, OpenOptions::new().read(true), FlockOperation::NonBlockingLockExclusive)
+    }
+
+    /// Gives the file another name, under which nothing is replaced. The folder is not synced: whoever makes a file in its place does.
+    ///
+    /// # Errors
+    /// If there is a file of that name, or if the system refuses.
+    pub fn set_aside(self, kept: &Path) -> Result<(), DataFileError> {
+        rename(&self.path, kept)
+    }
+
     fn open_with(path: &Path, options: &OpenOptions, how: FlockOperation) -> Result<Self, DataFileError> {
-        let opened = Self::open_unlocked(path, options)?;
-        lock::wait_for(&opened.file, path, how)?;
-        Ok(opened)
+        loop {
+            let opened = Self::open_unlocked(path, options)?;
+            lock::wait_for(&opened.file, path, how)?;
+            // Whoever had the lock may have set the file aside, and made another.
+            if opened.has_its_name() {
+                return Ok(opened);
+            }
+        }
+    }
+
+    /// Whether the file is the one of its name. As long as it is locked it stays so: who renames it has the lock.
+    fn has_its_name(&self) -> bool {
+        let same = |own: fs::Metadata, named: fs::Metadata| (own.dev(), own.ino()) == (named.dev(), named.ino());
+        self.file.metadata().is_ok_and(|own| fs::metadata(&self.path).is_ok_and(|named| same(own, named)))
     }
 
     fn open_unlocked(path: &Path, options: &OpenOptions) -> Result<Self, DataFileError> {
@@ -258,21 +298,22 @@ impl DataFile {
     }
 }
 
-/// Where a file is made before it has its name. In the same folder: a name is given within one file system.
-fn partial_name(path: &Path) -> PathBuf {
+/// Where a file is made before it has its name. In the same folder: a name is given within one file system. The number is one that
+/// nobody else draws; processes in containers have the same ones.
+fn partial_name(path: &Path) -> Result<PathBuf, DataFileError> {
+    let number = runner::random().map_err(|error| system("draw a number for", path, error))?;
     let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{}.partial", std::process::id()));
-    PathBuf::from(name)
+    name.push(format!(".{number:032x}.partial"));
+    Ok(PathBuf::from(name))
 }
 
 fn fill(
+    mut file: File,
     path: &Path,
     size: u64,
     blocks: &[(u64, Vec<u8>)],
     progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
 ) -> Result<ControlFlow<()>, DataFileError> {
-    let options = OpenOptions::new().write(true).create_new(true).mode(0o600).to_owned();
-    let mut file = options.open(path).map_err(|error| system("create", path, error))?;
     let zeros = vec![0; CHUNK];
     let mut left = size;
     while left > 0 {
@@ -295,12 +336,18 @@ fn fill(
 
 /// Gives the file its name, unless there is one of that name by now, and makes the name durable.
 fn give_name(partial: &Path, path: &Path) -> Result<(), DataFileError> {
-    renameat_with(CWD, partial, CWD, path, RenameFlags::NOREPLACE).map_err(|error| match error {
-        Errno::EXIST => DataFileError::Exists(path.to_owned()),
-        _ => system("name", path, error.into()),
-    })?;
-    let folder = File::open(folder_of(path));
-    folder.and_then(|folder| folder.sync_all()).map_err(|error| system("sync the folder of", path, error))
+    // Opened first: once the file has its name, syncing alone can fail.
+    let folder = File::open(folder_of(path)).map_err(|error| system("open the folder of", path, error))?;
+    rename(partial, path)?;
+    folder.sync_all().map_err(|error| DataFileError::NameUnsynced(path.to_owned(), error))
+}
+
+/// Renames a file, and replaces none.
+fn rename(from: &Path, to: &Path) -> Result<(), DataFileError> {
+    renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE).map_err(|error| match error {
+        Errno::EXIST => DataFileError::Exists(to.to_owned()),
+        _ => system("rename", from, error.into()),
+    })
 }
 
 fn folder_of(path: &Path) -> &Path {
@@ -309,4 +356,35 @@ fn folder_of(path: &Path) -> &Path {
 
 fn system(doing: &'static str, path: &Path, error: io::Error) -> DataFileError {
     DataFileError::System { doing, path: path.to_owned(), error }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_has_its_name_until_it_is_set_aside_or_another_has_it() {
+        let folder = std::env::temp_dir().join(format!("chronon-named-{}", std::process::id()));
+        fs::create_dir(&folder).unwrap();
+        let (path, kept) = (folder.join("r0.chronon"), folder.join("r0.chronon.lost"));
+        fs::write(&path, b"the first").unwrap();
+        let first = DataFile::open_to_set_aside(&path).unwrap();
+        assert!(first.has_its_name());
+        fs::rename(&path, &kept).unwrap();
+        assert!(!first.has_its_name(), "nobody has it");
+        fs::write(&path, b"the second").unwrap();
+        assert!(!first.has_its_name(), "another has it");
+        assert!(DataFile::open_to_set_aside(&path).unwrap().has_its_name());
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn whoever_has_a_file_whose_name_is_not_durable_is_told_that_it_is_there() {
+        let error = DataFileError::NameUnsynced("r0.chronon".into(), io::Error::from_raw_os_error(5));
+        let said = error.to_string();
+        assert!(
+            said.starts_with("r0.chronon is made") && said.contains("remove it") && said.contains("os error 5"),
+            "{said}"
+        );
+    }
 }

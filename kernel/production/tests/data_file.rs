@@ -67,6 +67,49 @@ fn a_file_that_cannot_be_made_leaves_nothing() {
 }
 
 #[test]
+fn what_another_process_of_the_same_number_left_half_made_is_not_in_the_way_and_is_left_alone() {
+    let folder = Folder::new("leftover");
+    let left = format!("r0.chronon.{}.partial", std::process::id());
+    fs::write(folder.0.join(&left), b"half").unwrap();
+    DataFile::create(&folder.file(), SIZE, &[]).unwrap();
+    let mut names = folder.names();
+    names.sort_unstable();
+    assert_eq!(names, ["r0.chronon", &left]);
+}
+
+#[test]
+fn of_two_who_make_a_file_at_once_the_first_to_end_has_made_it_and_nothing_else_is_left() {
+    let folder = Folder::new("at-once");
+    let mut second = None;
+    let first = DataFile::create_with(&folder.file(), SIZE, &[(0, vec![1])], &mut |_| {
+        second = Some(DataFile::create(&folder.file(), SIZE, &[(0, vec![2])]));
+        ControlFlow::Continue(())
+    });
+    assert!(matches!(second, Some(Ok(()))), "{second:?}");
+    assert!(matches!(first, Err(DataFileError::Exists(_))), "{first:?}");
+    assert_eq!(fs::read(folder.file()).unwrap()[0], 2);
+    assert_eq!(folder.names(), ["r0.chronon"]);
+}
+
+#[test]
+fn what_is_set_aside_was_locked_against_everybody_and_replaces_nothing() {
+    let folder = Folder::new("aside");
+    let kept = folder.0.join("r0.chronon.lost");
+    fs::write(folder.file(), b"cut short").unwrap();
+    let open = || DataFile::open_to_set_aside(&folder.file());
+    let file = open().unwrap();
+    assert!(matches!(DataFile::open_to_read(&folder.file()), Err(DataFileError::Locked(..))), "who looks");
+    assert!(matches!(open(), Err(DataFileError::Locked(..))), "who would set it aside, too");
+    fs::write(&kept, b"of another time").unwrap();
+    assert!(matches!(file.set_aside(&kept), Err(DataFileError::Exists(_))));
+    assert_eq!(fs::read(&kept).unwrap(), b"of another time");
+    fs::remove_file(&kept).unwrap();
+    open().unwrap().set_aside(&kept).unwrap();
+    assert_eq!(folder.names(), ["r0.chronon.lost"]);
+    assert!(matches!(open(), Err(DataFileError::Missing(_))));
+}
+
+#[test]
 fn who_waits_for_a_file_is_told_how_far_it_is_and_may_end_it() {
     let folder = Folder::new("progress");
     let (size, mut told) = (3 * (1 << 20) + 4096, Vec::new());

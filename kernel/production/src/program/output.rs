@@ -83,9 +83,10 @@ impl From<DataFileError> for Trouble {
             | DataFileError::Locked(..)
             | DataFileError::Size(..) => Self::usage(error),
             DataFileError::Stopped(_) => Self { status: Status::Interrupted, sentence: error.to_string() },
-            DataFileError::NoSpace(..) | DataFileError::TooLarge(..) | DataFileError::System { .. } => {
-                Self::machine(error)
-            }
+            DataFileError::NoSpace(..)
+            | DataFileError::TooLarge(..)
+            | DataFileError::NameUnsynced(..)
+            | DataFileError::System { .. } => Self::machine(error),
         }
     }
 }

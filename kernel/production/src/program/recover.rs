@@ -1,6 +1,10 @@
 //! `recover`: makes a data file for a replica that lost its own.
 
-use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use chronon::{
     storage::{
@@ -66,9 +70,11 @@ pub(crate) fn main(arguments: &Arguments) -> Result<Status, Trouble> {
     let identity = Identity { cluster, replica: ReplicaId(replica), replica_count, application };
     let incarnation = incarnation()?;
     let blocks = superblock::format_lost(identity, incarnation, layout, clients_max).map_err(Trouble::usage)?;
-    if let Some(kept) = lost {
-        fs::rename(&arguments.data, &kept)
-            .map_err(|error| Trouble::machine(format!("cannot rename {}: {error}", arguments.data.display())))?;
+    if let Some(Lost { file, kept }) = lost {
+        file.set_aside(&kept).map_err(|error| match error {
+            DataFileError::Exists(_) => in_the_way(&kept),
+            other => other.into(),
+        })?;
         remark(&format!("what is left of {} is kept as {}", arguments.data.display(), kept.display()));
     }
     make(&arguments.data, layout.size(), &blocks)?;
@@ -107,11 +113,19 @@ fn checked(arguments: &Arguments) -> Result<(), Trouble> {
     Ok(())
 }
 
-/// Whether there is a file already: none, or one that is lost for certain, and then where it is to be kept. One of another size than it was
-/// made with is: nothing is served from it.
-fn what_is_left(arguments: &Arguments) -> Result<Option<PathBuf>, Trouble> {
+/// What is left of a lost file.
+struct Lost {
+    /// It, locked: nobody serves from it, makes it anew or sets it aside before that is done here.
+    file: DataFile,
+    /// Where it is to be kept.
+    kept: PathBuf,
+}
+
+/// Whether there is a file already: none, or one that is lost for certain. One of another size than it was made with is: nothing is
+/// served from it.
+fn what_is_left(arguments: &Arguments) -> Result<Option<Lost>, Trouble> {
     let path = &arguments.data;
-    let file = match DataFile::open_to_read(path) {
+    let file = match DataFile::open_to_set_aside(path) {
         Ok(file) => file,
         Err(DataFileError::Missing(_)) => return Ok(None),
         Err(error) => return Err(error.into()),
@@ -142,10 +156,14 @@ fn what_is_left(arguments: &Arguments) -> Result<Option<PathBuf>, Trouble> {
     let mut kept = path.clone().into_os_string();
     kept.push(".lost");
     let kept = PathBuf::from(kept);
-    if kept.exists() {
-        return Err(Trouble::usage(format!("{} exists: move it out of the way", kept.display())));
+    if kept.symlink_metadata().is_ok() {
+        return Err(in_the_way(&kept));
     }
-    Ok(Some(kept))
+    Ok(Some(Lost { file, kept }))
+}
+
+fn in_the_way(kept: &Path) -> Trouble {
+    Trouble::usage(format!("{} exists: move it out of the way", kept.display()))
 }
 
 /// What the others have in common.

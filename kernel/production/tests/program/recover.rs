@@ -1,23 +1,29 @@
 //! `recover`: refused in words wherever it would not be safe. That it recovers is shown by real processes (tests/processes).
 
-use std::fs;
+use std::{fs, net::TcpListener, process::Command};
 
 use chronon::storage::layout::SUPERBLOCK_COPY_SIZE;
+use chronon_production::{DataFile, DataFileError};
 
-use crate::support::{Folder, Ran, chronon, inspect, write};
+use crate::support::{Folder, Ran, begin, chronon, end, inspect, run, write};
 
 /// Nobody listens there.
 const NOBODY: &str = "127.0.0.1:1,127.0.0.1:1,127.0.0.1:1";
 
 fn recover(folder: &Folder, flags: &[&str]) -> Ran {
+    run(&mut command(folder, flags))
+}
+
+fn command(folder: &Folder, flags: &[&str]) -> Command {
     let file = folder.file();
     let mut given = vec![("--cluster", "7"), ("--replica", "0"), ("--replicas", "3"), ("--addresses", NOBODY)];
     given.push(("--data", file.to_str().unwrap()));
     given.push(("--patience-ms", "200"));
     given.retain(|(flag, _)| !flags.contains(flag));
     let usual = given.iter().flat_map(|(flag, value)| [*flag, *value]);
-    let arguments: Vec<&str> = ["recover"].into_iter().chain(usual).chain(flags.iter().copied()).collect();
-    chronon(&arguments)
+    let mut command = Command::new(env!("CARGO_BIN_EXE_chronon"));
+    command.arg("recover").args(usual).args(flags);
+    command
 }
 
 #[test]
@@ -75,6 +81,27 @@ fn what_is_left_of_a_lost_file_stays_until_there_is_another() {
     let refused = recover(&folder, &[]);
     assert_eq!(refused.status, 2);
     refused.assert_says(&["r0.chronon.lost exists", "move it out of the way"]);
+}
+
+#[test]
+fn what_is_left_of_a_lost_file_is_nobody_else_s_while_the_others_are_asked() {
+    let folder = Folder::new("recover-held");
+    let file = folder.file();
+    fs::write(&file, b"cut short").unwrap();
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = other.local_addr().unwrap();
+    let addresses = format!("127.0.0.1:1,{address},127.0.0.1:1");
+    let mut command = command(&folder, &["--addresses", &addresses, "--patience-ms", "60000"]);
+    let running = begin(&mut command);
+    let asked = other.accept().unwrap();
+    for open in [DataFile::open_to_read, DataFile::open_to_set_aside] {
+        let error = open(&file).unwrap_err();
+        assert!(matches!(error, DataFileError::Locked(..)), "{error}");
+    }
+    drop((asked, other));
+    let refused = end(running);
+    assert_eq!(refused.status, 3, "{refused:?}");
+    assert_eq!(folder.names(), ["r0.chronon"]);
 }
 
 #[test]
