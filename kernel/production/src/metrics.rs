@@ -3,6 +3,8 @@
 //! The replica's thread counts for itself and publishes a few times a second; the port is served by a thread of its own, so that
 //! a scrape costs the replica nothing. Names follow Prometheus: base units, `_total` for what only grows.
 
+mod port;
+
 use std::{
     io,
     net::SocketAddr,
@@ -15,6 +17,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+pub(crate) use self::port::Port;
 use crate::{sinks::Tally, tcp::TcpCounts};
 
 /// Where the buckets of a latency end, in seconds: a tenth of a millisecond is a good disk, a second is a sick one.
@@ -208,28 +211,12 @@ impl Metrics {
     }
 }
 
-/// Serves the numbers over HTTP, for as long as the program runs. Returns the address, whose port may have been 0.
+/// Serves the numbers over HTTP, for as long as the port is held.
 ///
 /// # Errors
 /// If the address cannot be listened on.
-pub(crate) fn serve(metrics: Arc<Metrics>, address: SocketAddr) -> io::Result<SocketAddr> {
-    let server = tiny_http::Server::http(address).map_err(io::Error::other)?;
-    let bound = server.server_addr().to_ip().unwrap_or(address);
-    std::thread::Builder::new().name("metrics".to_owned()).spawn(move || {
-        for request in server.incoming_requests() {
-            let response = if request.url() == "/metrics" {
-                let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-                let header = tiny_http::Header::from_bytes("Content-Type", kind).ok();
-                let response = tiny_http::Response::from_string(metrics.text());
-                header.into_iter().fold(response, tiny_http::Response::with_header)
-            } else {
-                tiny_http::Response::from_string("metrics are at /metrics\n").with_status_code(404)
-            };
-            // Who went away has no answer.
-            let _ = request.respond(response);
-        }
-    })?;
-    Ok(bound)
+pub(crate) fn serve(metrics: Arc<Metrics>, address: SocketAddr) -> io::Result<Port> {
+    Port::open(address, move || metrics.text())
 }
 
 #[cfg(test)]
@@ -252,13 +239,13 @@ mod tests {
     #[test]
     fn what_is_counted_is_scraped_and_everything_else_is_told_where_to_look() {
         let metrics = Arc::new(Metrics::new(7, 2));
-        let address = serve(Arc::clone(&metrics), "127.0.0.1:0".parse().unwrap()).unwrap();
+        let port = serve(Arc::clone(&metrics), "127.0.0.1:0".parse().unwrap()).unwrap();
         metrics.view.set(5);
         metrics.rare_path("bad_frame", 3);
         metrics.commit_latency.observe(0.00012);
         let before = TcpCounts { dropped: 1, ..TcpCounts::default() };
         metrics.network(&before, &TcpCounts { dropped: 5, turned_away: 6, ..before });
-        let text = get(address, "/metrics");
+        let text = get(port.address(), "/metrics");
         for line in [
             r#"chronon_view{cluster="7",replica="2"} 5"#,
             r#"chronon_rare_paths_total{cluster="7",replica="2",name="bad_frame"} 3"#,
@@ -269,6 +256,6 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }
-        assert!(get(address, "/").contains("404"));
+        assert!(get(port.address(), "/").contains("404"));
     }
 }

@@ -46,7 +46,7 @@ use crate::{
     descriptors,
     disk::{Disk, DiskChoice, HostDisk},
     meter::Meter,
-    metrics::{self, Metrics},
+    metrics::{self, Metrics, Port},
     runner::{Runner, Stop},
     sinks::Sinks,
     status::{Effects, Status},
@@ -130,6 +130,8 @@ pub struct Server<A: Application> {
     /// How the disk is used, in words.
     disk: &'static str,
     address: SocketAddr,
+    /// Where metrics are scraped from, for as long as this is.
+    _scraped: Option<Port>,
 }
 
 impl<A: Application> Server<A> {
@@ -171,9 +173,12 @@ impl<A: Application> Server<A> {
         let address = listener.local_addr()?;
         let Superblock { cluster, replica, .. } = superblock;
         let metrics = Arc::new(Metrics::new(cluster.0, replica.0));
-        if let Some(port) = options.metrics {
-            let bound = metrics::serve(Arc::clone(&metrics), port).map_err(|error| ServeError::Metrics(port, error))?;
-            tracing::info!("metrics at http://{bound}/metrics");
+        let scraped = options.metrics.map(|address| {
+            metrics::serve(Arc::clone(&metrics), address).map_err(|error| ServeError::Metrics(address, error))
+        });
+        let scraped = scraped.transpose()?;
+        if let Some(port) = &scraped {
+            tracing::info!("metrics at http://{}/metrics", port.address());
         }
         let speaker = Speaker::Replica(replica);
         let limits = limits(options, &superblock);
@@ -201,7 +206,7 @@ impl<A: Application> Server<A> {
         let disk = TimedDisk::new(disk, metrics.durable_write_latency.clone());
         let process = Replica::new(config(options, &superblock), application);
         let runner = Runner::with_sinks(process, network, disk, options.sinks.clone())?;
-        Ok(Self { runner, meter: Meter::new(metrics), disk: words, address })
+        Ok(Self { runner, meter: Meter::new(metrics), disk: words, address, _scraped: scraped })
     }
 
     /// Where it listens.

@@ -275,6 +275,19 @@ fn a_port_that_is_taken_is_named() {
 }
 
 #[test]
+fn the_port_of_the_metrics_closes_with_the_server() {
+    let path = data_file("metrics", 0, 1);
+    let metrics = TcpListener::bind(somewhere()).unwrap().local_addr().unwrap();
+    let options = Options { metrics: Some(metrics), ..Options::new(&path, vec![somewhere()]) };
+    let server = Server::open(Kv, &options).unwrap();
+    assert_eq!(scraped(metrics, "chronon_view"), 0);
+    assert!(TcpListener::bind(metrics).is_err(), "it is taken");
+    drop(server);
+    TcpListener::bind(metrics).expect("nobody listens there any more");
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
 fn queries_are_counted_and_their_rounds_are_timed() {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("serve-queries");
     let _ = std::fs::remove_dir_all(&folder);

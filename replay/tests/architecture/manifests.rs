@@ -24,7 +24,6 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
             "rustix",
             "serde",
             "serde_json",
-            "tiny_http",
             "tokio",
             "toml",
             "tracing",
