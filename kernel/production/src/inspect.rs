@@ -19,7 +19,7 @@ use serde::Serialize;
 pub use self::{
     checkpoint::{CheckpointReport, DamagedChunk, checkpoint},
     journal::{Class, Given, InspectError, Irregular, JournalReport, PrepareReport, Shape, examine, prepares, shape},
-    superblock::{CopyReport, CopyState, Facts, SuperblockReport, opened, superblock},
+    superblock::{CopyReport, CopyState, Facts, SuperblockReport, Unopened, opened, superblock},
 };
 
 /// What a prepare's header says.

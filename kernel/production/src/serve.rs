@@ -18,7 +18,6 @@ mod error;
 
 use std::{
     net::{SocketAddr, TcpListener},
-    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -33,7 +32,7 @@ use chronon::{
     frame::Frame,
     replica::{Replica, fits},
     storage::{
-        layout::{Layout, SUPERBLOCK_COPIES, SUPERBLOCK_COPY_SIZE},
+        layout::Layout,
         superblock::{ApplicationName, Superblock},
     },
     types::Checksum,
@@ -45,6 +44,7 @@ use crate::{
     data_file::{DataFile, DataFileError},
     descriptors,
     disk::{Disk, DiskChoice, HostDisk},
+    inspect::{self, Unopened},
     meter::Meter,
     metrics::{self, Metrics, Port},
     runner::{Runner, Stop},
@@ -316,17 +316,31 @@ pub(crate) fn superblock_of(path: &Path) -> Result<Option<Superblock>, DataFileE
 /// What the data file says of itself, if enough of it is whole.
 fn read_superblock(file: &DataFile) -> Result<Superblock, ServeError> {
     let path = || file.path().to_owned();
-    let mut copies = Vec::new();
-    for copy in 0..SUPERBLOCK_COPIES {
-        let mut bytes = vec![0; SUPERBLOCK_COPY_SIZE as usize];
-        let offset = u64::from(copy) * u64::from(SUPERBLOCK_COPY_SIZE);
-        copies.push(file.file().read_exact_at(&mut bytes, offset).is_ok().then_some(bytes));
-    }
-    let copies = [0, 1, 2, 3].map(|copy: usize| copies[copy].as_deref());
-    let superblock = Superblock::open(copies).map_err(|error| ServeError::Superblock(path(), error))?;
+    let superblock = inspect::opened(file).map_err(|why| match why {
+        Unopened::Refused(error) => ServeError::Superblock(path(), error),
+        Unopened::Unread(error) => ServeError::Unreadable(path(), error),
+    })?;
     let (size, expected) = (file.size(), superblock.layout.size());
     if size != expected {
         return Err(ServeError::Size { path: path(), size, expected });
     }
     Ok(superblock)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use rustix::event::{EventfdFlags, eventfd};
+
+    use super::*;
+
+    #[test]
+    fn what_the_disk_does_not_give_is_said_to_be_unreadable_and_not_lost() {
+        let unreadable = File::from(eventfd(0, EventfdFlags::CLOEXEC).unwrap());
+        let error = read_superblock(&DataFile::over(unreadable, 1 << 20)).unwrap_err();
+        assert!(matches!(error, ServeError::Unreadable(..)), "{error}");
+        let said = error.to_string();
+        assert!(said.contains("cannot be read") && !said.contains("recover"), "{said}");
+    }
 }

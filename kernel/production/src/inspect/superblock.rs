@@ -1,6 +1,6 @@
 //! The superblock's four copies, each by itself and all together.
 
-use std::fmt;
+use std::{fmt, io};
 
 use chronon::storage::{
     Superblock, SuperblockError,
@@ -204,6 +204,14 @@ impl Copies {
         Superblock::open(self.as_read())
     }
 
+    /// Why the first copy was not read that the disk did not give.
+    fn into_failure(self) -> Option<io::Error> {
+        self.0.into_iter().find_map(|bytes| match bytes {
+            Err(Unread::Failed(error)) => Some(error),
+            _ => None,
+        })
+    }
+
     /// A valid copy, whether or not it is in force: the latest.
     pub(super) fn latest(&self) -> Option<(u8, Superblock)> {
         let decoded = (0..).zip(&self.0).filter_map(|(copy, bytes)| {
@@ -214,12 +222,26 @@ impl Copies {
     }
 }
 
+/// Why no superblock of a file is in force.
+#[derive(Debug)]
+pub enum Unopened {
+    /// What its copies say.
+    Refused(OpenError),
+    /// What could be read does not do, and the disk did not give all: it may be there, whole.
+    Unread(io::Error),
+}
+
 /// The superblock that is in force in a file.
 ///
 /// # Errors
 /// Why none is.
-pub fn opened(file: &DataFile) -> Result<Superblock, OpenError> {
-    Copies::read(file).open()
+pub fn opened(file: &DataFile) -> Result<Superblock, Unopened> {
+    let copies = Copies::read(file);
+    copies.open().map_err(|error| match error {
+        OpenError::Version(_) | OpenError::Foreign { .. } => Unopened::Refused(error),
+        // What was not read may be the copy that would make a pair.
+        _ => copies.into_failure().map_or(Unopened::Refused(error), Unopened::Unread),
+    })
 }
 
 /// What the superblock of a file is.
@@ -285,4 +307,22 @@ fn standing(copy: &Superblock, held: Option<&Superblock>) -> (CopyState, String)
 
 fn offset(copy: u8) -> u64 {
     u64::from(copy) * u64::from(SUPERBLOCK_COPY_SIZE)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use rustix::event::{EventfdFlags, eventfd};
+
+    use super::*;
+
+    #[test]
+    fn copies_that_the_disk_does_not_give_are_not_lost_and_those_beyond_the_end_are() {
+        let unreadable = || File::from(eventfd(0, EventfdFlags::CLOEXEC).unwrap());
+        let found = opened(&DataFile::over(unreadable(), 1 << 20));
+        assert!(matches!(found, Err(Unopened::Unread(_))), "{found:?}");
+        let found = opened(&DataFile::over(unreadable(), 0));
+        assert!(matches!(found, Err(Unopened::Refused(OpenError::Lost))), "{found:?}");
+    }
 }

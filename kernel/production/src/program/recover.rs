@@ -9,12 +9,17 @@ use std::{
 use chronon::{
     storage::{
         Layout, OpenError,
-        superblock::{self, ApplicationName, Identity, REPLICAS_MAX, RecoverError},
+        superblock::{self, ApplicationName, Identity, REPLICAS_MAX, RecoverError, Superblock},
     },
     types::{ClusterId, ReplicaId},
     vsr::quorum::majority,
 };
-use chronon_production::{DataFile, data_file::DataFileError, inspect, status};
+use chronon_production::{
+    DataFile,
+    data_file::DataFileError,
+    inspect::{self, Unopened},
+    status,
+};
 
 use super::{
     format::{incarnation, make, quoted},
@@ -130,29 +135,7 @@ fn what_is_left(arguments: &Arguments) -> Result<Option<Lost>, Trouble> {
         Err(DataFileError::Missing(_)) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    match inspect::opened(&file) {
-        Err(OpenError::Blank | OpenError::Lost | OpenError::Forked { .. }) => {}
-        Err(error) => return Err(Trouble::usage(format!("{}: {error}", path.display()))),
-        Ok(found) => {
-            let Identity { cluster, replica, replica_count, .. } = found.identity();
-            if (cluster, replica.0, replica_count) != (arguments.cluster, arguments.replica, arguments.replicas) {
-                return Err(Trouble::usage(format!(
-                    "{} holds {}: check the flags, or choose another name",
-                    path.display(),
-                    found.identity()
-                )));
-            }
-            if file.size() == found.layout.size() {
-                return Err(Trouble::usage(format!(
-                    "{} is no lost file: it holds {}, incarnation {:032x}; start from it, or choose another name if that replica is to \
-                     be given up",
-                    path.display(),
-                    found.identity(),
-                    found.incarnation
-                )));
-            }
-        }
-    }
+    must_be_lost(arguments, file.size(), inspect::opened(&file))?;
     let mut kept = path.clone().into_os_string();
     kept.push(".lost");
     let kept = PathBuf::from(kept);
@@ -160,6 +143,35 @@ fn what_is_left(arguments: &Arguments) -> Result<Option<Lost>, Trouble> {
         return Err(in_the_way(&kept));
     }
     Ok(Some(Lost { file, kept }))
+}
+
+/// Refuses a file of that size and with that superblock, unless nobody can ever serve from it again.
+fn must_be_lost(arguments: &Arguments, size: u64, found: Result<Superblock, Unopened>) -> Result<(), Trouble> {
+    let path = arguments.data.display();
+    let found = match found {
+        Ok(found) => found,
+        Err(Unopened::Refused(OpenError::Blank | OpenError::Lost | OpenError::Forked { .. })) => return Ok(()),
+        Err(Unopened::Refused(error)) => return Err(Trouble::usage(format!("{path}: {error}"))),
+        Err(Unopened::Unread(error)) => {
+            return Err(Trouble::machine(format!(
+                "the superblock of {path} cannot be read: {error}; whether the file is lost nobody can tell: look at the disk and start \
+                 from it, or choose another name if that replica is to be given up"
+            )));
+        }
+    };
+    let identity = found.identity();
+    let Identity { cluster, replica, replica_count, .. } = identity;
+    if (cluster, replica.0, replica_count) != (arguments.cluster, arguments.replica, arguments.replicas) {
+        return Err(Trouble::usage(format!("{path} holds {identity}: check the flags, or choose another name")));
+    }
+    if size == found.layout.size() {
+        return Err(Trouble::usage(format!(
+            "{path} is no lost file: it holds {identity}, incarnation {:032x}; start from it, or choose another name if that replica is \
+             to be given up",
+            found.incarnation
+        )));
+    }
+    Ok(())
 }
 
 fn in_the_way(kept: &Path) -> Trouble {
@@ -231,4 +243,27 @@ fn laid_out(status: &status::Status) -> Result<Others, Trouble> {
     };
     let application = ApplicationName::new(&status.application).map_err(Trouble::usage)?;
     Ok(Others { layout, clients_max: status.clients_max, application })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_the_disk_does_not_give_is_not_taken_for_a_lost_one() {
+        let addresses = vec![SocketAddr::from(([127, 0, 0, 1], 1)); 3];
+        let (cluster, data) = (ClusterId(7), PathBuf::from("r0.chronon"));
+        let arguments = Arguments { cluster, replica: 0, replicas: 3, data, addresses, patience_ms: 1 };
+        let unread = Unopened::Unread(io::Error::from_raw_os_error(5));
+        let refused = must_be_lost(&arguments, 4096, Err(unread)).unwrap_err();
+        assert_eq!(refused.status, Status::Machine);
+        assert!(refused.sentence.contains("look at the disk and start from it"), "{}", refused.sentence);
+        for lost in [OpenError::Blank, OpenError::Lost, OpenError::Forked { sequence: 5 }] {
+            assert_eq!(must_be_lost(&arguments, 4096, Err(Unopened::Refused(lost))), Ok(()));
+        }
+        let refused = must_be_lost(&arguments, 4096, Err(Unopened::Refused(OpenError::Version(9)))).unwrap_err();
+        assert_eq!(refused.status, Status::Usage);
+    }
 }

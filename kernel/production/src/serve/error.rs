@@ -18,7 +18,7 @@ use crate::{
 pub enum ServeError {
     /// Its data file cannot be opened.
     DataFile(DataFileError),
-    /// The data file cannot be read.
+    /// The disk does not give as much of the superblock as it takes. It is not lost for that.
     Unreadable(PathBuf, io::Error),
     /// The data file has no superblock that can be trusted.
     Superblock(PathBuf, OpenError),
@@ -69,7 +69,11 @@ impl fmt::Display for ServeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::DataFile(error) => error.fmt(f),
-            Self::Unreadable(path, error) => write!(f, "{} cannot be read: {error}", path.display()),
+            Self::Unreadable(path, error) => write!(
+                f,
+                "the superblock of {} cannot be read: {error}; what it says may be whole: look at the disk and start again",
+                path.display()
+            ),
             Self::Superblock(path, error) => {
                 write!(f, "{}: {error}; `chronon inspect superblock {}` tells more", path.display(), path.display())?;
                 if error.is_loss() { write!(f, ", and {RECOVER}") } else { Ok(()) }
