@@ -301,6 +301,14 @@ fn config(options: &Options, superblock: &Superblock) -> Config {
     }
 }
 
+/// What the data file of that name says of itself, which a replica would serve from.
+///
+/// # Errors
+/// If none can, as [`Server::open`] would say it.
+pub fn identify(path: &Path) -> Result<Superblock, ServeError> {
+    read_superblock(&DataFile::open(path)?)
+}
+
 /// What the data file of that name says of itself, if there is one that says anything.
 ///
 /// # Errors

@@ -5,7 +5,7 @@ use std::{
     process::ExitCode,
 };
 
-use chronon_production::{DataFileError, serve::ServeError};
+use chronon_production::{DataFileError, runner::Stop, serve::ServeError};
 use serde::Serialize;
 
 /// How the program ended. The numbers are its exit statuses.
@@ -29,6 +29,12 @@ pub(crate) enum Status {
 impl From<Status> for ExitCode {
     fn from(status: Status) -> Self {
         Self::from(status as u8)
+    }
+}
+
+impl From<&Stop> for Status {
+    fn from(stop: &Stop) -> Self {
+        if matches!(stop, Stop::Panicked(_)) { Self::Panicked } else { Self::Machine }
     }
 }
 
@@ -110,4 +116,18 @@ pub(crate) fn say_json(value: &impl Serialize) -> Result<(), Trouble> {
 /// Writes a remark to standard error. Where nobody can be told, nobody is.
 pub(crate) fn remark(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replica_that_stopped_ends_the_program_with_the_status_that_its_stop_says() {
+        let stops =
+            [Stop::Halted("halted".into()), Stop::Panicked("panicked".into()), Stop::System(io::Error::other(""))];
+        for stop in stops {
+            assert_eq!(Status::from(&stop) as u8, stop.exit_status(), "{stop}");
+        }
+    }
 }

@@ -5,11 +5,8 @@ use std::path::Path;
 use chronon::app::{application::Application, bank::Bank, branch::Branch, effect::Policy, jobs::Jobs, kv::Kv};
 use chronon::effect::Channel;
 use chronon_production::{
-    DataFile,
     config::{Config, Flags},
-    inspect,
-    runner::Stop,
-    serve::Server,
+    serve::{self, Server},
 };
 
 use super::{
@@ -77,10 +74,9 @@ pub(crate) fn main(arguments: &Arguments) -> Result<Status, Trouble> {
     }
 }
 
-/// The application that the data file is of. What keeps the file from being opened is told when it is opened to be served.
+/// The application that the data file is of. Which it is nobody guesses: what was not read may be of any.
 fn of_file(path: &Path) -> Result<Demo, Trouble> {
-    let found = DataFile::open_to_read(path).ok().and_then(|file| inspect::opened(&file).ok());
-    let Some(name) = found.map(|superblock| superblock.application) else { return Ok(Demo::Kv) };
+    let name = serve::identify(path)?.application;
     Demo::of_name(name.as_str()).ok_or_else(|| {
         let shown = path.display();
         Trouble::usage(if name.is_none() {
@@ -97,6 +93,41 @@ fn serve<A: Application>(application: A, config: &Config) -> Result<Status, Trou
     let mut server = Server::open(application, &config.options)?;
     let Err(stop) = server.run() else { return Ok(Status::Done) };
     tracing::error!("stopped: {stop}");
-    let status = if matches!(stop, Stop::Panicked(_)) { Status::Panicked } else { Status::Machine };
-    Err(Trouble { status, sentence: stop.to_string() })
+    Err(Trouble { status: Status::from(&stop), sentence: stop.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use chronon::{
+        storage::{
+            Layout,
+            superblock::{self, ApplicationName, Identity},
+        },
+        types::{ClusterId, ReplicaId},
+    };
+    use chronon_production::DataFile;
+
+    use super::*;
+
+    const LAYOUT: Layout = Layout { slot_count: 64, message_size_max: 32 << 10, block_count: 8, block_size: 32 << 10 };
+
+    #[test]
+    fn a_file_that_is_not_read_is_of_no_application() {
+        let path = std::env::temp_dir().join(format!("chronon-of-file-{}", std::process::id()));
+        let refused = |says: &str| {
+            let trouble = of_file(&path).unwrap_err();
+            assert!(trouble.sentence.contains(says), "{}", trouble.sentence);
+        };
+        refused("does not exist");
+        let application = ApplicationName::new("bank").unwrap();
+        let identity = Identity { cluster: ClusterId(7), replica: ReplicaId(0), replica_count: 1, application };
+        DataFile::create(&path, LAYOUT.size(), &superblock::format(identity, 1, LAYOUT, 16)).unwrap();
+        assert_eq!(of_file(&path), Ok(Demo::Bank));
+        let held = DataFile::open(&path).unwrap();
+        refused("in use by process");
+        drop(held);
+        std::fs::write(&path, [0; 4096]).unwrap();
+        refused("no two copies of the superblock agree");
+        std::fs::remove_file(path).unwrap();
+    }
 }
