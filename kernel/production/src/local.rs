@@ -139,15 +139,16 @@ impl LocalCluster {
     }
 
     /// Waits until a replica serves no longer, or until `patience` is over. Which, and why.
-    pub fn wait(&self, patience: Duration) -> Option<(u8, String)> {
+    pub fn wait(&self, patience: Duration) -> Option<(u8, Stop)> {
+        // Each thread that ends in order has said why. What panicked without that was not the application.
+        let gone = |words: &str| Stop::Halted(format!("{words}: see above"));
         match self.stopped.recv_timeout(patience) {
-            Ok((replica, reason)) => Some((replica, reason.to_string())),
+            Ok(said) => Some(said),
             Err(RecvTimeoutError::Timeout) => {
                 let panicked = self.threads.iter().position(JoinHandle::is_finished)?;
-                Some((panicked as u8, "it panicked: see above".to_owned()))
+                Some((panicked as u8, gone("it panicked")))
             }
-            // Each thread that ends in order has said why.
-            Err(RecvTimeoutError::Disconnected) => Some((0, "every replica panicked: see above".to_owned())),
+            Err(RecvTimeoutError::Disconnected) => Some((0, gone("every replica panicked"))),
         }
     }
 }

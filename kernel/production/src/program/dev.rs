@@ -103,10 +103,11 @@ fn serve(cluster: &LocalCluster, application: Demo) -> Result<Status, Trouble> {
     say(&format!("{}\n\n  {try_it}\n  chronon status --addresses {addresses}\n", words(cluster)))?;
     loop {
         if IS_INTERRUPTED.load(Ordering::Relaxed) {
-            return Ok(Status::Done);
+            return Ok(Status::Interrupted);
         }
         if let Some((replica, reason)) = cluster.wait(LOOK) {
-            return Err(Trouble::machine(format!("replica {replica} stopped: {reason}")));
+            let sentence = format!("replica {replica} stopped: {reason}");
+            return Err(Trouble { status: Status::from(&reason), sentence });
         }
     }
 }
