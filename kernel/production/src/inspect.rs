@@ -1,8 +1,9 @@
 //! Looking into a data file: what its superblock, its journal and its checkpoint say, in words, however damaged it is.
 //!
 //! Invariant: nothing is written, nothing is concluded otherwise than by a replica (the same parsers, the same decision table),
-//! and no part of a file is larger in memory than a slot. The file is locked against whoever would write to it meanwhile, so
-//! that what is under way is never taken for damage, and nobody sees beyond a running replica's commit.
+//! and no part of a file is larger in memory than a slot. Of a file that is locked what is under way is never taken for damage. Of one
+//! that a replica serves from meanwhile ([`open_in_motion`](crate::DataFile::open_in_motion)) it may be, and what is seen may lie beyond
+//! the commit: that is for people to look at, and for no program to act on.
 //!
 //! Deliberately absent: repair; and what the log is worth to the cluster, which only the other replicas know.
 

@@ -1,9 +1,10 @@
 //! Chronon's kernel bound to the real world: the traits of [`chronon::env`] over the system's clocks, files and sockets.
 //!
 //! A process cannot tell these from the simulated ones, and one conformance suite (`chronon_sim::conformance`) holds both to
-//! the same contracts. Nothing here knows a protocol.
+//! the same contracts. Clocks, disks, network and [`runner`] know no protocol; [`serve`] puts a replica into them, and the program
+//! `chronon` is a command line around that and around its [`client`]s.
 //!
-//! Deliberately absent so far: a program that serves.
+//! Deliberately absent: whatever decides what is in the log, or what it means. That is `chronon`'s, where it can be simulated.
 
 pub mod client;
 pub mod clock;

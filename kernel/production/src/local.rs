@@ -112,6 +112,8 @@ impl LocalCluster {
                 Err(error) => drop(report.send(Err(LocalError::Serve(replica, error)))),
                 Ok(mut server) => {
                     let _ = report.send(Ok(()));
+                    // Whoever waits for the others is not to wait for this one to end, if one of them says nothing.
+                    drop(report);
                     if let Err(reason) = server.run_until(&stop) {
                         let _ = tell.send((replica, reason));
                     }

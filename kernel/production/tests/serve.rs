@@ -324,6 +324,48 @@ fn queries_are_counted_and_their_rounds_are_timed() {
     std::fs::remove_dir_all(folder).unwrap();
 }
 
+/// Panics where replica 1 is opened.
+#[derive(Clone)]
+struct Unwilling;
+
+impl Application for Unwilling {
+    type State = ();
+
+    fn name(&self) -> &'static str {
+        assert!(std::thread::current().name() != Some("replica 1"), "not here");
+        "unwilling"
+    }
+
+    fn apply(&self, (): &mut (), _: Event<'_>, _: &ApplyContext, _: &mut Outcome) -> Result<(), Rejection> {
+        Ok(())
+    }
+
+    fn query(&self, (): &(), _: &[u8], _: &mut Vec<u8>) -> Result<(), Rejection> {
+        Ok(())
+    }
+
+    fn snapshot(&self, (): &(), _: &mut SnapshotWriter) {}
+
+    fn restore(&self, (): &mut (), _: &[u8]) -> Result<(), RestoreError> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_cluster_one_of_whose_replicas_panics_while_it_is_opened_does_not_start() {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("serve-unwilling");
+    let _ = std::fs::remove_dir_all(&folder);
+    let (tell, told) = std::sync::mpsc::channel();
+    let files = folder.clone();
+    std::thread::spawn(move || {
+        let refused = LocalCluster::start(&Unwilling, &files, 3, LAYOUT, |_| {}).err();
+        tell.send(refused.map(|error| error.to_string())).unwrap();
+    });
+    let refused = told.recv_timeout(PATIENCE).expect("nobody waits for ever");
+    assert!(refused.is_some_and(|error| error.contains("it panicked")));
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
 /// Panics over a question that it does not know.
 #[derive(Clone)]
 struct Touchy;
