@@ -8,7 +8,7 @@ use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     os::unix::fs::FileExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -164,6 +164,17 @@ fn a_journal_comes_round_and_what_is_served_again_begins_with_a_checkpoint() {
     let report = inspect::checkpoint(&DataFile::open_to_read(&path).unwrap()).unwrap();
     assert!(report.header.op >= status.checkpoint && report.session_leaves > 0 && report.state_leaves > 0);
     assert_eq!((report.is_damaged, report.root.is_some()), (false, true));
+    let (held_from, ops) = prepares_since(&path, 0, u64::MAX);
+    assert!(held_from > u64::from(LAYOUT.slot_count / 2) && ops[0] == held_from, "earlier ones are gone: {ops:?}");
+    assert!(ops.len() <= LAYOUT.slot_count as usize + 16, "a round, and what a primary has in flight: {ops:?}");
+    assert_eq!(prepares_since(&path, 0, held_from - 1), (held_from, vec![]));
+    let look = |flags: &[&str]| {
+        let mut looked = Command::new(env!("CARGO_BIN_EXE_chronon"));
+        looked.args(["inspect", "journal", "--ops", "5.."]).args(flags);
+        String::from_utf8(looked.arg(&path).output().map(|ran| [ran.stdout, ran.stderr].concat()).unwrap()).unwrap()
+    };
+    assert!(look(&[]).contains(&format!("ops before {held_from} are no longer in the journal")));
+    assert!(look(&["--json"]).contains(&format!(r#""held_from": {held_from},"#)));
     let mut bytes = std::fs::read(&path).unwrap();
     for block in 0..LAYOUT.block_count {
         bytes[LAYOUT.block_offset(block) as usize + 40] ^= 1;
@@ -460,6 +471,15 @@ fn a_state_that_outgrows_the_grid_is_told() {
     let told = said.lines().filter(|line| line.contains("no room for a checkpoint")).collect::<Vec<_>>();
     assert!(told.len() == 1 && told[0].contains("WARN"), "{said}");
     [path, log].into_iter().for_each(|file| std::fs::remove_file(file).unwrap());
+}
+
+/// The first op that the journal can hold, and the ops from `first` to `last` whose slots were looked into.
+fn prepares_since(path: &Path, first: u64, last: u64) -> (u64, Vec<u64>) {
+    let file = DataFile::open_to_read(path).unwrap();
+    let shape = inspect::shape(&file, inspect::Given::default()).unwrap();
+    let mut ops = Vec::new();
+    let held_from = inspect::prepares(&file, &shape, first..=last, &mut |prepare| ops.push(prepare.op));
+    (held_from, ops)
 }
 
 /// What the metrics at `port` say of the one number whose line has all these words.

@@ -330,11 +330,14 @@ fn in_order_of_ops(slots: &mut Slots<'_>) -> Vec<u32> {
     numbers.into_iter().map(|(_, slot)| slot).collect()
 }
 
-/// Reads the slots of some ops, in order, as far as anything can have been written.
-pub fn prepares(file: &DataFile, shape: &Shape, ops: RangeInclusive<u64>, found: &mut dyn FnMut(PrepareReport)) {
+/// Reads the slots of some ops, in order, as far as anything can have been written, and no slot for an op whose slot is a later one's by
+/// now. The first op that is not so: the journal holds none before it.
+pub fn prepares(file: &DataFile, shape: &Shape, ops: RangeInclusive<u64>, found: &mut dyn FnMut(PrepareReport)) -> u64 {
     let mut slots = Slots::new(file, shape);
-    let last = highest_named(&mut slots).0.saturating_add(u64::from(PIPELINE_MAX));
-    for op in *ops.start()..=last.min(*ops.end()) {
+    let highest = highest_named(&mut slots).0;
+    let held_from = highest.saturating_add(1).saturating_sub(u64::from(shape.layout.slot_count));
+    let last = highest.saturating_add(u64::from(PIPELINE_MAX));
+    for op in held_from.max(*ops.start())..=last.min(*ops.end()) {
         let slot = slots.slot(shape.layout.slot(Op(op)));
         let held = slot.header();
         let other = held.filter(|header| header.op.0 != op).map(|header| format!(", of op {}", header.op.0));
@@ -349,6 +352,7 @@ pub fn prepares(file: &DataFile, shape: &Shape, ops: RangeInclusive<u64>, found:
             is_damaged: slot.is_damaged(),
         });
     }
+    held_from
 }
 
 /// The highest op that the superblock and the header ring name, or may name: a little above that, nothing can have been

@@ -13,6 +13,7 @@ use chronon_production::{
     inspect::{self, Given, PrepareReport, Shape},
 };
 use clap::Subcommand;
+use serde::Serialize;
 
 use super::{
     number::{parse_cluster, parse_size},
@@ -124,10 +125,18 @@ fn main_of_journal(journal: &Journal) -> Result<Status, Trouble> {
     Ok(status(report.is_damaged))
 }
 
+/// What the slots of some ops hold, for programs.
+#[derive(Serialize)]
+struct Prepares {
+    /// No op before it is in the journal any more.
+    held_from: u64,
+    prepares: Vec<PrepareReport>,
+}
+
 fn prepares(file: &DataFile, shape: &Shape, ops: RangeInclusive<u64>, json: bool) -> Result<Status, Trouble> {
     let (mut reports, mut said) = (Vec::new(), Ok(()));
     let (mut count, mut is_damaged) = (0_u64, false);
-    inspect::prepares(file, shape, ops.clone(), &mut |report: PrepareReport| {
+    let held_from = inspect::prepares(file, shape, ops.clone(), &mut |report: PrepareReport| {
         count += 1;
         is_damaged |= report.is_damaged;
         if json {
@@ -139,7 +148,9 @@ fn prepares(file: &DataFile, shape: &Shape, ops: RangeInclusive<u64>, json: bool
     });
     said?;
     if json {
-        say_json(&reports)?;
+        say_json(&Prepares { held_from, prepares: reports })?;
+    } else if *ops.start() < held_from {
+        remark(&format!("chronon: ops before {held_from} are no longer in the journal: later ones have their slots"));
     } else if count == 0 {
         remark(&format!("chronon: nothing can have been written as far as op {}", ops.start()));
     }
