@@ -35,13 +35,19 @@ fn a_primary_that_no_majority_hears_stands_down() {
         let primary = script.primary();
         let others: Vec<u8> = (1..replicas).map(|which| script.after(primary, which)).collect();
         let (gone, there) = others.split_at(down);
-        gone.iter().for_each(|replica| drop(script.kill(*replica)));
+        for replica in gone {
+            script.kill(*replica);
+        }
         let client = script.client(puts(20, 256));
-        there.iter().take(replicas as usize / 2).for_each(|deaf| drop(script.cut_one_way(primary, *deaf)));
+        for deaf in &there[..usize::from(replicas / 2)] {
+            script.cut_one_way(primary, *deaf);
+        }
         script.until("another serves", 5_000, |script| script.serving() != Some(primary));
         script.until_finished(&[client]);
         script.heal();
-        gone.iter().for_each(|replica| drop(script.recover(*replica)));
+        for replica in gone {
+            script.recover(*replica);
+        }
         script.converge_all().check();
     }
 }
