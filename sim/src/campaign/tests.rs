@@ -1,6 +1,13 @@
 //! Campaigns of outcomes that are made up: order, endings, panics.
 
+use chronon::{
+    frame::Frame,
+    process::{Actions, Event, Now, ProbeId, Process, Token},
+    types::{Instant, NodeId},
+};
+
 use super::*;
+use crate::oracle::{Interests, Oracle, StepView, WorldView};
 
 fn campaign(seeds: u64, jobs: u32) -> Campaign {
     Campaign { start: 100, seeds, jobs, failures_max: 1, recheck_every: 0 }
@@ -57,6 +64,54 @@ fn a_campaign_that_is_stopped_counts_every_seed_that_was_begun() {
     assert!(report.seeds_run >= 50);
     assert_eq!(report.ended, Ended::Stopped);
     assert_eq!(report.digest(), run(&campaign(report.seeds_run, 1), outcome).digest());
+}
+
+/// Asks for what no process may ask for.
+#[derive(Clone)]
+struct Wrong(fn(&mut Actions));
+
+impl Process for Wrong {
+    fn step(&mut self, _now: Now, _event: Event<'_>, actions: &mut Actions) {
+        (self.0)(actions);
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        None
+    }
+}
+
+/// Looks at every step.
+#[derive(Clone)]
+struct Onlooker;
+
+impl Oracle for Onlooker {
+    fn name(&self) -> &'static str {
+        "onlooker"
+    }
+
+    fn interests(&self) -> Interests {
+        Interests::STEPS
+    }
+
+    fn after_step(&mut self, _: &WorldView<'_>, _: NodeId, _: &StepView<'_>) -> Result<(), Violation> {
+        Ok(())
+    }
+}
+
+#[test]
+fn what_a_process_may_not_ask_for_is_a_failure_of_that_process() {
+    let unaligned: fn(&mut Actions) = |actions| actions.write(Token(1), 1, Frame::new(vec![0; 4096]), false);
+    let undeclared: fn(&mut Actions) = |actions| actions.probe(ProbeId(7));
+    for (wrong, is_watched) in [(unaligned, false), (unaligned, true), (undeclared, false), (undeclared, true)] {
+        let mut world = World::new(1);
+        world.add_node("p0", Wrong(wrong));
+        if is_watched {
+            world.add_oracle(Onlooker);
+        }
+        let failure = run_world(&mut world, |world| world.run_for(1_000_000)).failure.expect("it may not");
+        assert_eq!((failure.verdict, failure.oracle.as_str()), (Verdict::Crash, "process"));
+        assert!(failure.violation.starts_with("p0 panicked at sim/src/"), "{}", failure.violation);
+    }
 }
 
 #[test]

@@ -215,8 +215,8 @@ impl World {
         if self.is_over() || !self.tell_panicked(node, message) {
             return false;
         }
-        self.place = Place::World;
         self.end_step(node, None);
+        self.place = Place::World;
         true
     }
 

@@ -185,7 +185,8 @@ impl World {
 
     /// The node's process, which is up and not paused, takes one event. Oracles see it if there is a view of it.
     ///
-    /// The event is in the trace already: should the process panic, the trace ends with what did it.
+    /// The event is in the trace already: should the process panic, the trace ends with what did it. What it asks for is its own as well:
+    /// a port or a probe's counter that refuses it panics in its name.
     #[inline(always)]
     fn take(
         &mut self,
@@ -207,13 +208,13 @@ impl World {
         let mut sink = SinkPort { node, life: slot.life, core: &core };
         self.place = Place::Process(node);
         running.take(&mut ClockPort(now), &mut network, &mut disk, &mut sink);
-        self.place = Place::World;
         if event.is_some() || slot.plan.is_some() {
             let cut = slot.plan.as_mut().and_then(|plan| plan.cut(running.actions()));
             return self.end_watched(node, now, event, cut);
         }
         running.perform(usize::MAX, &mut network, &mut disk, &mut sink);
         self.end_step(node, None);
+        self.place = Place::World;
     }
 
     /// The rest of a step that oracles watch or that a planned crash may cut short after so many actions.
@@ -223,8 +224,11 @@ impl World {
         if let Some(event) = event {
             self.show_step(node, now, event, count);
         }
+        // The oracles have looked: it is the process's turn again.
+        self.place = Place::Process(node);
         self.perform(node, count);
         self.end_step(node, cut.map(|(_, cause)| cause));
+        self.place = Place::World;
     }
 
     /// Shows the oracles the step that a process has taken, as far as it will be performed.
