@@ -78,7 +78,11 @@ impl<W: Workload> Cluster<W> {
 
     fn read(&self, toml: &str) -> Result<Schedule<W::Plan>, String> {
         nemesis::fits(&self.workload)?;
-        Schedule::from_toml(toml).map_err(|error| error.to_string())
+        let read = Schedule::from_toml(toml).and_then(|schedule| {
+            schedule.check_for(&self.workload)?;
+            Ok(schedule)
+        });
+        read.map_err(|error| error.to_string())
     }
 }
 

@@ -23,7 +23,8 @@ use crate::{
     operator::OperatorPlan,
     outside::ServicesPlan,
     reader::ReaderConfig,
-    workload::{KvConfig, Plan},
+    rng::Stream,
+    workload::{KvConfig, Plan, Workload},
 };
 
 pub use error::{ScheduleError, toml_sentence};
@@ -188,6 +189,20 @@ impl<P: Plan> Schedule<P> {
         }
     }
 
+    /// Whether it can be run with this workload: some of that only the application knows.
+    pub fn check_for<W: Workload<Plan = P>>(&self, workload: &W) -> Result<(), ScheduleError> {
+        self.check()?;
+        let asks = || {
+            let mut random = Stream::new(self.seed, "reader", 0, 0);
+            workload.query(&self.workload.each, &mut random, &mut Vec::new())
+        };
+        if self.workload.readers.is_some() && !asks() {
+            let why = "the application answers no queries: take workload.readers out";
+            return Err(ScheduleError::Invalid(why.to_owned()));
+        }
+        Ok(())
+    }
+
     /// The workload, the network and the disk: what would make no sense, or take all of a machine's memory.
     fn check_surroundings(&self) -> Result<(), ScheduleError> {
         let (each, link, disk) = (&self.workload.each, &self.network, &self.disk);
@@ -196,14 +211,17 @@ impl<P: Plan> Schedule<P> {
         let chances = [link.loss_ppm, link.duplication_ppm, link.corruption_ppm, link.reorder_ppm];
         let errors = [disk.errors.read_ppm, disk.errors.latent_ppm, disk.errors.write_ppm, disk.errors.barrier_ppm];
         let readers = self.workload.readers.as_ref();
+        let queries = readers.map_or(0, |readers| readers.each.queries.saturating_mul(readers.count.into()));
+        let operator = self.workload.operator;
         let rules = [
             (self.workload.services.as_ref().is_none_or(ServicesPlan::is_sound), SERVICES_RULE),
             (readers.is_none_or(|readers| readers.queries_max > 0), "workload.readers.queries_max must be positive"),
             (readers.is_none_or(|readers| readers.each.stale_ppm <= MILLION), READERS_RULE),
             (readers.is_none_or(|readers| readers.each.think_ns_max <= HOUR_NS), READERS_RULE),
-            (self.workload.operator.is_none_or(|operator| operator.pause_ns <= HOUR_NS), OPERATOR_RULE),
+            (operator.is_none_or(|plan| plan.looks <= CALLS_MAX && plan.pause_ns <= HOUR_NS), OPERATOR_RULE),
             (each.think_ns_max() <= HOUR_NS, "workload.each.think_ns_max must be at most an hour"),
             (calls <= CALLS_MAX, CALLS_RULE),
+            (queries <= CALLS_MAX, QUERIES_RULE),
             (link.latency_min_ns <= link.latency_max_ns, "network.latency_min_ns must be at most latency_max_ns"),
             (link.latency_max_ns <= HOUR_NS, "network.latency_max_ns must be at most an hour"),
             (link.in_flight_max > 0, "network.in_flight_max must be positive"),
@@ -268,9 +286,10 @@ const MILLION: u32 = 1_000_000;
 const HOUR_NS: u64 = 3_600_000_000_000;
 const CALLS_MAX: u64 = 1_000_000;
 const CALLS_RULE: &str = "the calls of all clients together must be at most 1000000";
+const QUERIES_RULE: &str = "the queries of all readers together must be at most 1000000";
 const READERS_RULE: &str =
     "workload.readers.each takes a stale_ppm of at most 1000000 and a think_ns_max of at most an hour";
-const OPERATOR_RULE: &str = "workload.operator takes a pause_ns of at most an hour";
+const OPERATOR_RULE: &str = "workload.operator takes at most 1000000 looks and a pause_ns of at most an hour";
 const SERVICES_RULE: &str = "the chances of workload.services must be at most 1000000, latency_min_ns at most latency_max_ns, and \
                              all times at most an hour";
 
@@ -278,3 +297,6 @@ const SERVICES_RULE: &str = "the chances of workload.services must be at most 10
 pub fn probes() -> impl Iterator<Item = &'static str> {
     Probe::NAMES.iter().chain(ClientProbe::NAMES).copied()
 }
+
+#[cfg(test)]
+mod tests;

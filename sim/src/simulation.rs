@@ -138,13 +138,13 @@ impl<W: Workload> Simulation<W> {
     /// A cluster of the workload's application as the schedule has it, at time zero.
     ///
     /// # Panics
-    /// If the schedule cannot be run: see [`Schedule::check`]. If the application's longest response fits no simulated message,
+    /// If the schedule cannot be run: see [`Schedule::check_for`]. If the application's longest response fits no simulated message,
     /// see [`nemesis::fits`], or not the schedule's.
     pub fn of(workload: W, schedule: &Schedule<W::Plan>, trace: TraceMode, code_version: &str) -> Self {
         if let Err(why) = nemesis::fits(&workload) {
             panic!("{why}");
         }
-        if let Err(error) = schedule.check() {
+        if let Err(error) = schedule.check_for(&workload) {
             panic!("{error}");
         }
         let replicas = schedule.cluster.replicas;

@@ -50,3 +50,15 @@ fn a_schedule_of_the_bank_is_held_to_its_plan() {
     let ran = place.replay(&["seed", "none.toml"]).ends_with(2);
     assert!(ran.err.contains("workload.each.accounts must be positive"), "{}", ran.err);
 }
+
+#[test]
+fn a_schedule_with_readers_of_an_application_that_answers_no_queries_is_refused() {
+    let place = Place::new("no_queries");
+    place.example("simulated_counter", &["seed", "3", "--schedule", "3.toml"]).ends_with(0);
+    let schedule = String::from_utf8(place.read("3.toml")).expect("text");
+    let readers = "[workload.readers]\ncount = 1\nqueries_max = 1\n\n[workload.readers.each]\nqueries = 1\nstale_ppm = 0\n\
+                   think_ns_max = 0\n";
+    place.write("readers.toml", format!("{schedule}\n{readers}"));
+    let ran = place.example("simulated_counter", &["seed", "readers.toml"]).ends_with(2);
+    assert!(ran.err.contains("the application answers no queries: take workload.readers out"), "{}", ran.err);
+}

@@ -254,7 +254,7 @@ mod tests {
 
     #[test]
     fn an_operator_who_is_never_answered_is_a_loss_of_liveness() {
-        let (mut simulation, operator) = with_operator(u64::MAX);
+        let (mut simulation, operator) = with_operator(1_000_000);
         simulation.heal();
         simulation.must_answer();
         for node in simulation.nodes() {

@@ -1,0 +1,67 @@
+//! What a schedule may not say.
+
+use chronon::digest::SetDigest;
+
+use super::*;
+use crate::{
+    nemesis::{Options, draw},
+    scenario::SCENARIOS,
+    workload::{KvWorkload, StateOf, Turn},
+};
+
+/// The key-value store, of which nobody has anything to ask.
+#[derive(Clone)]
+struct Mute;
+
+impl Workload for Mute {
+    type Application = <KvWorkload as Workload>::Application;
+    type Plan = KvConfig;
+    type Memory = ();
+
+    fn application(&self) -> Self::Application {
+        KvWorkload.application()
+    }
+
+    fn plan(&self, random: &mut Stream, calls: u64) -> KvConfig {
+        KvWorkload.plan(random, calls)
+    }
+
+    fn ask(&self, (): &mut (), _: Turn<'_, KvConfig>, _: &mut Vec<u8>) {}
+
+    fn digest(&self, _: &StateOf<Self>) -> SetDigest {
+        SetDigest::new()
+    }
+}
+
+fn with(change: impl FnOnce(&mut WorkloadPlan)) -> Schedule {
+    let mut schedule = draw(1, &Options::new(&SCENARIOS[0]));
+    change(&mut schedule.workload);
+    schedule
+}
+
+fn readers(count: u8, queries: u64) -> Option<ReadersPlan> {
+    Some(ReadersPlan { count, queries_max: 256, each: ReaderConfig { queries, stale_ppm: 0, think_ns_max: 0 } })
+}
+
+#[test]
+fn readers_and_operators_have_bounds_as_clients_have() {
+    let check = |change: fn(&mut WorkloadPlan)| with(change).check().map_err(|error| error.to_string());
+    let wrong = |rule: &str| Err(format!("a schedule that cannot be run: {rule}"));
+    assert_eq!(check(|plan| plan.readers = readers(4, 250_000)), Ok(()));
+    assert_eq!(check(|plan| plan.readers = readers(4, 250_001)), wrong(QUERIES_RULE));
+    assert_eq!(check(|plan| plan.readers = readers(255, u64::MAX)), wrong(QUERIES_RULE));
+    assert_eq!(check(|plan| plan.operator = Some(OperatorPlan { looks: 1_000_000, pause_ns: 1 })), Ok(()));
+    assert_eq!(
+        check(|plan| plan.operator = Some(OperatorPlan { looks: 1_000_001, pause_ns: 1 })),
+        wrong(OPERATOR_RULE)
+    );
+}
+
+#[test]
+fn nobody_reads_of_an_application_that_answers_no_queries() {
+    let schedule = with(|plan| plan.readers = readers(1, 10));
+    assert_eq!(schedule.check_for(&KvWorkload), Ok(()));
+    let why = "the application answers no queries: take workload.readers out";
+    assert_eq!(schedule.check_for(&Mute), Err(ScheduleError::Invalid(why.to_owned())));
+    assert_eq!(with(|plan| plan.readers = None).check_for(&Mute), Ok(()));
+}
