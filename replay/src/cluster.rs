@@ -125,7 +125,7 @@ impl<W: Workload> Subject for Cluster<W> {
 
     fn draw(&self, seed: u64, choice: &Choice) -> Drawn {
         let schedule = self.schedule(seed, choice);
-        Drawn { toml: schedule.to_toml(), lines: lines(&schedule) }
+        Drawn { toml: schedule.to_toml().map_err(|error| error.to_string()), lines: lines(&schedule) }
     }
 
     fn tell_schedule(&self, toml: &str) -> Result<Vec<String>, String> {

@@ -1,7 +1,11 @@
 //! The failure screen: what was violated, how to see it again, when, after which faults, in which last moments, and where
 //! all of it lies. One screen that a newcomer can read aloud.
 
-use chronon_sim::{campaign::SeedFailure, simulation::Particular, trace::Trace};
+use chronon_sim::{
+    campaign::{self, Panic, SeedFailure},
+    simulation::Particular,
+    trace::Trace,
+};
 
 use crate::{
     choice::Selection,
@@ -55,8 +59,17 @@ impl Screen<'_> {
     }
 
     fn schedule(&self, lines: &mut Vec<String>) {
-        let drawn = self.selection.subject.draw(self.found.seed, &self.selection.choice);
         lines.push(String::new());
+        // What failed may be the drawing.
+        let drawn = match campaign::caught(|| self.selection.subject.draw(self.found.seed, &self.selection.choice)) {
+            Ok(drawn) => drawn,
+            Err(Panic { place, message }) => {
+                let line = format!(
+                    "schedule   none: the seed cannot be drawn, for the simulator panicked at {place}: {message}"
+                );
+                return lines.extend([shortened(&line, WIDTH), String::new()]);
+            }
+        };
         if drawn.lines.is_empty() {
             lines.push("schedule   the seed draws no explicit faults".to_owned());
         } else {
@@ -68,7 +81,12 @@ impl Screen<'_> {
         if drawn.lines.len() > SCHEDULE_LINES {
             let more = drawn.lines.len() - SCHEDULE_LINES;
             let command = command(self.program, self.selection, self.found.seed);
-            lines.push(format!("       and {more} more; all of them: {command} --schedule FILE.toml"));
+            let all =
+                drawn.toml.as_ref().map_or(String::new(), |_| format!("; all of them: {command} --schedule FILE.toml"));
+            lines.push(format!("       and {more} more{all}"));
+        }
+        if let Err(why) = &drawn.toml {
+            lines.push(shortened(&format!("       it cannot be written to a file: {why}"), WIDTH));
         }
         lines.push(String::new());
     }

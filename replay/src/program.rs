@@ -159,7 +159,12 @@ impl Program {
     pub(crate) fn run_kept(&self, subject: &dyn Subject, choice: &Choice, seed: u64) -> (Outcome, Option<Vec<u8>>) {
         let mut outcome = subject.run(seed, choice, TraceMode::Keep);
         let trace = outcome.trace.take();
-        let toml = subject.draw(seed, choice).toml;
+        let toml = match subject.draw(seed, choice).toml {
+            Ok(toml) => toml,
+            // Verified by its seed, which says all if nothing was chosen beside it.
+            Err(_) if choice.is_free() => String::new(),
+            Err(why) => format!("# {why}\n"),
+        };
         (outcome, trace.map(|bytes| self.stamp(bytes, subject, seed, &toml)))
     }
 

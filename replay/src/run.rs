@@ -271,3 +271,6 @@ fn verdict(selection: &Selection<'_>, report: &Report, ending: Ending) -> Result
 fn cores() -> u32 {
     thread::available_parallelism().ok().and_then(|cores| u32::try_from(NonZero::get(cores)).ok()).unwrap_or(1)
 }
+
+#[cfg(test)]
+mod tests;

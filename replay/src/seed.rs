@@ -49,8 +49,8 @@ pub(crate) struct Arguments {
 /// A run that is over.
 struct Ran<'a> {
     subject: &'a dyn Subject,
-    /// What was run, as TOML.
-    schedule: String,
+    /// What was run, as TOML, or why it cannot be written.
+    schedule: Result<String, String>,
     /// How many faults it has.
     faults: u64,
     outcome: Outcome,
@@ -72,7 +72,9 @@ pub(crate) fn main(program: &Program, arguments: &Arguments) -> Result<Status, T
         run_file(program, arguments)?
     };
     if let Some(path) = &arguments.schedule {
-        file::write_whole(path, ran.schedule.as_bytes())?;
+        let schedule = ran.schedule.as_ref();
+        let toml = schedule.map_err(|why| Trouble::Usage(format!("{} is not written: {why}", path.display())))?;
+        file::write_whole(path, toml.as_bytes())?;
     }
     let told = match &ran.trace {
         Some(bytes) => Trace::parse(bytes)
@@ -137,7 +139,7 @@ fn run_file<'a>(program: &'a Program, arguments: &Arguments) -> Result<Ran<'a>, 
     let run = campaign::caught(|| subject.run_schedule(&toml, TraceMode::Keep));
     let mut outcome = run.map_err(|panic| simulator_panicked(&panic))?.map_err(|why| wrong(&why))?;
     let trace = outcome.trace.take().map(|bytes| program.stamp(bytes, subject, outcome.seed, &toml));
-    Ok(Ran { subject, schedule: toml, faults, outcome, trace })
+    Ok(Ran { subject, schedule: Ok(toml), faults, outcome, trace })
 }
 
 fn simulator_panicked(panic: &campaign::Panic) -> Trouble {
@@ -214,7 +216,7 @@ fn as_json(ran: &Ran<'_>, told: &Told) -> Value {
         "crashes": outcome.crashes,
         "restarts": outcome.restarts,
         "probes": probes,
-        "schedule": ran.schedule,
+        "schedule": ran.schedule.as_ref().ok(),
         "columns": told.columns,
         "transitions": told.transitions,
     })

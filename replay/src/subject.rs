@@ -16,8 +16,9 @@ pub struct Family {
 /// What a seed means, written down.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Drawn {
-    /// As TOML with at least a key `scenario`: what [`Subject::run_schedule`] takes.
-    pub toml: String,
+    /// As TOML with at least a key `scenario`: what [`Subject::run_schedule`] takes. An error is a sentence that says why it cannot be
+    /// written.
+    pub toml: Result<String, String>,
     /// Each fault in one line.
     pub lines: Vec<String>,
 }
@@ -59,7 +60,7 @@ pub trait Subject: Sync {
     /// What a seed means.
     fn draw(&self, seed: u64, choice: &Choice) -> Drawn {
         let _ = choice;
-        Drawn { toml: format!("scenario = \"{}\"\nseed = {seed}\n", self.name()), lines: Vec::new() }
+        Drawn { toml: Ok(format!("scenario = \"{}\"\nseed = {seed}\n", self.name())), lines: Vec::new() }
     }
 
     /// Each fault of a schedule in one line. An error is a sentence that says what is wrong with the schedule.

@@ -160,8 +160,14 @@ pub enum Progress {
 
 impl<P: Plan> Schedule<P> {
     /// The schedule as TOML, one step a table.
-    pub fn to_toml(&self) -> String {
-        toml::to_string(self).expect("a schedule has no value that TOML lacks")
+    ///
+    /// # Errors
+    /// If its plan has a value that TOML lacks; see [`Plan`].
+    pub fn to_toml(&self) -> Result<String, ScheduleError> {
+        let lacks = |error: toml::ser::Error| ScheduleError::Unwritable(error.to_string());
+        // What writes the text lets numbers pass that nobody reads back.
+        toml::Table::try_from(self).map_err(lacks)?;
+        toml::to_string(self).map_err(lacks)
     }
 
     /// Reads what [`Schedule::to_toml`] wrote, or a person did.

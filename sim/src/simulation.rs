@@ -155,7 +155,8 @@ impl<W: Workload> Simulation<W> {
             bodies: TraceBodies::Checksum,
             steps_max: STEPS_MAX,
             scenario: schedule.scenario.clone(),
-            schedule: if keeps { schedule.to_toml() } else { String::new() },
+            // Without it the trace is the seed's all the same.
+            schedule: if keeps { schedule.to_toml().unwrap_or_default() } else { String::new() },
             code_version: code_version.to_owned(),
             ..WorldSettings::default()
         };

@@ -125,6 +125,9 @@ impl<W: Workload> Clone for Invariant<W> {
 }
 
 /// What was drawn for a run: the part of a schedule that an application's workload fills.
+///
+/// It is written as TOML, whose integers end at `i64::MAX` and whose lists have no empty places: draw a salt, for instance, below 2^63. A run
+/// whose plan has other values takes place; but its schedule cannot be written, and only its seed replays it.
 pub trait Plan: Clone + PartialEq + fmt::Debug + Serialize + DeserializeOwned + Send + Sync + 'static {
     /// How many calls each client makes.
     fn calls(&self) -> u64;

@@ -32,13 +32,13 @@ fn harm(fault: &Fault) -> Option<(u8, Option<Ring>)> {
 #[test]
 fn what_is_drawn_is_read_back_as_it_was_written() {
     for schedule in drawn("swarm", 0..200).chain(drawn("disk", 0..200)) {
-        assert_eq!(<Schedule>::from_toml(&schedule.to_toml()), Ok(schedule));
+        assert_eq!(<Schedule>::from_toml(&schedule.to_toml().expect("TOML")), Ok(schedule));
     }
     let options = Options::new(&crate::scenario::SCENARIOS[0]);
     for seed in 0..200 {
         let (bank, jobs) = (draw_for(&BankWorkload, seed, &options), draw_for(&JobsWorkload, seed, &options));
-        assert_eq!(Schedule::from_toml(&bank.to_toml()), Ok(bank));
-        assert_eq!(Schedule::from_toml(&jobs.to_toml()), Ok(jobs));
+        assert_eq!(Schedule::from_toml(&bank.to_toml().expect("TOML")), Ok(bank));
+        assert_eq!(Schedule::from_toml(&jobs.to_toml().expect("TOML")), Ok(jobs));
     }
 }
 

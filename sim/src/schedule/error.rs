@@ -11,6 +11,8 @@ pub enum ScheduleError {
     Parse(String),
     /// It is, but its values make no sense together. Says which and what would.
     Invalid(String),
+    /// It is one, and TOML has no way to write it. Says what TOML lacks.
+    Unwritable(String),
 }
 
 impl fmt::Display for ScheduleError {
@@ -18,6 +20,12 @@ impl fmt::Display for ScheduleError {
         match self {
             Self::Parse(why) => f.write_str(why),
             Self::Invalid(why) => write!(f, "a schedule that cannot be run: {why}"),
+            Self::Unwritable(why) => write!(
+                f,
+                "TOML lacks a value of this schedule ({why}); its numbers go up to {}, and its lists have no empty places: draw a plan \
+                 without such values",
+                i64::MAX
+            ),
         }
     }
 }

@@ -82,13 +82,16 @@ mod tests {
     fn links_survive_toml() {
         for link in [LINK, LinkPlan { from: None, ..LINK }, LinkPlan { to: None, ..LINK }] {
             let schedule = schedule(link);
-            let text = schedule.to_toml();
+            let text = schedule.to_toml().expect("TOML");
             assert!(text.contains("[[links]]\n"), "{text}");
             assert_eq!(<Schedule>::from_toml(&text), Ok(schedule));
         }
         let without = Schedule { links: Vec::new(), ..schedule(LINK) };
-        assert!(!without.to_toml().contains("links"), "those that were written before there were any say nothing");
-        assert_eq!(<Schedule>::from_toml(&without.to_toml()), Ok(without));
+        assert!(
+            !without.to_toml().expect("TOML").contains("links"),
+            "those that were written before there were any say nothing"
+        );
+        assert_eq!(<Schedule>::from_toml(&without.to_toml().expect("TOML")), Ok(without));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What a schedule may not say.
+//! What a schedule may not say, and what cannot be written.
 
 use chronon::digest::SetDigest;
 
@@ -64,4 +64,10 @@ fn nobody_reads_of_an_application_that_answers_no_queries() {
     let why = "the application answers no queries: take workload.readers out";
     assert_eq!(schedule.check_for(&Mute), Err(ScheduleError::Invalid(why.to_owned())));
     assert_eq!(with(|plan| plan.readers = None).check_for(&Mute), Ok(()));
+}
+
+#[test]
+fn what_toml_lacks_is_an_error_that_says_so() {
+    let why = with(|plan| plan.each.calls = u64::MAX).to_toml().expect_err("TOML's integers have a sign").to_string();
+    assert!(why.starts_with("TOML lacks a value of this schedule (") && why.contains("u64"), "{why}");
 }
