@@ -33,6 +33,7 @@ mod arguments;
 mod bench;
 mod choice;
 mod cluster;
+mod conduct;
 mod diff;
 mod failure;
 mod file;

@@ -20,7 +20,7 @@ pub(crate) enum Status {
     Infrastructure = 3,
     /// It was interrupted before its end.
     Stopped = 75,
-    /// It was interrupted twice, and did not even write its report.
+    /// It was interrupted twice, and did not wait for the seeds at hand.
     Interrupted = 130,
 }
 

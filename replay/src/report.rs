@@ -2,11 +2,13 @@
 //!
 //! Everything in it but the three times, the number of jobs and the memory follows from the seeds and the code.
 
-use chronon_sim::campaign::Report;
+use chronon_sim::campaign::{Report, SeedFailure};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
 use crate::{
+    choice::Selection,
+    failure::command,
     number::{counted, duration, grouped, hex, per_second_milli, rate},
     program::Program,
 };
@@ -57,6 +59,26 @@ pub(crate) struct FailureReport {
     pub(crate) command: String,
     pub(crate) at_ns: u64,
     pub(crate) step: u64,
+}
+
+impl FailureReport {
+    /// What is known of a failed seed, and where its trace lies.
+    pub(crate) fn of(program: &Program, selection: &Selection<'_>, found: &SeedFailure, trace: Option<String>) -> Self {
+        let failure = &found.failure;
+        Self {
+            seed: found.seed,
+            verdict: failure.verdict.name(),
+            violation: failure.violation.clone(),
+            oracle: failure.oracle.clone(),
+            place: failure.place.clone(),
+            fingerprint: failure.fingerprint(),
+            digest: hex(&found.digest),
+            trace,
+            command: command(program, selection, found.seed),
+            at_ns: failure.at_ns,
+            step: failure.step,
+        }
+    }
 }
 
 /// A campaign, as programs read it.

@@ -1,32 +1,24 @@
 //! `run`: a campaign of seeds on all cores.
 
-use std::{
-    collections::BTreeSet,
-    num::NonZero,
-    path::PathBuf,
-    sync::atomic::{AtomicBool, Ordering},
-    thread,
-    time::Duration,
-};
+use std::{collections::BTreeSet, num::NonZero, path::PathBuf, thread, time::Duration};
 
 use chronon_sim::{
-    campaign::{self, Campaign, Ended, Report, SeedFailure, run_campaign},
+    campaign::{self, Campaign, Report, SeedFailure},
     schedule::SEED_MAX,
     simulation::Particular,
-    trace::TraceMode,
 };
 use clap::Args;
 
 use crate::{
     choice::{Flags, Selection},
-    failure::{self, Screen},
-    file, interruption,
-    measure::Stopwatch,
-    number::{counted, grouped, hex, parse_duration, parse_positive, parse_seed},
+    conduct::{Record, conduct},
+    failure::Screen,
+    file,
+    number::{counted, grouped, parse_duration, parse_positive, parse_seed},
     output::{Status, Trouble, remark, say},
     program::Program,
     progress::Progress,
-    report::{CampaignReport, Circumstances, Ending, FailureReport, missing, summary},
+    report::{Circumstances, Ending, FailureReport, missing, summary},
 };
 
 /// How many seeds are run if nothing is said, and how many make a campaign that must take every rare path.
@@ -59,8 +51,8 @@ pub(crate) struct Arguments {
     /// Stop after this long, as in 90s, 5m or 1h30m: a campaign that was to be that long is complete then
     #[arg(long = "for", value_name = "DURATION", value_parser = parse_duration)]
     duration: Option<Duration>,
-    /// Write a report to this file, as JSON; it is whole at any time, also after Ctrl-C, which ends a campaign early; a second
-    /// Ctrl-C ends the program at once
+    /// Write a report to this file, as JSON; it is whole at any time, with the failures so far, also after Ctrl-C, which ends a
+    /// campaign early; a second Ctrl-C does not wait for the seeds at hand, and names them
     #[arg(long, value_name = "FILE.json")]
     report: Option<PathBuf>,
     /// Stop at the N-th failed seed and not at the first; at none if N is left out
@@ -89,7 +81,7 @@ pub(crate) fn main(program: &Program, arguments: &Arguments) -> Result<Status, T
         return Err(Trouble::Usage(format!("{path} is no folder; name one with --traces, or one that can be made")));
     }
     let jobs = arguments.jobs.unwrap_or_else(cores);
-    let mut at = Circumstances {
+    let at = Circumstances {
         scenario: selection.subject.name().to_owned(),
         replicas: selection.choice.replicas,
         faults: selection.choice.faults.clone(),
@@ -98,12 +90,9 @@ pub(crate) fn main(program: &Program, arguments: &Arguments) -> Result<Status, T
         cpu_ns: 0,
         wall_ns: 0,
     };
-    let write = |report: CampaignReport| match &arguments.report {
-        Some(path) => file::write_whole(path, &report.to_json()),
-        None => Ok(()),
-    };
+    let mut record = Record { program, path: arguments.report.as_deref(), at };
     // Before the first seed: so that a report which cannot be written is known now, and that an older one is gone.
-    write(CampaignReport::new(program, &Report::new(arguments.start), &at, Vec::new()))?;
+    record.write(&Report::new(arguments.start), Vec::new())?;
 
     let campaign = Campaign {
         start: arguments.start,
@@ -112,51 +101,18 @@ pub(crate) fn main(program: &Program, arguments: &Arguments) -> Result<Status, T
         failures_max: arguments.keep_going,
         recheck_every: RECHECK_EVERY,
     };
-    let stopwatch = Stopwatch::start();
-    let (report, ending) = conduct(&campaign, &selection, wanted, arguments.duration);
-    (at.ending, at.cpu_ns, at.wall_ns) = (ending, stopwatch.cpu_ns(), stopwatch.wall_ns());
+    let progress = Progress::new(wanted, arguments.duration);
+    let report = conduct(&campaign, &selection, progress, arguments.duration, &mut record);
 
     let (failures, mut texts) = failures(program, &selection, &report, &arguments.traces);
-    texts.push(summary(&report, &at));
+    texts.push(summary(&report, &record.at));
     // The report first: whoever reads the screen may be gone by now, and what was found must not go with them.
-    write(CampaignReport::new(program, &report, &at, failures))?;
+    record.write(&report, failures)?;
     let said = texts.iter().try_for_each(|text| say(text));
-    match verdict(&selection, &report, ending)? {
+    match verdict(&selection, &report, record.at.ending)? {
         Status::Found => Ok(Status::Found),
         status => said.map(|()| status),
     }
-}
-
-/// Runs the campaign, with progress, until it ends or its time does or somebody interrupts it.
-fn conduct(
-    campaign: &Campaign,
-    selection: &Selection<'_>,
-    wanted: Option<u64>,
-    limit: Option<Duration>,
-) -> (Report, Ending) {
-    let stop = AtomicBool::new(false);
-    interruption::heed();
-    let mut progress = Progress::new(wanted, limit);
-    let run = |seed| selection.subject.run(seed, &selection.choice, TraceMode::Digest);
-    let (mut has_said, mut is_over) = (false, false);
-    let report = run_campaign(campaign, &run, &stop, |report| {
-        progress.update(report);
-        is_over = limit.is_some_and(|limit| progress.elapsed() >= limit);
-        let is_interrupted = interruption::is_wanted();
-        if is_interrupted && !has_said {
-            has_said = true;
-            remark("interrupted: the seeds at hand are finished, then the report is written; again ends it at once");
-        }
-        stop.store(is_over || is_interrupted, Ordering::Relaxed);
-    });
-    progress.finish();
-    let ending = match report.ended {
-        Ended::Complete => Ending::Complete,
-        Ended::Failures => Ending::Failures,
-        Ended::Running | Ended::Stopped if interruption::is_wanted() => Ending::Interrupted,
-        Ended::Running | Ended::Stopped => Ending::Time,
-    };
-    (report, ending)
 }
 
 /// What to report and what to say of the failures: the first of all on one screen, the first of each other kind in a line. Writes
@@ -187,7 +143,7 @@ fn failures(
             }
             path = kept.ok().map(|path| path.display().to_string());
         }
-        reports.push(failure_report(program, selection, &found, path));
+        reports.push(FailureReport::of(program, selection, &found, path));
     }
     if reports.len() > 1 {
         let kinds = seen.len() as u64;
@@ -223,28 +179,6 @@ fn keep_trace(
     let path = folder.join(name);
     let written = file::make_folder(folder).and_then(|()| file::write_whole(&path, &trace));
     (written.map(|()| path).map_err(|trouble| format!("none: {trouble}")), Some(trace), outcome.particulars)
-}
-
-fn failure_report(
-    program: &Program,
-    selection: &Selection<'_>,
-    found: &SeedFailure,
-    trace: Option<String>,
-) -> FailureReport {
-    let failure = &found.failure;
-    FailureReport {
-        seed: found.seed,
-        verdict: failure.verdict.name(),
-        violation: failure.violation.clone(),
-        oracle: failure.oracle.clone(),
-        place: failure.place.clone(),
-        fingerprint: failure.fingerprint(),
-        digest: hex(&found.digest),
-        trace,
-        command: failure::command(program, selection, found.seed),
-        at_ns: failure.at_ns,
-        step: failure.step,
-    }
 }
 
 /// What the campaign comes to. A failure outweighs an interruption.

@@ -15,11 +15,11 @@
 mod report;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, set_hook, take_hook},
     sync::{
-        Mutex, MutexGuard, Once, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Condvar, Mutex, MutexGuard, Once, PoisonError,
+        atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     thread::{self, ThreadId},
@@ -41,6 +41,10 @@ use crate::{
 /// How many outcomes may wait to be taken into account.
 const QUEUE: usize = 256;
 
+/// How far ahead of the first seed that is not taken into account others are begun: their outcomes are kept until it is. Far
+/// more than a slow seed lets pass; one that never returns stops the others there, and not when memory ends.
+const AHEAD_MAX: u64 = 4096;
+
 /// How often whoever watches a campaign is called at least.
 const TICK: Duration = Duration::from_millis(50);
 
@@ -61,28 +65,29 @@ pub struct Campaign {
 
 /// Runs a campaign: `run` is called once for each seed, in order, each on one of several threads.
 ///
-/// `watch` is called whenever something is known, and several times a second. Setting `stop` ends the campaign after the
-/// seeds at hand. Which seeds count: all from the first on without a gap, up to the one that made it stop.
+/// `watch` is called whenever something is known, and several times a second, with the seeds at hand, the lowest first. Setting `stop` ends
+/// the campaign after those. Which seeds count: all from the first on without a gap, up to the one that made it stop.
 pub fn run_campaign(
     campaign: &Campaign,
     run: &(dyn Fn(u64) -> Outcome + Sync),
     stop: &AtomicBool,
-    mut watch: impl FnMut(&Report),
+    mut watch: impl FnMut(&Report, &[u64]),
 ) -> Report {
     let (sender, receiver) = sync_channel(QUEUE);
-    let (next, enough) = (AtomicU64::new(0), AtomicBool::new(false));
+    let turns =
+        Turns { campaign, stop, enough: AtomicBool::new(false), state: Mutex::default(), counted: Condvar::new() };
     let mut report = Report::new(campaign.start);
     thread::scope(|scope| {
         for _ in 0..campaign.jobs.max(1) {
             let sender = sender.clone();
-            scope.spawn(|| work(campaign, run, &next, [stop, &enough], sender));
+            scope.spawn(|| work(&turns, run, sender));
         }
         drop(sender);
-        gather(&receiver, &mut report, campaign.failures_max, &enough, &mut watch);
+        gather(&receiver, &mut report, &turns, &mut watch);
     });
     report.ended = if report.seeds_run == campaign.seeds {
         Ended::Complete
-    } else if enough.load(Ordering::Relaxed) {
+    } else if turns.enough.load(Ordering::Relaxed) {
         Ended::Failures
     } else {
         Ended::Stopped
@@ -90,20 +95,69 @@ pub fn run_campaign(
     report
 }
 
-/// One thread's share: the next seed that nobody has taken, until there is none or one of the flags is set.
-fn work(
-    campaign: &Campaign,
-    run: &(dyn Fn(u64) -> Outcome + Sync),
-    next: &AtomicU64,
-    flags: [&AtomicBool; 2],
-    sender: SyncSender<(u64, Outcome)>,
-) {
-    while !flags.iter().any(|flag| flag.load(Ordering::Relaxed)) {
-        let number = next.fetch_add(1, Ordering::Relaxed);
-        if number >= campaign.seeds {
-            return;
+/// Which thread runs which seed.
+struct Turns<'a> {
+    campaign: &'a Campaign,
+    stop: &'a AtomicBool,
+    /// Whether as many seeds failed as the campaign was to stop at.
+    enough: AtomicBool,
+    state: Mutex<State>,
+    /// Told when more seeds are taken into account.
+    counted: Condvar,
+}
+
+/// Seeds by their numbers, the campaign's first being 0.
+#[derive(Default)]
+struct State {
+    /// The first that nobody has taken.
+    next: u64,
+    /// How many are taken into account.
+    counted: u64,
+    at_hand: BTreeSet<u64>,
+}
+
+impl Turns<'_> {
+    /// The next seed that nobody has taken, as soon as it is not too far ahead; none if there is none, or the campaign ends.
+    fn take(&self) -> Option<u64> {
+        let mut state = self.state();
+        loop {
+            let is_over = self.enough.load(Ordering::Relaxed) || self.stop.load(Ordering::Relaxed);
+            if is_over || state.next >= self.campaign.seeds {
+                return None;
+            }
+            if state.next - state.counted < AHEAD_MAX {
+                let number = state.next;
+                state.next += 1;
+                state.at_hand.insert(number);
+                return Some(number);
+            }
+            // Not for ever: who sets `stop` tells nobody.
+            state = self.counted.wait_timeout(state, TICK).unwrap_or_else(PoisonError::into_inner).0;
         }
-        let outcome = run_seed(campaign.start + number, campaign.recheck_every, run);
+    }
+
+    fn give_back(&self, number: u64) {
+        self.state().at_hand.remove(&number);
+    }
+
+    /// So many are taken into account now. The seeds at hand.
+    fn count(&self, counted: u64) -> Vec<u64> {
+        let mut state = self.state();
+        state.counted = counted;
+        self.counted.notify_all();
+        state.at_hand.iter().map(|number| self.campaign.start + number).collect()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One thread's share.
+fn work(turns: &Turns<'_>, run: &(dyn Fn(u64) -> Outcome + Sync), sender: SyncSender<(u64, Outcome)>) {
+    while let Some(number) = turns.take() {
+        let outcome = run_seed(turns.campaign.start + number, turns.campaign.recheck_every, run);
+        turns.give_back(number);
         if sender.send((number, outcome)).is_err() {
             return;
         }
@@ -114,10 +168,10 @@ fn work(
 fn gather(
     receiver: &Receiver<(u64, Outcome)>,
     report: &mut Report,
-    failures_max: u64,
-    enough: &AtomicBool,
-    watch: &mut dyn FnMut(&Report),
+    turns: &Turns<'_>,
+    watch: &mut dyn FnMut(&Report, &[u64]),
 ) {
+    // At most as many as may be ahead.
     let mut early = BTreeMap::new();
     loop {
         match receiver.recv_timeout(TICK) {
@@ -129,13 +183,13 @@ fn gather(
         }
         // What other threads still bring after the last failure that counts is dropped: another number of threads would
         // bring something else.
-        while !enough.load(Ordering::Relaxed)
+        while !turns.enough.load(Ordering::Relaxed)
             && let Some(outcome) = early.remove(&report.seeds_run)
         {
             report.add(&outcome);
-            enough.store(report.seeds_failed >= failures_max, Ordering::Relaxed);
+            turns.enough.store(report.seeds_failed >= turns.campaign.failures_max, Ordering::Relaxed);
         }
-        watch(report);
+        watch(report, &turns.count(report.seeds_run));
     }
 }
 

@@ -58,7 +58,7 @@ impl Workload for Salted {
     }
 
     fn invariants(&self) -> Vec<Invariant<Self>> {
-        vec![Invariant { name: "nothing is done", holds: |_| Err("something was done".to_owned()) }]
+        vec![Invariant { name: "nothing is done", holds: |_, _| Err("something was done".to_owned()) }]
     }
 }
 
@@ -69,7 +69,7 @@ fn told(test: &str, is_dry: bool) -> (Vec<FailureReport>, String) {
     let selection = Selection { subject, choice: Choice::default() };
     let campaign = Campaign { start: 0, seeds: 1, jobs: 1, failures_max: 1, recheck_every: 0 };
     let run = |seed| subject.run(seed, &selection.choice, TraceMode::Digest);
-    let report = run_campaign(&campaign, &run, &AtomicBool::new(false), |_| {});
+    let report = run_campaign(&campaign, &run, &AtomicBool::new(false), |_, _| {});
     let traces = std::env::temp_dir().join(format!("chronon-{test}-{}", std::process::id()));
     let (reports, texts) = failures(&program, &selection, &report, &traces);
     if traces.exists() {

@@ -176,24 +176,34 @@ fn an_interruption_leaves_a_valid_partial_report() {
 }
 
 #[test]
-fn a_second_interruption_ends_the_program_at_once() {
+fn a_second_interruption_writes_what_is_known_and_names_the_seeds_at_hand() {
     let place = Place::new("interrupted_twice");
-    let arguments = ["run", "--scenario", "hangs", "--report", "r.json"];
+    let arguments = ["run", "--scenario", "hangs", "--keep-going", "--jobs", "1", "--report", "r.json"];
     let mut child = place.command(&example("misbehaving"), &arguments).spawn().expect("the program starts");
     let pid = Pid::from_child(&child);
-    let mut lines = BufReader::new(child.stderr.take().expect("its errors")).lines();
+    let lines = BufReader::new(child.stderr.take().expect("its errors")).lines();
+    // Progress comes when it comes.
+    let mut lines = lines.filter(|line| !line.as_ref().is_ok_and(|line| line.contains(" of 1,000 seeds, ")));
     let mut said = |beginning: &str| {
         let line = lines.next().expect("a line").expect("text");
-        assert!(line.starts_with(beginning), "{line}");
+        line.starts_with(beginning).then_some(()).ok_or(line)
     };
-    said("0 of 1,000 seeds");
+    // One thread says so, another the other.
+    let (failed, hangs) =
+        ("seed 7 failed: p0 has not answered within 1 ms; misbehaving seed 7 --scenario hangs", "seed 8 hangs");
+    let first = said(failed);
+    assert_eq!(said(if first.is_ok() { hangs } else { failed }), Ok(()), "{first:?}");
+    let report = place.json("r.json");
+    assert_eq!((&report["ending"], &report["seeds_failed"]), (&Value::from("running"), &Value::from(1)));
+    assert_eq!((&report["failures"][0]["seed"], &report["failures"][0]["trace"]), (&Value::from(7), &Value::Null));
     kill_process(pid, Signal::INT).expect("a signal");
-    said("interrupted: ");
+    assert_eq!(said("interrupted: "), Ok(()));
     kill_process(pid, Signal::INT).expect("a signal");
-    said("interrupted again: ended at once");
+    assert_eq!(said("interrupted again: ended at once; seed 8 was at hand"), Ok(()));
     Ran::of(child.wait_with_output().expect("its end")).ends_with(130);
     let report = place.json("r.json");
-    assert_eq!((&report["ending"], &report["complete"]), (&Value::from("running"), &Value::from(false)));
+    assert_eq!((&report["ending"], &report["complete"]), (&Value::from("interrupted"), &Value::from(false)));
+    assert_eq!((&report["seeds_run"], &report["failures"][0]["seed"]), (&Value::from(8), &Value::from(7)));
 }
 
 #[test]

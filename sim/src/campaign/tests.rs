@@ -1,5 +1,7 @@
 //! Campaigns of outcomes that are made up: order, endings, panics.
 
+use std::sync::atomic::AtomicU64;
+
 use chronon::{
     frame::Frame,
     process::{Actions, Event, Now, ProbeId, Process, Token},
@@ -30,7 +32,7 @@ fn failing(seed: u64) -> Outcome {
 }
 
 fn run(campaign: &Campaign, run: impl Fn(u64) -> Outcome + Sync) -> Report {
-    run_campaign(campaign, &run, &AtomicBool::new(false), |_| {})
+    run_campaign(campaign, &run, &AtomicBool::new(false), |_, _| {})
 }
 
 #[test]
@@ -58,12 +60,35 @@ fn a_campaign_that_stops_at_a_failure_counts_the_seeds_up_to_it() {
 #[test]
 fn a_campaign_that_is_stopped_counts_every_seed_that_was_begun() {
     let stop = AtomicBool::new(false);
-    let report = run_campaign(&campaign(u64::MAX - 100, 3), &outcome, &stop, |report| {
+    let report = run_campaign(&campaign(u64::MAX - 100, 3), &outcome, &stop, |report, _| {
         stop.store(report.seeds_run >= 50, Ordering::Relaxed);
     });
     assert!(report.seeds_run >= 50);
     assert_eq!(report.ended, Ended::Stopped);
     assert_eq!(report.digest(), run(&campaign(report.seeds_run, 1), outcome).digest());
+}
+
+#[test]
+fn a_seed_that_does_not_return_is_named_and_lets_no_outcomes_pile_up() {
+    let (begun, is_free, begun_when_freed) = (AtomicU64::new(0), AtomicBool::new(false), AtomicU64::new(0));
+    let run = |seed| {
+        begun.fetch_add(1, Ordering::Relaxed);
+        while seed == 100 && !is_free.load(Ordering::Relaxed) {
+            thread::yield_now();
+        }
+        outcome(seed)
+    };
+    let campaign = campaign(4 * AHEAD_MAX, 2);
+    let report = run_campaign(&campaign, &run, &AtomicBool::new(false), |report, at_hand| {
+        let begun = begun.load(Ordering::Relaxed);
+        if begun >= AHEAD_MAX && at_hand == [100] && !is_free.load(Ordering::Relaxed) {
+            assert_eq!(report.seeds_run, 0);
+            begun_when_freed.store(begun, Ordering::Relaxed);
+            is_free.store(true, Ordering::Relaxed);
+        }
+    });
+    assert_eq!(begun_when_freed.into_inner(), AHEAD_MAX, "the others wait for it");
+    assert_eq!((report.seeds_run, report.ended), (4 * AHEAD_MAX, Ended::Complete));
 }
 
 /// Asks for what no process may ask for.
