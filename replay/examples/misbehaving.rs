@@ -21,6 +21,13 @@ fn main() -> ExitCode {
         .scenario("drifts", "no run is like the one before", |seed, trace| run(seed, trace, Misbehaviour::Drift))
         .scenario("shallow", "a rare path is never taken", |seed, trace| run(seed, trace, Misbehaviour::Shallow))
         .scenario("explodes", "the simulator itself panics", |seed, trace| run(seed, trace, Misbehaviour::Explode))
+        .scenario("litters", "a seed takes the folder of reports away, and fails", |seed, trace| {
+            if seed % 10 == 7 {
+                // Whether or not it is there.
+                let _ = std::fs::remove_dir_all("reports");
+            }
+            run(seed, trace, Misbehaviour::Silence)
+        })
         .scenario("hangs", "no seed after the first that fails comes to an end", |seed, trace| {
             if seed <= 7 {
                 return run(seed, trace, Misbehaviour::Silence);

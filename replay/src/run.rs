@@ -106,12 +106,18 @@ pub(crate) fn main(program: &Program, arguments: &Arguments) -> Result<Status, T
 
     let (failures, mut texts) = failures(program, &selection, &report, &arguments.traces);
     texts.push(summary(&report, &record.at));
-    // The report first: whoever reads the screen may be gone by now, and what was found must not go with them.
-    record.write(&report, failures)?;
+    // The report first: whoever reads the screen may be gone by now, and what was found must not go with them. And if it cannot
+    // be written, the screen is all that is left.
+    let written = record.write(&report, failures);
     let said = texts.iter().try_for_each(|text| say(text));
-    match verdict(&selection, &report, record.at.ending)? {
-        Status::Found => Ok(Status::Found),
-        status => said.map(|()| status),
+    let status = verdict(&selection, &report, record.at.ending);
+    match (status, written.and(said)) {
+        (Ok(Status::Found), Err(trouble)) => {
+            // What was found outweighs what the machine did not do.
+            remark(&format!("{}: {trouble}", program.name));
+            Ok(Status::Found)
+        }
+        (status, outcome) => outcome.and(status),
     }
 }
 

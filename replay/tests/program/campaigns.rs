@@ -207,6 +207,18 @@ fn a_second_interruption_writes_what_is_known_and_names_the_seeds_at_hand() {
 }
 
 #[test]
+fn what_was_found_is_said_though_the_report_cannot_be_written_any_more() {
+    let place = Place::new("unwritable");
+    place.write("reports/here", "");
+    let ran =
+        place.example("misbehaving", &["run", "--scenario", "litters", "--report", "reports/r.json"]).ends_with(1);
+    assert!(ran.out.starts_with("LIVENESS: p0 has not answered within 1 ms"), "{}", ran.out);
+    assert!(ran.out.contains("\nscenario litters: 8 seeds (0 to 7), 1 failed; stopped there"), "{}", ran.out);
+    let why = "misbehaving: reports/r.json cannot be written: there is no folder reports; make it first";
+    assert!(ran.err.contains(why), "{}", ran.err);
+}
+
+#[test]
 fn a_complete_campaign_that_never_took_a_rare_path_fails() {
     let place = Place::new("probes_missing");
     let run = |seeds: &str| {
