@@ -112,7 +112,7 @@ pub struct Simulation<W: Workload = KvWorkload> {
     /// What is due when, in the order in which it was decided.
     reliefs: Vec<(u64, Relief)>,
     losses: losses::Losses,
-    /// How long each replica stays down when next it goes down, if a step has decided that.
+    /// How long each replica stays down when the kill comes that a step has decided on. Gone with that kill.
     downtime_ns: Vec<Option<u64>>,
     /// Whether its crash was noticed, by replica.
     down: Vec<bool>,
@@ -371,7 +371,9 @@ impl<W: Workload> Simulation<W> {
             let down = !self.world.is_up(node);
             if down && !self.down[index] {
                 self.crashes += 1;
-                let downtime_ns = self.downtime_ns[index].take().unwrap_or(self.schedule.downtime_ns);
+                // Who stops by itself is not whom the step meant: the kill that waited for its moment is off.
+                let planned_ns = self.downtime_ns[index].take().filter(|_| self.world.halted(node).is_none());
+                let downtime_ns = planned_ns.unwrap_or(self.schedule.downtime_ns);
                 self.later(downtime_ns, Relief::Restart(node));
             }
             self.down[index] = down;
@@ -420,6 +422,7 @@ impl<W: Workload> Simulation<W> {
         if self.world.restart(node) {
             self.restarts += 1;
             self.down[node.0 as usize] = false;
+            self.downtime_ns[node.0 as usize] = None;
         }
     }
 }

@@ -36,6 +36,7 @@ impl<W: Workload> Simulation<W> {
         for node in self.nodes() {
             self.world.clear_disk_faults(node);
             self.world.cancel_planned_kills(node);
+            self.downtime_ns[node.0 as usize] = None;
             self.world.resume(node);
             let in_core = self.schedule.core.contains(&(node.0 as u8));
             if !in_core && self.schedule.left_behind == LeftBehind::Down {

@@ -167,3 +167,64 @@ impl<W: Workload> Simulation<W> {
         self.world.disk_mut(node)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        disk::OperationKind,
+        nemesis::{Options, draw},
+        scenario,
+        simulation::LOOK_NS,
+        trace::TraceMode,
+        world::DiskMoment,
+    };
+
+    const TARGET: Target = Target::Replica(1);
+
+    /// A healthy cluster, whose replica 1 waits for a kill that never comes, and would stay away for long.
+    fn awaiting_a_kill() -> (Simulation, NodeId) {
+        let scenario = scenario::find("fault-free").expect("there is such a scenario");
+        let schedule = draw(7, &Options { replicas: Some(3), ..Options::new(scenario) });
+        let mut simulation = Simulation::new(&schedule, TraceMode::Digest, "");
+        simulation.strike(&Fault::KillAtDisk {
+            target: TARGET,
+            operation: OperationKind::Write,
+            moment: DiskMoment::AfterSubmission,
+            skip: u32::MAX,
+            down_ns: 1_000_000_000_000,
+        });
+        (simulation, NodeId(1))
+    }
+
+    /// The replica stops by itself, and is back when whoever stops is.
+    fn stops_and_comes_back(mut simulation: Simulation, node: NodeId) {
+        simulation.strike(&Fault::FailWrite { target: TARGET });
+        simulation.advance(simulation.world.now_ns() + 100 * LOOK_NS, |world| !world.is_up(node));
+        assert!(simulation.world.halted(node).is_some(), "a write failed");
+        simulation.advance(simulation.world.now_ns() + simulation.schedule.downtime_ns, |_| false);
+        assert!(simulation.world.is_up(node), "nobody killed it");
+    }
+
+    #[test]
+    fn who_stops_before_its_kill_comes_is_not_away_for_as_long_as_that_would_have_taken() {
+        let (simulation, node) = awaiting_a_kill();
+        stops_and_comes_back(simulation, node);
+    }
+
+    #[test]
+    fn a_kill_that_never_came_keeps_nobody_away_after_the_healing() {
+        let (mut simulation, node) = awaiting_a_kill();
+        simulation.heal();
+        assert_eq!(simulation.downtime_ns[node.0 as usize], None, "no kill is planned any more");
+        stops_and_comes_back(simulation, node);
+    }
+
+    #[test]
+    fn a_kill_that_a_restart_called_off_decides_nothing_of_the_next_one() {
+        let (mut simulation, node) = awaiting_a_kill();
+        simulation.world.kill(node);
+        simulation.restart(node);
+        assert_eq!(simulation.downtime_ns[node.0 as usize], None);
+    }
+}
