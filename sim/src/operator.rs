@@ -11,6 +11,7 @@ use chronon::{
         effect::Destination,
         executor::Answer,
         operator::{Held, OperatorRefusal, OperatorRequest, Page},
+        outbox::Stage,
     },
     client::{Driver, Next, Outcome},
     process::Now,
@@ -65,8 +66,11 @@ impl Operator {
     fn decide(&mut self, held: &Held) -> OperatorRequest {
         let id = held.id;
         let is_safe = match held.destination {
-            // The third kind of channel is asked before anything is run again.
-            Destination::Emit(channel) => manners(channel).remembers || manners(channel).fences || !held.may_have_run,
+            // Where one is fenced off, an effect that may not be run again is asked about first, unless it is never run twice: then it is parked.
+            Destination::Emit(channel) => {
+                let manners = manners(channel);
+                manners.remembers || manners.fences && held.stage != Stage::Parked || !held.may_have_run
+            }
             Destination::Fetch | Destination::Log(_) => true,
         };
         if is_safe && self.stream.chance(900_000) {

@@ -1,13 +1,14 @@
 //! The services that a simulated cluster's effects are done by: they are down, slow, hang, answer late, twice or never, and keep a
 //! record of every call.
 //!
-//! A channel's number says what manners its service has, so that each kind of policy meets one that it is for. What is fetched, and
-//! lines of the log, may be done again and again. Deliberately absent: any judgement; that is the oracle's
-//! ([`EffectsOracle`](crate::oracle::effects::EffectsOracle)).
+//! A channel's number says what manners its service has, so that each kind of policy meets one that it is for: see [`manners`]. What is
+//! fetched, and lines of the log, may be done again and again. Deliberately absent: any judgement; that is the oracle's
+//! ([`EffectsOracle`](crate::oracle::effects::EffectsOracle)), which goes by the effect's policy.
 
 use std::collections::BTreeMap;
 
 use chronon::{
+    app::effect::{OnUnknown, Policy},
     effect::{Channel, Destination, EffectId, EffectOrder, EffectResult, Errand, FencingToken},
     types::NodeId,
 };
@@ -99,6 +100,10 @@ pub struct Manners {
 
 /// The manners of a channel's service, by the channel's number, counted round: one that honours everything; one that
 /// honours nothing, for effects that are never run twice; two that fence and forget, the second for effects that may be run again.
+///
+/// Effects of any policy may go to any of them. All can be asked whether an effect was done. What none of them promises, no policy can make
+/// good: an order to the fourth may come twice and is done twice then; and whether the second did an effect is asked in vain while
+/// the order to do it is still on its way, for it does not fence that off.
 pub const fn manners(channel: Channel) -> Manners {
     match channel.0 % 4 {
         0 => Manners { fences: true, remembers: true },
@@ -107,9 +112,20 @@ pub const fn manners(channel: Channel) -> Manners {
     }
 }
 
-/// Whether effects of this channel may be run more than once: their policy says so, and its service cannot tell.
-pub const fn is_run_again(channel: Channel) -> bool {
+/// Whether an order to this channel's service may come twice and be done twice.
+pub const fn is_doubled(channel: Channel) -> bool {
     channel.0 % 4 == 3
+}
+
+/// Whether an effect of this policy is done once at the most in this channel, whatever befalls it.
+pub fn is_done_once(channel: Channel, policy: &Policy) -> bool {
+    let manners = manners(channel);
+    let by_policy = match policy.on_unknown() {
+        OnUnknown::RunAgain => false,
+        OnUnknown::NeverTwice => true,
+        OnUnknown::AskFirst => manners.fences,
+    };
+    manners.remembers || by_policy && !is_doubled(channel)
 }
 
 /// What a call came to, as the service knows it.
@@ -245,7 +261,7 @@ impl Service for Outside {
         let mut arrivals = vec![self.latency_ns()];
         // Whoever forgets would do it twice, and nobody could keep it from that.
         let tells = match order.destination {
-            Destination::Emit(channel) => manners(channel).remembers || is_run_again(channel),
+            Destination::Emit(channel) => manners(channel).remembers || is_doubled(channel),
             Destination::Fetch | Destination::Log(_) => true,
         };
         if tells && self.stream.chance(self.plan.twice_ppm) {

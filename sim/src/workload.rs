@@ -12,6 +12,8 @@ mod caller;
 mod jobs;
 mod kv;
 mod put;
+#[cfg(test)]
+pub(crate) mod wishes;
 
 use std::fmt;
 
@@ -76,6 +78,9 @@ pub trait Workload: Clone + Send + Sync + 'static {
 
     /// The effects that the application has asked for and was told no end of, as its state has it: that none is lost, and none ends
     /// twice, is seen by it. None of an application that asks for no effects; then it is given no services either.
+    ///
+    /// An effect of any policy may be emitted in any channel; what its service honours follows from the channel's number, see
+    /// [`manners`](crate::outside::manners). Take channel 0 for a service that does nothing twice.
     fn waiting(&self, state: &StateOf<Self>) -> Option<Vec<EffectId>> {
         let _ = state;
         None

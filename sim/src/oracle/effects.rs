@@ -1,6 +1,7 @@
 //! Promises of effects and timers: run under a committed claim, in order, once where that was promised, and ended once; none is lost.
 //!
-//! Orders are watched as processes give them, calls as services record them ([`Outside`]), ends as the log decides them. What the
+//! Orders are watched as processes give them, calls as services record them ([`Outside`]), ends as the log decides them. How often an
+//! effect may be run is for its own policy to say, as far as the service of its channel promises anything ([`is_done_once`]). What the
 //! application waits for, by its own account ([`Workload::waiting`]), must be what the outbox holds. That outboxes and timers are
 //! the same on every replica is the state's promise (see `state.rs`).
 
@@ -26,7 +27,7 @@ use chronon::{
 
 use super::{EventView, Oracle, StepView, Violation, WorldView, promise::broken};
 use crate::{
-    outside::{Came, Outside, ServiceCall, is_run_again, manners},
+    outside::{Came, Outside, ServiceCall, is_done_once, manners},
     workload::Workload,
 };
 
@@ -43,6 +44,8 @@ pub struct EffectsOracle<W: Workload> {
     starts: BTreeSet<(EffectId, FencingToken)>,
     /// What a life of each node has ordered.
     ordered: Vec<BTreeSet<(EffectId, FencingToken, Errand)>>,
+    /// What was ordered and is to be done once.
+    once: BTreeSet<EffectId>,
     /// How many calls were looked at.
     calls: usize,
     /// By channel, the effect that was run last of those that had not been before.
@@ -63,6 +66,7 @@ impl<W: Workload> EffectsOracle<W> {
             claims: BTreeSet::new(),
             starts: BTreeSet::new(),
             ordered: vec![BTreeSet::new(); usize::from(replica_count)],
+            once: BTreeSet::new(),
             calls: 0,
             last: BTreeMap::new(),
             highest: BTreeMap::new(),
@@ -130,7 +134,13 @@ impl<W: Workload> EffectsOracle<W> {
             let sentence = format!("{name} orders effect {id} under {token}, which is another primary's claim");
             return Err(broken(PROMISE, "ordered under another's claim", sentence));
         }
-        let guarded = outbox.get(id).is_some_and(|entry| entry.standing.policy.is_guarded());
+        let policy = outbox.get(id).map(|entry| entry.standing.policy);
+        if let (Some(policy), Destination::Emit(channel)) = (policy, order.destination)
+            && is_done_once(channel, &policy)
+        {
+            self.once.insert(id);
+        }
+        let guarded = policy.is_some_and(|policy| policy.is_guarded());
         if guarded && order.errand == Errand::Run && !self.starts.contains(&(id, token)) {
             let sentence = format!("{name} orders effect {id} under {token}, whose start is not committed");
             return Err(broken(PROMISE, "ordered without a committed start", sentence));
@@ -154,7 +164,7 @@ impl<W: Workload> EffectsOracle<W> {
     fn serves(&mut self, call: &ServiceCall, runs: u32) -> Result<(), Violation> {
         let (Destination::Emit(channel), Came::Ran) = (call.destination, call.came) else { return Ok(()) };
         let ServiceCall { id, token, .. } = *call;
-        if runs > 1 && !is_run_again(channel) {
+        if runs > 1 && self.once.contains(&id) {
             let sentence = format!("effect {id} was run {runs} times, the last under {token}, and may be run once");
             return Err(broken(PROMISE, "run twice", sentence));
         }
@@ -237,5 +247,61 @@ impl<W: Workload> Oracle for EffectsOracle<W> {
             Some(outside) => self.watch_services(outside),
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chronon::app::effect::{OnUnknown, Policy};
+
+    use super::*;
+    use crate::{
+        nemesis::{Options, draw_for},
+        outside::ServicesPlan,
+        scenario,
+        simulation::Simulation,
+        trace::TraceMode,
+        workload::wishes::Wishes,
+    };
+
+    const MS: u64 = 1_000_000;
+
+    /// How many effects were done more than once by services whose answers are often lost. No promise is broken by it.
+    fn done_again(on_unknown: OnUnknown, channels: &[u32]) -> usize {
+        let policy = Policy::EMIT.with_attempt_timeout(100 * MS).with_backoff(5 * MS, 20 * MS).with_unknown(on_unknown);
+        let letters = channels.iter().map(|channel| (Channel(*channel), policy)).collect();
+        let workload = Wishes { letters, ..Wishes::default() };
+        let mut again = 0;
+        for seed in 0..2 {
+            let scenario = scenario::find("crashes").expect("there is such a scenario");
+            let mut schedule = draw_for(&workload, seed, &Options::new(scenario));
+            let plan = ServicesPlan { latency_min_ns: MS, latency_max_ns: 3 * MS, ..ServicesPlan::default() };
+            let plan = ServicesPlan { twice_ppm: 100_000, unheard_ppm: 200_000, failed_ppm: 100_000, ..plan };
+            schedule.workload.services = Some(plan);
+            let mut simulation = Simulation::of(workload.clone(), &schedule, TraceMode::Digest, "");
+            simulation.run();
+            assert_eq!(simulation.outcome().failure, None, "seed {seed}, {on_unknown:?}");
+            let outside = simulation.world().service::<Outside>().expect("it has services");
+            let ids: BTreeSet<EffectId> = outside.calls().iter().map(|call| call.id).collect();
+            again += ids.iter().filter(|id| outside.runs(**id) > 1).count();
+        }
+        again
+    }
+
+    #[test]
+    fn what_is_run_again_when_in_doubt_may_be_done_twice_wherever_it_goes() {
+        assert!(done_again(OnUnknown::RunAgain, &[1, 2, 3]) > 30);
+    }
+
+    #[test]
+    fn what_is_not_run_again_is_done_once_wherever_nothing_comes_twice() {
+        assert_eq!(done_again(OnUnknown::NeverTwice, &[0, 1, 2]), 0);
+        assert_eq!(done_again(OnUnknown::AskFirst, &[0, 2]), 0);
+    }
+
+    #[test]
+    fn what_the_channel_s_service_cannot_promise_is_asked_of_nobody() {
+        done_again(OnUnknown::NeverTwice, &[3]);
+        done_again(OnUnknown::AskFirst, &[1, 3]);
     }
 }
