@@ -4,6 +4,7 @@
 //! the disks are healed, a core majority is brought back and the rest is left behind, down or deaf; the core must converge, and
 //! every request must be answered within [`ANSWER_BOUND_NS`].
 
+mod awaited;
 mod harm;
 mod healed;
 mod links;

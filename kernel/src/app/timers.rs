@@ -107,6 +107,11 @@ impl Timers {
         self.entries.first().map(|((due, _), _)| *due)
     }
 
+    /// When each timer is due, and which it is, in the order in which they fire.
+    pub fn dues(&self) -> impl Iterator<Item = (Timestamp, EffectId)> {
+        self.entries.iter().map(|(key, _)| *key)
+    }
+
     /// How much there is of how much there may be.
     pub const fn room(&self) -> Room {
         self.room
