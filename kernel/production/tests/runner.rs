@@ -88,7 +88,7 @@ fn runner<P: Process>(
     let (transport, _) = Sockets::open(sockets, disk.ring()).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let limits = Limits { frame_size_max: 1000, queue_bytes_max: 10_000 };
+    let limits = Limits { frame_size_max: 1000, queue_bytes_max: 200_000 };
     let config = TcpConfig::new(ClusterId(7), Speaker::Replica(ReplicaId(0)), vec![address], limits);
     let network = TcpNetwork::over(transport, config, Some(listener)).unwrap();
     (Runner::new(process, network, disk).unwrap(), address)
