@@ -24,7 +24,8 @@ use crate::{
     types::Checksum,
 };
 
-const RECORD_COUNTS: u8 = 1;
+// 1 was the same without the timers.
+const RECORD_COUNTS: u8 = 3;
 const RECORD_JOB: u8 = 2;
 
 /// How far nothing is counted: a checkpoint that says so is refused, for what is counted next would have no number.

@@ -197,8 +197,9 @@ fn a_snapshot_is_the_state_again() {
         record(5, 255, 3),
         record(5, 0, 4),
         vec![],
-        vec![3],
-        vec![1; 47],
+        vec![4],
+        vec![1; 41],
+        vec![RECORD_COUNTS; 47],
         vec![2, 1],
     ];
     for record in &foreign {
@@ -207,7 +208,7 @@ fn a_snapshot_is_the_state_again() {
     let mut late = fresh();
     assert_eq!(jobs.restore(&mut late, &record(4, 0, 0)), Ok(()));
     assert_eq!(jobs.restore(&mut late, &record(3, 0, 0)), Err(RestoreError), "not in their order");
-    let counts = |last: u8| [&[1][..], &[0; 7], &[last], &[0; 40]].concat();
+    let counts = |last: u8| [&[RECORD_COUNTS][..], &[0; 7], &[last], &[0; 40]].concat();
     assert_eq!(jobs.restore(&mut State::default(), &counts(0x7f)), Ok(()));
     assert_eq!(jobs.restore(&mut State::default(), &counts(0x80)), Err(RestoreError), "no log counts so far");
     assert_eq!(jobs.restore(&mut late, &counts(1)), Err(RestoreError), "what is counted comes first");
