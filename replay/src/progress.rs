@@ -43,11 +43,6 @@ impl Progress {
         Self { bar, started: now, told: now, seeds, limit, since: BTreeMap::new() }
     }
 
-    /// How long it has been.
-    pub(crate) fn elapsed(&self) -> Duration {
-        self.started.elapsed()
-    }
-
     /// `at_hand` are the seeds that are being run, the lowest first.
     pub(crate) fn update(&mut self, report: &Report, at_hand: &[u64]) {
         self.since.retain(|seed, _| at_hand.binary_search(seed).is_ok());
@@ -92,7 +87,7 @@ impl Progress {
     }
 
     fn message(&self, report: &Report) -> String {
-        let elapsed_ns = u64::try_from(self.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let elapsed_ns = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let speed = rate(per_second_milli(report.seeds_run, elapsed_ns));
         let mut text = format!("{} failed, {speed} a second, {}", grouped(report.seeds_failed), duration(elapsed_ns));
         if let Some(limit) = self.limit {
