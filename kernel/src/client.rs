@@ -34,7 +34,7 @@ use crate::{
     wire::{
         header::{Command, Header, OPERATOR, QUERY_LINEARIZABLE, QUERY_NUMBER_FIRST, QUERY_STALE, SENDER_CLIENT},
         message::RejectReason,
-        seal::{open, seal},
+        seal::{open_frame, seal},
     },
 };
 
@@ -271,8 +271,8 @@ impl Client {
     }
 
     /// Takes a frame from a replica; returns the outcome of the outstanding request if this is it.
-    pub fn on_frame<'f>(&mut self, now: Instant, frame: &'f [u8], actions: &mut Actions) -> Option<Outcome<'f>> {
-        let Ok((header, body)) = open(frame, self.config.cluster) else {
+    pub fn on_frame<'f>(&mut self, now: Instant, frame: &'f Frame, actions: &mut Actions) -> Option<Outcome<'f>> {
+        let Ok((header, body)) = open_frame(frame, self.config.cluster) else {
             actions.probe(ClientProbe::BadFrame.into());
             return None;
         };

@@ -23,29 +23,40 @@ const CLASSES: [usize; 4] = [0, 512, 2048, SECTOR_SIZE];
 #[derive(Clone)]
 pub struct Frame {
     buffer: Arc<Vec<u8>>,
-    /// Where the bytes begin in the buffer, in the high half, and how many they are, in the low. One word and not two, so
-    /// that a frame is passed in two registers: frames are moved many times between a process and its world.
+    /// Where the bytes begin in the buffer, in the high half, and how many they are, in the low; and in the highest bit whether they
+    /// were sealed here. One word and not more, so that a frame is passed in two registers: frames are moved many times between a
+    /// process and its world.
     place: u64,
 }
+
+/// In a frame's place: its bytes are a header and a body whose checksums this program made.
+const SEALED: u64 = 1 << 63;
 
 impl Frame {
     /// A frame over the whole of `bytes`.
     ///
     /// # Panics
-    /// If `bytes` is longer than `u32::MAX`.
+    /// If `bytes` is 2 GiB or longer.
     pub fn new(bytes: Vec<u8>) -> Self {
         Self::whole(Arc::new(bytes))
     }
 
     #[inline]
     fn whole(buffer: Arc<Vec<u8>>) -> Self {
-        let length = u32::try_from(buffer.len()).expect("a frame is shorter than 4 GiB");
-        Self { buffer, place: u64::from(length) }
+        let length = i32::try_from(buffer.len()).expect("a frame is shorter than 2 GiB");
+        Self { buffer, place: length.unsigned_abs().into() }
+    }
+
+    /// Whether these are the very bytes that were sealed, in this program and not in another: frames are immutable, so that their
+    /// checksums hold still. Nothing that came from a disk or a socket is.
+    #[inline]
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.place & SEALED != 0
     }
 
     #[inline]
     fn start(&self) -> usize {
-        (self.place >> 32) as usize
+        ((self.place & !SEALED) >> 32) as usize
     }
 
     #[inline]
@@ -118,13 +129,21 @@ impl FrameBuilder {
     /// The frame.
     ///
     /// # Panics
-    /// If it is longer than `u32::MAX`.
+    /// If it is 2 GiB or longer.
     #[inline]
     pub fn finish(mut self) -> Frame {
         if self.stale {
             self.bytes();
         }
         Frame::whole(self.buffer)
+    }
+
+    /// The frame, whose bytes are a header that was sealed over the rest.
+    #[inline]
+    pub(crate) fn finish_sealed(self) -> Frame {
+        let mut frame = self.finish();
+        frame.place |= SEALED;
+        frame
     }
 }
 
@@ -215,6 +234,20 @@ mod tests {
         assert!(pool.builder().bytes().is_empty());
         pool.recycle(Frame::new(vec![1, 2, 3]));
         assert!(pool.builder().finish().is_empty());
+    }
+
+    #[test]
+    fn only_the_very_bytes_that_were_sealed_are_sealed() {
+        let mut pool = FramePool::default();
+        let mut builder = pool.builder();
+        builder.bytes().extend_from_slice(b"sealed");
+        let sealed = builder.finish_sealed();
+        assert!(sealed.is_sealed() && sealed.clone().is_sealed());
+        assert_eq!((&sealed[..], &sealed.slice(1, 3)[..]), (&b"sealed"[..], &b"ea"[..]));
+        assert!(!sealed.slice(0, 6).is_sealed() && !Frame::new(sealed.to_vec()).is_sealed());
+        assert_eq!(sealed, Frame::new(sealed.to_vec()), "what was sealed is equal to its copy");
+        pool.recycle(sealed);
+        assert!(!pool.builder().finish().is_sealed());
     }
 
     #[test]

@@ -326,8 +326,8 @@ impl Vsr {
             let enough = if waited(1) { majority(self.config.replica_count) } else { self.config.replica_count };
             // With this op the log's time begins. It had better be the clocks': of what is asked for before they agree, every deadline
             // would be over as soon as they do.
-            let is_timed = self.clock.interval(self.now).is_some() || waited(TIME_PATIENCE);
-            return (seen >= usize::from(enough) && is_timed).then_some((Members { version: 1, incarnations }, None));
+            let is_timed = || waited(TIME_PATIENCE) || self.clock.interval(self.now).is_some();
+            return (seen >= usize::from(enough) && is_timed()).then_some((Members { version: 1, incarnations }, None));
         }
         if executed.version != known.version {
             return None;

@@ -89,7 +89,7 @@ impl Vsr {
         if self.status == Status::Booting {
             return;
         }
-        let Ok((header, body)) = wire::seal::open(frame, self.config.cluster) else {
+        let Ok((header, body)) = wire::seal::open_frame(frame, self.config.cluster) else {
             return actions.probe(Probe::BadFrame.into());
         };
         if !is_countable(&header) {

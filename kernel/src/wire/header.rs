@@ -318,6 +318,15 @@ impl Header {
         if checksum_of(layout.as_bytes()) != layout.checksum.get() {
             return Err(WireError::HeaderChecksum);
         }
+        Self::decode_layout(layout)
+    }
+
+    /// As [`Header::decode`], of bytes whose checksum holds, as this program made it and nothing has touched them since.
+    pub(crate) fn decode_sealed(bytes: &[u8]) -> Result<Self, WireError> {
+        Self::decode_layout(Layout::ref_from_prefix(bytes).map_err(|_| WireError::Short)?.0)
+    }
+
+    fn decode_layout(layout: &Layout) -> Result<Self, WireError> {
         if layout.version.get() != VERSION {
             return Err(WireError::Version(layout.version.get()));
         }

@@ -20,7 +20,7 @@ use chronon::{
 };
 
 use super::{Violation, model::Model, promise::broken, speech::Speech};
-use crate::disk::SimDisk;
+use crate::{disk::SimDisk, fold::checksum};
 
 const PROMISE: &str = "checkpoints";
 
@@ -40,6 +40,8 @@ pub(super) struct Checkpoints {
     named: Vec<Option<Op>>,
     /// Of each replica, the op of the latest checkpoint that it ever had.
     reached: Vec<Op>,
+    /// The chunks that were found to be what their names say, by a checksum of another kind that is cheaper: replicas hold the same.
+    whole: BTreeMap<Checksum, u64>,
     /// Kept for its capacity.
     bytes: Vec<u8>,
 }
@@ -48,7 +50,7 @@ impl Checkpoints {
     pub(super) fn new(replica_count: u8, layout: Layout) -> Self {
         let named = vec![None; replica_count as usize];
         let reached = vec![Op::ROOT; replica_count as usize];
-        Self { layout, roots: BTreeMap::new(), named, reached, bytes: Vec::new() }
+        Self { layout, roots: BTreeMap::new(), named, reached, whole: BTreeMap::new(), bytes: Vec::new() }
     }
 
     /// A replica's life is over.
@@ -116,8 +118,10 @@ impl Checkpoints {
     fn block(&mut self, disk: &SimDisk, block: u32, address: Checksum, kind: ChunkKind) -> Found {
         let (offset, size) = (self.layout.block_offset(block), u64::from(self.layout.block_size));
         let certain = disk.durable_read(offset, size, &mut self.bytes);
-        let chunk = Chunk::parse(&self.bytes).filter(|chunk| certain && chunk.address == address && chunk.kind == kind);
-        let Some(Chunk { payload, .. }) = chunk else {
+        let chunk = parse(&mut self.whole, &self.bytes);
+        let Some(Chunk { payload, .. }) =
+            chunk.filter(|chunk| certain && chunk.address == address && chunk.kind == kind)
+        else {
             let sector = SECTOR_SIZE as u64;
             let sound = disk.damaged_sectors() == 0 || disk.is_stable(offset / sector, (offset + size) / sector);
             return if sound { Found::Missing } else { Found::Damaged };
@@ -168,6 +172,18 @@ impl Checkpoints {
     }
 }
 
+/// As [`Chunk::parse`], which hashes everything: once for each chunk, on whichever replica it is seen first.
+fn parse<'a>(whole: &mut BTreeMap<Checksum, u64>, bytes: &'a [u8]) -> Option<Chunk<'a>> {
+    let claimed = Chunk::known(bytes)?;
+    let seen = checksum(&bytes[..claimed.size]);
+    if whole.get(&claimed.address) == Some(&seen) {
+        return Some(claimed);
+    }
+    let chunk = Chunk::parse(bytes)?;
+    whole.insert(chunk.address, seen);
+    Some(chunk)
+}
+
 /// What was found of a chunk.
 enum Found {
     /// It, and what it names.
@@ -179,6 +195,7 @@ enum Found {
 #[cfg(test)]
 mod tests {
     use chronon::{
+        storage::chunk,
         types::{ClientId, RequestNumber, Session},
         wire::{
             batch::{self, Entry},
@@ -188,6 +205,20 @@ mod tests {
 
     use super::*;
     use crate::oracle::script::{R0, say_with};
+
+    #[test]
+    fn a_chunk_that_was_whole_once_is_not_whole_wherever_its_name_stands() {
+        let mut bytes = chunk::unsealed();
+        bytes.extend_from_slice(b"payload");
+        chunk::seal_chunk(ChunkKind::Leaf, &mut bytes);
+        let mut whole = BTreeMap::new();
+        assert!(parse(&mut whole, &bytes).is_some() && parse(&mut whole, &bytes).is_some());
+        for bit in 0..bytes.len() * 8 {
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(parse(&mut whole, &bytes), None, "bit {bit}");
+            bytes[bit / 8] ^= 1 << (bit % 8);
+        }
+    }
 
     #[test]
     fn the_last_slots_are_for_what_no_client_asked_for() {
