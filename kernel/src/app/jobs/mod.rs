@@ -19,7 +19,10 @@ use core::ops::Bound;
 pub use request::{Counts, Refusal, Request, Response, Stage, Standing};
 
 use crate::{
-    app::application::{Application, ApplyContext, Event, Outcome, Rejection, RestoreError, SnapshotWriter},
+    app::{
+        application::{Application, ApplyContext, Event, Outcome, Rejection, RestoreError, SnapshotWriter},
+        room::Full,
+    },
     digest::{EntryHash, EntryHasher, SetDigest},
     types::Checksum,
 };
@@ -141,10 +144,7 @@ impl State {
     fn lease(&mut self, duration_ns: u64, now: u64, outcome: &mut Outcome) -> Result<Response, Refusal> {
         let job = *self.waiting.first().ok_or(Refusal::Nothing)?;
         let (token, until) = (self.last_token + 1, now.saturating_add(duration_ns));
-        if !self.is_looked_at_by(until) {
-            outcome.schedule(duration_ns, []).map_err(|_| Refusal::Full)?;
-            self.timers.insert(until);
-        }
+        self.look_by(until, now, outcome).map_err(|_| Refusal::Full)?;
         self.last_token = token;
         let mut what = Vec::new();
         self.change(job, |job| {
@@ -155,9 +155,17 @@ impl State {
         Ok(Response::Leased { job, token, until, what })
     }
 
-    /// Whether a timer fires then or before.
-    fn is_looked_at_by(&self, until: u64) -> bool {
-        self.timers.first().is_some_and(|due| *due <= until)
+    /// Sees to it that a timer fires then or before. One that comes before all others leaves at most half of the time to the first of those:
+    /// none is ever called back, and whoever takes leases that each end a little earlier would otherwise have one for each.
+    fn look_by(&mut self, until: u64, now: u64, outcome: &mut Outcome) -> Result<(), Full> {
+        let due = match self.timers.first() {
+            Some(first) if *first <= until => return Ok(()),
+            Some(first) => until.min(now + (*first - now) / 2),
+            None => until,
+        };
+        outcome.schedule(due - now, [])?;
+        self.timers.insert(due);
+        Ok(())
     }
 
     /// The timer stays as it is, and looks again when the lease would have been over.
@@ -197,12 +205,9 @@ impl State {
         }
         // Others that are due as well are told in events of their own, which find nothing more to do.
         self.timers.retain(|due| *due > now);
-        let next = self.ends.first().map(|(until, _)| *until).filter(|until| !self.is_looked_at_by(*until));
-        if let Some(until) = next
+        if let Some((until, _)) = self.ends.first().copied() {
             // The timer that fired has made room for this one.
-            && outcome.schedule(until - now, []).is_ok()
-        {
-            self.timers.insert(until);
+            let _ = self.look_by(until, now, outcome);
         }
     }
 

@@ -144,6 +144,46 @@ fn short_leases_beside_a_long_one_leave_no_timers_behind() {
 }
 
 #[test]
+fn leases_that_each_end_earlier_than_the_last_need_few_timers() {
+    let config = Jobs { lease_ns_max: 1 << 46, ..JOBS };
+    let state = &mut State::default();
+    let (mut timers, mut at) = (Timers::new(), 0);
+    let mut lease = |state: &mut State, timers: &mut Timers, duration_ns, completes| {
+        at += 1;
+        let mut outcome = Outcome::default();
+        outcome.begin(
+            ClusterId(1),
+            &ApplyContext::new(Op(at), Timestamp(at), Checksum(0), 0),
+            outcome.effects(),
+            outcome.timers(),
+        );
+        state.enqueue(&config, b"").unwrap();
+        let Ok(Response::Leased { job, token, .. }) = state.lease(duration_ns, at, &mut outcome) else {
+            panic!("there is one")
+        };
+        timers.extend(outcome.wishes().iter().map(|(_, wish)| match wish {
+            Wish::Timer { delay_ns, .. } => at + delay_ns,
+            other => panic!("the queue asks for no effects: {other:?}"),
+        }));
+        if completes {
+            state.complete(job, token, at).unwrap();
+        }
+    };
+    for number in 0..5_000 {
+        lease(state, &mut timers, (1 << 46) - 1_000 * number, true);
+    }
+    assert!(timers.len() <= 48, "{} timers", timers.len());
+    // One that lasts ends in time, by however many looks.
+    lease(state, &mut timers, (1 << 46) - 10_000_000, false);
+    let until = state.ends.first().expect("it lasts").0;
+    while let Some(due) = timers.iter().copied().min().filter(|due| *due <= until) {
+        fire(state, &mut timers, due);
+        assert_eq!(state.counts().leased, u64::from(due < until), "at {due} of {until}");
+    }
+    assert_eq!(state.counts().leased, 0);
+}
+
+#[test]
 fn there_are_limits_and_the_oldest_that_ended_are_forgotten() {
     let (state, timers) = (&mut State::default(), &mut Timers::new());
     assert_eq!(ask(state, timers, 1, Request::Enqueue { what: &[0; 9] }), Err(Refusal::TooLong));
