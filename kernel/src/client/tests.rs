@@ -113,7 +113,7 @@ impl Script {
 }
 
 fn seen(to: NodeId, frame: &Frame) -> Sent {
-    let (header, payload) = open(frame, CLUSTER).expect("a client sends whole frames");
+    let (header, payload) = crate::wire::seal::open_frame(frame, CLUSTER).expect("a client sends whole frames");
     assert!([Command::Request, Command::Query].contains(&header.command) && header.sender == SENDER_CLIENT);
     Sent { to: to.0, header, payload: payload.to_vec() }
 }

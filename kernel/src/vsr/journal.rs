@@ -16,7 +16,7 @@ use crate::{
         layout::Layout,
     },
     types::{Checksum, Op},
-    vsr::{config::PIPELINE_MAX, token::Kind, writes::SlotWrites},
+    vsr::{config::PIPELINE_MAX, log::Log, token::Kind, writes::SlotWrites},
     wire::header::Header,
 };
 
@@ -97,6 +97,18 @@ impl Journal {
         self.writes.get(self.layout.slot(header.op)).is_some_and(|write| match &write.next {
             Some((next, _)) => next.checksum == header.checksum,
             None => write.header.checksum == header.checksum,
+        })
+    }
+
+    /// Whether something is on its way to a slot that is not of this log.
+    pub(super) fn writes_beside(&self, log: &Log) -> bool {
+        self.writes.iter().any(|write| {
+            let next = write.next.iter().map(|(header, _)| header);
+            let is_of_it = |header: &Header| {
+                let known = log.get(header.op).is_none_or(|known| known.checksum == header.checksum);
+                header.op <= log.head() && known
+            };
+            !core::iter::once(&write.header).chain(next).all(is_of_it)
         })
     }
 

@@ -179,6 +179,7 @@ impl Vsr {
                     self.on_prepare_durable(&header, actions);
                 }
                 self.written = durable;
+                self.promise_installed(actions);
             }
             Kind::PrepareRead => self.on_prepare_read(crate::types::Op(value), result, actions),
             Kind::BootSuperblock => self.on_boot_superblock(value as u8, result, actions),

@@ -140,6 +140,8 @@ pub(super) struct ViewChange {
     pub(super) received: [Option<Ballot>; REPLICAS_MAX as usize],
     /// The log of the current view is on its way into the superblock.
     pub(super) installing: bool,
+    /// That cannot be made durable yet: the journal still writes what is not of this log.
+    pub(super) settling: bool,
     /// Views in a row that did not start.
     pub(super) attempts: u32,
     /// Ties a `start_view` to our request for it.

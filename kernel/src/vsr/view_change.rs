@@ -59,10 +59,11 @@ impl Vsr {
     }
 
     /// Proposes the next view, the highest one that another proposes, or `least` if that is later. A recovered replica none in which it
-    /// does not vote, one that recovers none at all.
+    /// does not vote, one that recovers none at all. Nor one with an uncertain head: a view takes a majority of those that are certain, and
+    /// their voices are enough; its own would only help to end the view whose primary alone may tell it where its log ends.
     pub(super) fn propose(&mut self, least: View, actions: &mut Actions) {
         let Recovery { is_pending, votes_from, .. } = self.promised().recovery;
-        if is_pending {
+        if is_pending || !self.head_certain {
             return;
         }
         let fresh = self.now.monotonic;
@@ -169,7 +170,7 @@ impl Vsr {
         self.view = view;
         self.status = Status::ViewChange;
         self.change.received = Default::default();
-        self.change.installing = false;
+        (self.change.installing, self.change.settling) = (false, false);
         self.withdraw_proposal();
         self.arm_election();
     }
@@ -196,13 +197,21 @@ impl Vsr {
     pub(super) fn on_view_durable(&mut self, actions: &mut Actions) {
         let durable = self.promised();
         let (view, log_view) = (durable.view, durable.log_view);
-        if self.change.installing && log_view == self.view {
+        if self.change.installing && log_view == self.view && self.is_installed() {
             return self.finish_install(actions);
         }
         if view == self.view && !self.change.installing {
             self.on_view_message_timer(actions);
             self.choose_log(actions);
         }
+    }
+
+    /// Whether the superblock has the log that was taken over. It may be of this view and have an earlier one yet: that of a replica whose
+    /// head was uncertain there.
+    fn is_installed(&self) -> bool {
+        let durable = self.promised();
+        let last = durable.suffix.last().map(|header| header.checksum);
+        durable.head == self.log.head() && last == Some(self.log.head_header().checksum)
     }
 
     /// Says again what the others may have missed.
@@ -367,15 +376,26 @@ impl Vsr {
         self.head_certain = true;
         // What was held of the former log need not be in this one, above what was executed.
         self.held_through = self.held_through.min(self.applied).max(self.checkpoints.op());
-        self.change.installing = true;
-        let promise = self.promise();
-        self.durable_mut().request(promise, actions);
+        (self.change.installing, self.change.settling) = (true, true);
+        self.promise_installed(actions);
+    }
+
+    /// Makes the view and the log that was taken over durable, as soon as the journal writes nothing any more that is not of that log. An
+    /// entry of the ring that is torn when this log is durable leaves its head uncertain, and a power cut alone must not do that on
+    /// every replica (design rule 3).
+    #[inline]
+    pub(super) fn promise_installed(&mut self, actions: &mut Actions) {
+        if self.change.settling && !self.journal.writes_beside(&self.log) {
+            self.change.settling = false;
+            let promise = self.promise();
+            self.durable_mut().request(promise, actions);
+        }
     }
 
     /// The view and its log are durable: in it.
     fn finish_install(&mut self, actions: &mut Actions) {
         assert!(self.log_view == self.view && self.change.installing);
-        self.change.installing = false;
+        (self.change.installing, self.change.settling) = (false, false);
         self.change.attempts = 0;
         self.change.votes = Default::default();
         self.change.received = Default::default();

@@ -59,6 +59,10 @@ impl SlotWrites {
         Some((write.header, write.next.take()))
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = &SlotWrite> {
+        self.places.values().map(|place| &self.writes[*place as usize])
+    }
+
     pub(super) fn len(&self) -> usize {
         self.places.len()
     }

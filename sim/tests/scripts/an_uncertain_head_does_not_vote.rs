@@ -29,32 +29,64 @@ fn an_uncertain_head_does_not_vote_until_a_start_view() {
     let started = script.minutes().views_started();
     script.run_ms(5_000);
     // Two of three are there, and one of them must not help.
-    for command in [Command::DoViewChange, Command::PrepareOk, Command::StartView] {
+    for command in [Command::DoViewChange, Command::PrepareOk, Command::StartView, Command::StartViewChange] {
         assert_eq!(script.minutes().of(uncertain, command, since_ns).count(), 0, "{command}");
     }
     assert!(script.minutes().of(uncertain, Command::RequestStartView, since_ns).count() > 10, "it asks");
     assert_eq!(script.minutes().views_started(), started);
-    assert!(script.minutes().of(other, Command::DoViewChange, since_ns).count() > 0, "the other does help");
+    assert!(script.minutes().of(other, Command::StartViewChange, since_ns).count() > 10, "the other would help");
     assert_eq!(script.probe("recovery_uncertain_head"), 1);
     script.recover(primary).converge_all();
     assert!(script.vsr(uncertain).head_is_certain() && script.head(uncertain) == Op(22));
     script.commit(5).converge_all();
-    assert!(script.minutes().of(uncertain, Command::PrepareOk, since_ns).count() > 0, "it is one of them again");
+    let said = |command| script.minutes().of(uncertain, command, since_ns).count();
+    assert!(said(Command::PrepareOk) + said(Command::Prepare) > 0, "it is one of them again");
     script.check();
 }
 
-/// It goes to a view that another only proposed, and is alone there when that one hears its primary again.
+/// It goes to a view that another has left for, and is alone there when that one is lost and the primary goes on.
 #[test]
 fn an_uncertain_head_comes_back_from_a_view_that_never_began() {
     let (mut script, primary, uncertain, other) = with_an_unreadable_head();
     let view = script.vsr(primary).view();
-    script.cut_one_way(primary, uncertain).cut_one_way(primary, other);
-    script.cut_one_way(uncertain, other).cut_one_way(uncertain, primary);
-    script.recover(uncertain).until("it goes on", 5_000, |script| script.vsr(uncertain).view() > view);
-    assert_eq!((script.vsr(other).view(), script.vsr(primary).view()), (view, view));
-    script.heal().converge_all();
+    script.cut_one_way(primary, other).cut_one_way(other, primary);
+    script.cut_one_way(primary, uncertain).cut_one_way(uncertain, primary).recover(uncertain);
+    let isolated = script.probe("primary_isolated");
+    script.until("the primary stands down", 5_000, |script| script.probe("primary_isolated") > isolated);
+    // The other hears that and leaves, which only the uncertain one is told.
+    script.heal().cut_one_way(other, primary).cut_one_way(uncertain, primary).cut_one_way(primary, uncertain);
+    script.until("it goes on", 5_000, |script| script.vsr(uncertain).view() > view);
+    script.kill(other);
+    assert_eq!(script.vsr(primary).view(), view);
+    script.heal().converge(&[primary, uncertain]);
     assert_eq!((script.vsr(uncertain).view(), script.head(uncertain)), (view, Op(22)));
-    script.commit(5).converge_all().check();
+    script.commit(5).recover(other).converge_all().check();
+}
+
+/// Its primary is not heard for a while. Without its voice the view goes on, and the primary tells it where its log ends; with it the view
+/// would end, and no other could begin: those that are certain of theirs are no majority.
+#[test]
+fn an_uncertain_head_helps_to_end_no_view() {
+    let (mut script, primary, uncertain, other) = with_an_unreadable_head();
+    let view = script.vsr(primary).view();
+    script.kill(other).cut_one_way(primary, uncertain).recover(uncertain).run_ms(2_000);
+    script.heal().converge(&[primary, uncertain]);
+    assert_eq!(script.vsr(primary).view(), view);
+    script.commit(3).recover(other).converge_all().check();
+
+    let mut script = Script::replicas(5);
+    script.commit(20).converge_all();
+    let primary = script.primary();
+    let [uncertain, other, ..] = [1, 2, 3, 4].map(|which| script.after(primary, which));
+    let view = script.vsr(primary).view();
+    script.cut_power(uncertain).corrupt_prepare(uncertain, Op(22)).corrupt_header(uncertain, Op(22));
+    for dead in [3, 4].map(|which| script.after(primary, which)) {
+        script.kill(dead);
+    }
+    script.cut_one_way(primary, uncertain).recover(uncertain).run_ms(2_000);
+    script.heal().converge(&[primary, uncertain, other]);
+    assert_eq!(script.vsr(primary).view(), view);
+    script.commit(3).check();
 }
 
 #[test]

@@ -40,6 +40,7 @@ mod a_retry_after_a_fail_over_gets_the_stored_reply;
 mod a_stale_read_names_the_op_it_is_true_at;
 mod a_tick_is_proposed_once;
 mod a_torn_tail_is_told_from_a_hole;
+mod a_view_begins_when_nothing_else_is_written;
 mod a_view_survives_a_reopen;
 mod a_write_that_went_astray_is_no_torn_tail;
 mod a_wrong_parent_is_a_broken_chain;
