@@ -103,12 +103,11 @@ fn tell(name: &str, world: &World) -> String {
 
 fn run(name: &str, seed: u64, trace: TraceMode, simulation: &impl Fn(&mut World)) -> World {
     let settings = WorldSettings { trace, scenario: test_name(name).to_owned(), ..WorldSettings::default() };
-    let mut world = World::with_settings(seed, settings);
-    let witness = Witness { name, seed };
-    simulation(&mut world);
+    let mut witness = Witness { name, world: Some(World::with_settings(seed, settings)) };
+    let world = witness.world.as_mut().expect("it was put there");
+    simulation(world);
     world.finish();
-    std::mem::forget(witness);
-    world
+    witness.world.take().expect("it is taken once")
 }
 
 /// The command that runs this seed alone.
@@ -135,16 +134,28 @@ fn asked_seed() -> Option<u64> {
     }
 }
 
-/// Says which seed it was if the simulation panics.
+/// Has the world of a seed, and says which it was if the simulation panics.
 struct Witness<'a> {
     name: &'a str,
-    seed: u64,
+    world: Option<World>,
 }
 
 impl Drop for Witness<'_> {
     fn drop(&mut self) {
-        eprintln!("seed {} panicked; to run it again: {}", self.seed, command(self.name, self.seed));
+        if let Some(world) = &self.world {
+            eprintln!("{}", last_words(self.name, world));
+        }
     }
+}
+
+/// What there is to say of a world whose simulation panicked. Where an oracle had objected, the world stood still, and an assertion that
+/// something was reached only says so: why stands here.
+fn last_words(name: &str, world: &World) -> String {
+    let mut text = format!("seed {} panicked; to run it again: {}", world.seed(), command(name, world.seed()));
+    if let Some(failure) = world.verdict() {
+        let _ = write!(text, "\nbefore that: {failure}\nfingerprint {}", failure.fingerprint());
+    }
+    text
 }
 
 #[cfg(test)]
@@ -170,6 +181,17 @@ mod tests {
                 world.fail("a test", Violation::safety("a place", "five is one too many"));
             }
         });
+    }
+
+    #[test]
+    fn a_simulation_that_panics_over_a_verdict_tells_that_too() {
+        let mut world = World::with_settings(5, WorldSettings::default());
+        assert!(!last_words("a_crate::some::test", &world).contains("before that"));
+        world.fail("a test", Violation::safety("a place", "five is one too many"));
+        let said = last_words("a_crate::some::test", &world);
+        assert!(said.starts_with("seed 5 panicked; to run it again: CHRONON_SEED=5 cargo test"), "{said}");
+        assert!(said.contains("\nbefore that: safety: five is one too many (found by a test"), "{said}");
+        assert!(said.contains("\nfingerprint "), "{said}");
     }
 
     #[test]
