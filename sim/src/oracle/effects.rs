@@ -11,7 +11,6 @@ use chronon::{
     app::{
         effect::{Destination, EffectId, EffectOrder, EffectReport, EffectResult, Errand, Fence, FencingToken},
         operator::OperatorRequest,
-        outbox::Outbox,
         system::SystemEntry,
     },
     effect::Channel,
@@ -123,9 +122,15 @@ impl<W: Workload> EffectsOracle<W> {
         world: &WorldView<'_>,
         node: NodeId,
         order: &EffectOrder,
-        outbox: &Outbox,
+        replica: &Replica<W::Application>,
     ) -> Result<(), Violation> {
         let (id, token, name) = (order.id, order.token, world.name(node));
+        let (vsr, outbox) = (replica.vsr(), replica.executor().outbox());
+        // Orders are given last in a step: it is then what it was when it gave them.
+        if !vsr.is_primary() || vsr.view() != token.fence.view {
+            let sentence = format!("{name} orders effect {id} under {token}, and is no primary of that view any more");
+            return Err(broken(PROMISE, "ordered by who leads no more", sentence));
+        }
         if !self.claims.contains(&token.fence) {
             let sentence = format!("{name} orders effect {id} under {token}, and nobody has committed that claim");
             return Err(broken(PROMISE, "ordered without a committed claim", sentence));
@@ -236,7 +241,7 @@ impl<W: Workload> Oracle for EffectsOracle<W> {
         }
         for action in step.actions {
             if let Action::RunEffect(order) = action {
-                self.orders(world, node, order, replica.executor().outbox())?;
+                self.orders(world, node, order, replica)?;
             }
         }
         Ok(())
