@@ -17,6 +17,10 @@ use crate::{
     workload::{Caller, Workload},
 };
 
+/// For how long a core must stay in its view, and how often it may try: several election time-outs.
+const STAY_NS: u64 = 2_000_000_000;
+const STAY_SPANS: u32 = 4;
+
 impl<W: Workload> Simulation<W> {
     /// Ends every fault. The core comes back; the others are left behind for good, down or deaf.
     pub(super) fn heal(&mut self) {
@@ -219,6 +223,26 @@ impl<W: Workload> Simulation<W> {
                 return;
             }
         }
+    }
+
+    /// A core that has converged, and of which nobody wants anything, stays in its view: a replica that was left behind disturbs nobody (design
+    /// rule 15), and no primary stands down without a reason. One that comes back from the loss of its disk may have it change views for a while.
+    pub(super) fn must_stay(&mut self) {
+        let view = |simulation: &Self| {
+            let core = simulation.schedule.core.iter().map(|replica| NodeId(u32::from(*replica)));
+            let replicas = core.filter_map(|node| simulation.world.process::<Replica<W::Application>>(node));
+            replicas.map(|replica| replica.vsr().view()).max()
+        };
+        for _ in 0..STAY_SPANS {
+            let before = (view(self), self.world.probe_count("view_left"));
+            self.advance_healed(self.world.now_ns() + STAY_NS);
+            if self.world.verdict().is_some() || (view(self), self.world.probe_count("view_left")) == before {
+                return;
+            }
+        }
+        let sentence =
+            "a healed core that had converged left its view again and again, though nobody asked for anything";
+        self.world.fail("liveness", Violation::liveness("the core does not stay in its view", sentence));
     }
 
     /// Not that the core agrees alone: it has everything that anybody ever executed.
