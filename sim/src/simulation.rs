@@ -245,7 +245,10 @@ impl<W: Workload> Simulation<W> {
             self.world.add_oracle(EffectsOracle::new(self.workload.clone(), self.replicas));
         }
         self.world.add_oracle(ReadsOracle::new(self.workload.application()));
-        self.world.add_oracle(ClusterOracle::of(self.workload.clone(), plan, &configs[0]));
+        let links = self.schedule.links.iter().map(|link| link.latency_max_ns);
+        let latency_max_ns = links.max().unwrap_or(0).max(self.schedule.network.latency_max_ns);
+        let oracle = ClusterOracle::of(self.workload.clone(), plan, &configs[0]);
+        self.world.add_oracle(oracle.with_latency(latency_max_ns));
     }
 
     /// Runs both phases, to the end or to a verdict.
@@ -275,6 +278,9 @@ impl<W: Workload> Simulation<W> {
         }
         if self.world.verdict().is_none() {
             self.must_converge();
+        }
+        if self.world.verdict().is_none() {
+            self.must_stay();
         }
         self.world.finish();
     }

@@ -39,7 +39,8 @@ use super::{
     sequence::Sequence,
     sessions,
     speech::Speech,
-    state, timestamps,
+    state,
+    timestamps::{self, Timestamps},
 };
 use crate::{
     disk::SimDisk,
@@ -65,6 +66,7 @@ pub struct ClusterOracle<W: Workload = KvWorkload> {
     quorum: Quorum,
     amnesia: Amnesia,
     monotonic: Monotonic,
+    timestamps: Timestamps,
     callers: Vec<Caller>,
     views_started: BTreeSet<View>,
 }
@@ -112,9 +114,15 @@ impl<W: Workload> ClusterOracle<W> {
             quorum: Quorum::new(count, Header::root(config.cluster).checksum),
             amnesia: Amnesia::new(count),
             monotonic: Monotonic::new(count),
+            timestamps: Timestamps::new(count),
             callers: Vec::new(),
             views_started: BTreeSet::new(),
         }
+    }
+
+    /// The same for links on which a message may take so long: what a replica knows of the others' clocks is that much less certain.
+    pub fn with_latency(self, latency_max_ns: u64) -> Self {
+        Self { timestamps: self.timestamps.with_latency(latency_max_ns), ..self }
     }
 
     /// How many ops were committed and executed.
@@ -156,12 +164,14 @@ impl<W: Workload> ClusterOracle<W> {
 
     fn agrees_at_the_head(&self, replica: ReplicaId, process: &Replica<W::Application>) -> Result<(), Violation> {
         let state = self.sequence.digest_of(process.executor());
-        state::agrees_at_the_head(&self.model, replica, state, process.vsr().sessions())
+        state::agrees_at_the_head(&self.model, replica, state, process.vsr().sessions())?;
+        self.sequence.holds(replica, process.vsr().applied(), process.state())
     }
 
     fn replica_step(&mut self, world: &WorldView<'_>, node: NodeId, step: &StepView<'_>) -> Result<(), Violation> {
         let Some(process) = world.process::<Replica<W::Application>>(node) else { return Ok(()) };
         let speaker = Speaker { replica: ReplicaId(node.0 as u8), vsr: process.vsr(), disk: world.disk(node) };
+        self.timestamps.reads(speaker.replica, step.now.realtime, world.now_ns());
         // What grows without traffic is no queue; what grew is still there when the next message comes.
         if let EventView::Message { .. } = step.event {
             bounds::hold(speaker.replica, &process.queues())?;
@@ -172,6 +182,8 @@ impl<W: Workload> ClusterOracle<W> {
             if speaker.vsr.executed().is_empty() {
                 self.stands(speaker.replica, process)?;
             }
+            // What a digest leaves out may not have come through the checkpoint.
+            self.sequence.holds(speaker.replica, speaker.vsr.applied(), process.state())?;
         }
         if !speaker.vsr.executed().is_empty() {
             self.begins_views(speaker.replica, step)?;
@@ -232,7 +244,7 @@ impl<W: Workload> ClusterOracle<W> {
         let vsr = process.vsr();
         let digest = self.sequence.digest_of(process.executor());
         state::agrees(&mut self.model, replica, vsr.applied(), digest, vsr.sessions())?;
-        self.sequence.holds(replica, vsr.applied(), process.state())
+        self.sequence.holds_at(replica, vsr.applied(), process.state())
     }
 
     /// A view that begins in this step began before anything was executed in it.
@@ -287,6 +299,7 @@ impl<W: Workload> ClusterOracle<W> {
                 self.speaks_in(speaker, command, view)?;
                 self.quorum.proposes(&self.prepares, self.executed(), replica, speech)?;
                 agreement::proposed(&self.model, replica, speech)?;
+                self.timestamps.proposed(replica, speech)?;
                 self.checkpoints.proposed(replica, speech)?;
                 self.prepares.add(speech.op(), Prepare::new(speech.checksum(), view, frame.clone()));
             }

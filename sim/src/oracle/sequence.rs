@@ -25,13 +25,15 @@ pub(super) struct Sequence<W: Workload> {
     plan: W::Plan,
     invariants: Vec<Invariant<W>>,
     executor: Executor<W::Application>,
+    /// The highest op whose state was judged: of other replicas there it is known to be the same.
+    judged: Op,
 }
 
 impl<W: Workload> Sequence<W> {
     /// The application in its first state.
     pub(super) fn new(workload: W, plan: W::Plan, cluster: ClusterId) -> Self {
         let (invariants, executor) = (workload.invariants(), Executor::new(workload.application(), cluster));
-        Self { workload, plan, invariants, executor }
+        Self { workload, plan, invariants, executor, judged: Op::ROOT }
     }
 
     /// The state after all that was run.
@@ -89,7 +91,17 @@ impl<W: Workload> Sequence<W> {
         Err(broken("rejections", "a refused request left a trace", sentence))
     }
 
-    /// A replica that has just executed something stands at `op`: what the application states of its state holds there.
+    /// A replica that has just executed something stands at `op`, in the state of whoever stood there before: what the application states of
+    /// it is asked of the first.
+    pub(super) fn holds_at(&mut self, replica: ReplicaId, op: Op, state: &StateOf<W>) -> Result<(), Violation> {
+        if op <= self.judged {
+            return Ok(());
+        }
+        self.judged = op;
+        self.holds(replica, op, state)
+    }
+
+    /// What the application states of its state holds on a replica that stands at `op`.
     pub(super) fn holds(&self, replica: ReplicaId, op: Op, state: &StateOf<W>) -> Result<(), Violation> {
         for Invariant { name, holds } in &self.invariants {
             if let Err(why) = holds(&self.plan, state) {
