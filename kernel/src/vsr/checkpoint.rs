@@ -9,7 +9,10 @@
 
 mod taking;
 
-use alloc::{collections::BTreeSet, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    vec::Vec,
+};
 
 use taking::Taking;
 
@@ -26,6 +29,7 @@ use crate::{
     vsr::{
         Status, Vsr,
         config::PIPELINE_MAX,
+        freeing::LetGo,
         probe::Probe,
         quorum::{REPLICAS_MAX, ReplicaSet},
         runs::Runs,
@@ -73,8 +77,8 @@ pub struct Checkpoints {
     pub(super) making: BTreeSet<Checksum>,
     /// The chunks of those before, down to the one that lastingly is vouched for: nobody can be asked to take a later one in its place.
     pub(super) kept: Vec<(Op, BTreeSet<Checksum>)>,
-    /// The chunks of those that were let go, of which some may be needed by others still.
-    pub(super) let_go: Vec<BTreeSet<Checksum>>,
+    /// The chunks of those that were let go.
+    pub(super) let_go: LetGo,
     /// What the state machine keeps, as its leaves.
     pub(super) runs: Runs,
     /// How many leaves the last checkpoint had that were made, and not known.
@@ -99,8 +103,8 @@ pub struct Checkpoints {
     pub(super) told: ReplicaSet,
     /// The checkpoint from before the start, as long as a majority has not done so.
     pub(super) unheard: Option<Op>,
-    /// Blocks that are being written.
-    pub(super) writing: BTreeSet<u32>,
+    /// Blocks that are being written, with their chunks.
+    pub(super) writing: BTreeMap<u32, Checksum>,
     pub(super) fetching: Fetching,
     /// The last checkpoint did not fit the grid.
     full: bool,
@@ -131,7 +135,7 @@ impl Checkpoints {
             taking: None,
             making: BTreeSet::new(),
             kept: Vec::new(),
-            let_go: Vec::new(),
+            let_go: LetGo::default(),
             runs: Runs::default(),
             made: u64::from(layout.block_count) / 3,
             pinned: Pinned::default(),
@@ -144,7 +148,7 @@ impl Checkpoints {
             contested: None,
             told: ReplicaSet::default(),
             unheard: None,
-            writing: BTreeSet::new(),
+            writing: BTreeMap::new(),
             fetching: Fetching::default(),
             full: false,
             is_dropped: false,
@@ -241,25 +245,35 @@ impl Vsr {
     }
 
     /// Whether there is a block for another chunk, after what others fetch, and what nothing needs, has gone.
-    fn has_room(&mut self) -> bool {
+    fn has_room(&mut self, actions: &mut Actions) -> bool {
         if !self.checkpoints.grid.has_room() {
-            self.checkpoints.pinned = Pinned::default();
+            self.checkpoints.pinned.asked = Instant(0);
             self.let_go();
-            self.free_all_unreached();
+        }
+        if !self.checkpoints.grid.has_room() {
+            self.search_grid(actions);
         }
         self.checkpoints.grid.has_room()
     }
 
     /// Writes a chunk to a block that is free. Whether there was one.
     pub(super) fn write_chunk(&mut self, address: Checksum, chunk: Frame, actions: &mut Actions) -> bool {
-        if !self.has_room() {
+        if !self.has_room(actions) {
             return false;
         }
         assert!(chunk.len() <= self.config.layout.block_size as usize, "a chunk fits a block");
         let block = self.checkpoints.grid.allocate(address).expect("there is room");
-        self.checkpoints.writing.insert(block);
+        self.checkpoints.writing.insert(block, address);
         actions.write(Kind::ChunkWrite.token(block.into()), self.config.layout.block_offset(block), chunk, false);
         true
+    }
+
+    /// A chunk lies in its block. One that nothing needs any more has waited for this to be freed.
+    pub(super) fn on_chunk_written(&mut self, block: u32, actions: &mut Actions) {
+        if let Some(address) = self.checkpoints.writing.remove(&block) {
+            self.free_unneeded(address);
+        }
+        self.write_unwritten(actions);
     }
 
     /// Asks for a barrier over the chunks that were written. Its number.

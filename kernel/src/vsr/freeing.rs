@@ -4,8 +4,11 @@
 //! after a crash as well: one that does not knows of the checkpoint before, and it or others may have to find that. What somebody fetches is
 //! needed within a bound. Of a checkpoint that is let go, what differs from the one that took its place is looked at and nothing else: most
 //! of a large state is in both.
+//!
+//! Invariant: whatever stops needing chunks hands them to [`LetGo`], so that between two times that something did, no search of
+//! the whole grid finds anything.
 
-use alloc::vec::Vec;
+use alloc::{collections::BTreeSet, vec::Vec};
 use core::mem;
 
 use super::{
@@ -15,7 +18,25 @@ use super::{
 use crate::{
     process::Actions,
     types::{Checksum, Op},
+    vsr::probe::Probe,
 };
+
+/// What something needed and needs no longer; others may still.
+#[derive(Clone, Default)]
+pub(super) struct LetGo {
+    sets: Vec<BTreeSet<Checksum>>,
+    /// Whether something was let go since the whole grid was last searched for what nothing needs.
+    is_news: bool,
+}
+
+impl LetGo {
+    pub(super) fn push(&mut self, chunks: BTreeSet<Checksum>) {
+        if !chunks.is_empty() {
+            self.sets.push(chunks);
+            self.is_news = true;
+        }
+    }
+}
 
 impl Checkpoints {
     fn needs(&self, address: Checksum) -> bool {
@@ -64,39 +85,45 @@ impl Vsr {
             let_go.push(mem::replace(chunks, mem::take(&mut kept[above - 1].1)));
             *until = now.after(PIN_MAX_NS);
         }
-        let_go.extend(kept.drain(..above).map(|(_, before)| before));
+        for (_, before) in kept.drain(..above) {
+            let_go.push(before);
+        }
         self.free_unreached();
     }
 
-    /// Frees the blocks of the chunks that were let go and that nothing else needs, but for those that are being written.
+    /// Frees the blocks of the chunks that were let go and that nothing else needs, but for those that are being written: these are when
+    /// they have been.
     pub(super) fn free_unreached(&mut self) {
         if !self.checkpoints.is_surveyed {
             return;
         }
-        for before in mem::take(&mut self.checkpoints.let_go) {
+        for before in mem::take(&mut self.checkpoints.let_go.sets) {
             let unreached: Vec<Checksum> = before.difference(&self.checkpoints.reached).copied().collect();
             for address in unreached {
-                let Some(block) = self.checkpoints.grid.find(address) else { continue };
-                if self.checkpoints.needs(address) {
-                    continue;
-                }
-                if self.checkpoints.writing.contains(&block) {
-                    self.checkpoints.let_go.push([address].into());
-                } else {
-                    self.checkpoints.grid.release(address);
-                }
+                self.free_unneeded(address);
             }
         }
     }
 
-    /// The same for every chunk that there is: where there is no room, nothing may have been forgotten.
-    pub(super) fn free_all_unreached(&mut self) {
-        if !self.checkpoints.is_surveyed {
+    /// Frees the block of a chunk, if nothing needs it and it is not being written.
+    pub(super) fn free_unneeded(&mut self, address: Checksum) {
+        let Checkpoints { grid, writing, is_surveyed, .. } = &self.checkpoints;
+        let lies_still = grid.find(address).is_some_and(|block| !writing.contains_key(&block));
+        if *is_surveyed && lies_still && !self.checkpoints.needs(address) {
+            self.checkpoints.grid.release(address);
+        }
+    }
+
+    /// The same for every chunk that there is: where there is no room, nothing may have been forgotten. That takes long, and is done
+    /// again only once something more was let go.
+    pub(super) fn search_grid(&mut self, actions: &mut Actions) {
+        if !self.checkpoints.is_surveyed || !mem::take(&mut self.checkpoints.let_go.is_news) {
             return;
         }
+        actions.probe(Probe::GridSearched.into());
         let mut grid = mem::take(&mut self.checkpoints.grid);
         let Checkpoints { writing, .. } = &self.checkpoints;
-        grid.retain(|address, block| self.checkpoints.needs(address) || writing.contains(&block));
+        grid.retain(|address, block| self.checkpoints.needs(address) || writing.contains_key(&block));
         self.checkpoints.grid = grid;
     }
 }

@@ -227,7 +227,10 @@ impl Vsr {
         }
         let target = Vouched { op: header.op, root };
         self.checkpoints.is_restoring = true;
-        self.checkpoints.fetching.walk = Some(Walk::new(Purpose::Load, target, self.config.clients_max));
+        let walk = Walk::new(Purpose::Load, target, self.config.clients_max);
+        if let Some(given_up) = self.checkpoints.fetching.walk.replace(walk) {
+            self.checkpoints.let_go.push(given_up.reached);
+        }
     }
 
     /// Fetches the checkpoint that is vouched for, if it takes the place of what cannot be had otherwise.
@@ -269,6 +272,7 @@ impl Vsr {
         }
         if walk.purpose == Purpose::Survey && walk.is_lacking() {
             // It is not whole here any more, and serves nobody.
+            self.checkpoints.let_go.push(walk.reached);
             self.finish_survey();
             return self.write_unwritten(actions);
         }
@@ -302,7 +306,7 @@ impl Vsr {
                     walk.here.insert(index, None);
                 }
                 // Its bytes are wanted: as soon as they are there.
-                Some(block) if self.checkpoints.writing.contains(&block) => return,
+                Some(block) if self.checkpoints.writing.contains_key(&block) => return,
                 Some(block) => {
                     if !self.read_block(block, address, None, actions) {
                         return;
@@ -311,7 +315,7 @@ impl Vsr {
                 }
                 None => {
                     let stray = self.checkpoints.grid.find_stray(address);
-                    match stray.filter(|block| !self.checkpoints.writing.contains(block)) {
+                    match stray.filter(|block| !self.checkpoints.writing.contains_key(block)) {
                         Some(block) => {
                             if !self.read_block(block, address, None, actions) {
                                 return;
@@ -440,7 +444,7 @@ impl Vsr {
         let Checkpoints { grid, reached, kept, writing, .. } = &mut self.checkpoints;
         let kept = |address| kept.iter().any(|(_, reached)| reached.contains(&address));
         // A block that is being written is given to no other chunk: two writes to it could end in any order.
-        grid.demote(|address, block| reached.contains(&address) || kept(address) || writing.contains(&block));
+        grid.demote(|address, block| reached.contains(&address) || kept(address) || writing.contains_key(&block));
     }
 
     pub(super) fn on_gathered(&mut self, number: u64) {

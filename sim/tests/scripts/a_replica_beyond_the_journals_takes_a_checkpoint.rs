@@ -127,6 +127,8 @@ fn what_finds_no_block_waits_for_one() {
     script.until("what it fetches finds no room", 1_000, has_no_room);
     script.converge_all();
     assert_eq!(script.probe("state_sync_installed"), 1);
+    let searched = script.probe("grid_searched_for_room");
+    assert!(searched <= 12, "the grid was searched {searched} times");
     script.commit(80).converge_all();
     script.check();
 }

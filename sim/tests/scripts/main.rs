@@ -17,6 +17,7 @@ mod a_deposed_primary_answers_no_query;
 mod a_deposed_primary_s_orders_are_fenced;
 mod a_failed_write_or_barrier_stops_the_process;
 mod a_foreign_or_damaged_superblock_is_refused_in_words;
+mod a_full_grid_is_searched_only_for_what_was_let_go;
 mod a_full_journal_refuses_and_loses_nothing;
 mod a_full_outbox_refuses_and_drains;
 mod a_killed_primary_is_replaced_and_comes_back_as_a_backup;

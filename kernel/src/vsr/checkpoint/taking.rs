@@ -46,8 +46,16 @@ pub(super) struct Taking {
     /// Before then, only what the ops' pace asks for is made.
     rests: Instant,
     /// A chunk for which there was no room when it was made.
-    waiting: Option<(ChunkKind, Vec<u8>)>,
+    waiting: Option<Sealed>,
     root: Checksum,
+}
+
+/// A chunk on its way to the grid.
+#[derive(Clone)]
+struct Sealed {
+    kind: ChunkKind,
+    address: Checksum,
+    bytes: Frame,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -141,8 +149,12 @@ impl Vsr {
             return SLICE_MAX as u64;
         }
         let for_each_op = (2 * self.checkpoints.made.max(taking.made)).div_ceil(interval(layout));
-        let rested =
-            if self.now.monotonic >= taking.rests { u64::from(SLICE_SIZE / layout.block_size).max(1) } else { 0 };
+        let rested = if self.now.monotonic >= taking.rests {
+            u64::from(SLICE_SIZE / layout.block_size).max(1)
+        } else {
+            // One that waits is made: it is written as soon as there is a block.
+            taking.waiting.is_some().into()
+        };
         (self.executed.len() as u64 * for_each_op).max(rested).min(SLICE_MAX as u64)
     }
 
@@ -183,25 +195,29 @@ impl Vsr {
                 looked += 1;
                 continue;
             }
-            let waiting = taking.waiting.take().map(|(kind, bytes)| (kind, Some(bytes)));
-            let Some((kind, bytes)) = waiting.or_else(|| self.make_chunk(taking, machine)) else { continue };
-            made += 1;
-            let Some(bytes) = bytes else { return false };
-            let address = match self.put_chunk(kind, bytes, actions) {
-                Ok(address) => address,
+            let sealed = match taking.waiting.take() {
+                Some(sealed) => sealed,
+                None => {
+                    let Some((kind, bytes)) = self.make_chunk(taking, machine) else { continue };
+                    let Some(mut bytes) = bytes else { return false };
+                    let address = seal_chunk(kind, &mut bytes);
+                    self.checkpoints.making.insert(address);
+                    Sealed { kind, address, bytes: Frame::new(bytes) }
+                }
+            };
+            if !self.put_chunk(&sealed, actions) {
+                let Checkpoints { kept, writing, .. } = &self.checkpoints;
                 // What is being written, checkpoints that are not vouched for yet, or one that is fetched, take up the room: they may
                 // give it back.
-                Err(bytes)
-                    if !self.checkpoints.kept.is_empty()
-                        || self.checkpoints.is_syncing()
-                        || !self.checkpoints.writing.is_empty() =>
-                {
-                    self.want_room(actions);
-                    taking.waiting = Some((kind, bytes));
-                    return true;
+                if kept.is_empty() && writing.is_empty() && !self.checkpoints.is_syncing() {
+                    return false;
                 }
-                Err(_) => return false,
-            };
+                self.want_room(actions);
+                taking.waiting = Some(sealed);
+                break;
+            }
+            made += 1;
+            let Sealed { kind, address, .. } = sealed;
             match kind {
                 ChunkKind::Leaf => {
                     taking.leaves.push(address);
@@ -224,10 +240,10 @@ impl Vsr {
                 taking.stage = Stage::Barrier(self.grid_barrier(actions));
             }
             Stage::Made | Stage::Barrier(_) => {}
-            _ if self.checkpoints.writing.len() < CHUNK_WRITES_MAX => {
+            _ if taking.waiting.is_none() && self.checkpoints.writing.len() < CHUNK_WRITES_MAX => {
                 self.timers.ensure(Timer::Checkpoint, taking.rests)
             }
-            // A write that ends makes room.
+            // What makes room, be it that a write ends, is an event of its own.
             _ => {}
         }
         true
@@ -277,20 +293,17 @@ impl Vsr {
         None
     }
 
-    /// Sees to it that the grid holds a chunk. Its address, or the chunk again if there is no room.
-    fn put_chunk(&mut self, kind: ChunkKind, mut bytes: Vec<u8>, actions: &mut Actions) -> Result<Checksum, Vec<u8>> {
-        let address = seal_chunk(kind, &mut bytes);
-        self.checkpoints.making.insert(address);
-        if self.checkpoints.grid.find(address).is_some() {
+    /// Sees to it that the grid holds a chunk. Whether there is room.
+    fn put_chunk(&mut self, chunk: &Sealed, actions: &mut Actions) -> bool {
+        if self.checkpoints.grid.find(chunk.address).is_some() {
             actions.probe(Probe::ChunkKept.into());
-            return Ok(address);
+            return true;
         }
-        if !self.has_room() {
-            return Err(bytes);
+        let is_written = self.write_chunk(chunk.address, chunk.bytes.clone(), actions);
+        if is_written {
+            actions.probe(Probe::ChunkWritten.into());
         }
-        actions.probe(Probe::ChunkWritten.into());
-        self.write_chunk(address, Frame::new(bytes), actions);
-        Ok(address)
+        is_written
     }
 
     /// The barrier of this number, over all chunks of a checkpoint, this replica's own or one that it fetched, has succeeded.

@@ -68,7 +68,8 @@ impl Vsr {
             actions.probe(Probe::SyncRetargeted.into());
             if walk.purpose == Purpose::Load {
                 // This replica's own cannot be had whole any more: what of it is known serves the next.
-                self.checkpoints.reached = core::mem::take(&mut walk.reached);
+                let before = core::mem::replace(&mut self.checkpoints.reached, core::mem::take(&mut walk.reached));
+                self.checkpoints.let_go.push(before);
                 self.finish_survey();
             }
             let given_up = core::mem::replace(&mut walk, Walk::new(Purpose::Gather, vouched, self.config.clients_max));
@@ -83,7 +84,7 @@ impl Vsr {
         // One that nothing here needs any more may be what another replica needs; what it is, is checked when it is read.
         let grid = &self.checkpoints.grid;
         let Some(block) = grid.find(address).or_else(|| grid.find_stray(address)) else { return };
-        if !self.checkpoints.writing.contains(&block) {
+        if !self.checkpoints.writing.contains_key(&block) {
             self.checkpoints.pinned.asked = self.now.monotonic;
             self.read_block(block, address, Some(peer.node()), actions);
         }
@@ -125,16 +126,28 @@ impl Vsr {
         self.keep_unwritten(address, chunk.clone(), actions);
     }
 
-    /// A chunk has no block to go to, and is kept in memory until it has. Before the grid is surveyed, it is not known which are free.
-    /// After that, those come free that a checkpoint of its own was being written to or takes the place of; if there are none, the
-    /// others' will never fit.
+    /// A chunk has no block to go to, and is kept in memory until it has.
     fn keep_unwritten(&mut self, address: Checksum, chunk: Frame, actions: &mut Actions) {
+        let has_place = self.checkpoints.fetching.unwritten.len() < WALK_WINDOW;
+        if self.room_may_come(actions) && has_place {
+            self.checkpoints.fetching.unwritten.push((address, chunk));
+        } else {
+            self.say_that_it_does_not_fit(actions);
+        }
+    }
+
+    /// Whether a block may come free. Before the grid is surveyed, it is not known which are. After that, those do that a checkpoint of
+    /// its own was being written to or takes the place of.
+    fn room_may_come(&mut self, actions: &mut Actions) -> bool {
         let waits = self.want_room(actions);
-        let Checkpoints { fetching, writing, next, is_surveyed, .. } = &mut self.checkpoints;
-        if fetching.unwritten.len() < WALK_WINDOW && (waits || !(*is_surveyed && writing.is_empty() && next.is_none()))
-        {
-            fetching.unwritten.push((address, chunk));
-        } else if fetching.is_syncing() {
+        let Checkpoints { writing, next, is_surveyed, .. } = &self.checkpoints;
+        waits || !is_surveyed || !writing.is_empty() || next.is_some()
+    }
+
+    /// No block will come free. A checkpoint of the others' cannot be had then; of the durable one, the next start fetches again what has
+    /// found no block.
+    fn say_that_it_does_not_fit(&self, actions: &mut Actions) {
+        if self.checkpoints.is_syncing() {
             actions.halt(format!(
                 "a checkpoint of the others and this replica's own do not fit the {} blocks of its grid together: the state has grown too \
                  large for --grid-size, which all replicas are formatted with",
@@ -145,16 +158,24 @@ impl Vsr {
 
     /// Writes what had no block to go to, as far as there are any by now.
     pub(in crate::vsr) fn write_unwritten(&mut self, actions: &mut Actions) {
-        if !self.checkpoints.is_surveyed {
+        if !self.checkpoints.is_surveyed || self.checkpoints.fetching.unwritten.is_empty() {
             return;
         }
-        for (address, chunk) in core::mem::take(&mut self.checkpoints.fetching.unwritten) {
-            let Checkpoints { grid, reached, fetching, .. } = &self.checkpoints;
-            let is_needed = reached.contains(&address) || fetching.wants(address);
-            if is_needed && grid.find(address).is_none() && !self.write_chunk(address, chunk.clone(), actions) {
-                // Of the durable checkpoint, the next start fetches it again.
-                self.keep_unwritten(address, chunk, actions);
-            }
+        let mut unwritten = core::mem::take(&mut self.checkpoints.fetching.unwritten);
+        let Checkpoints { grid, reached, fetching, .. } = &self.checkpoints;
+        let is_needed = |address| reached.contains(&address) || fetching.wants(address);
+        unwritten.retain(|(address, _)| is_needed(*address) && grid.find(*address).is_none());
+        // Where there is no room for one, there is none for the next.
+        let lacks_room = |(address, chunk): &(Checksum, Frame)| {
+            let is_there = self.checkpoints.grid.find(*address).is_some();
+            !is_there && !self.write_chunk(*address, chunk.clone(), actions)
+        };
+        let written = unwritten.iter().position(lacks_room).unwrap_or(unwritten.len());
+        unwritten.drain(..written);
+        if unwritten.is_empty() || self.room_may_come(actions) {
+            self.checkpoints.fetching.unwritten = unwritten;
+        } else {
+            self.say_that_it_does_not_fit(actions);
         }
     }
 
@@ -203,7 +224,7 @@ impl Vsr {
             let grid = &self.checkpoints.grid;
             let lies_there = grid.find(address).or_else(|| grid.find_stray(address)) == Some(block);
             // What is being written there may not have been there yet when it was read.
-            let still = lies_there && !self.checkpoints.writing.contains(&block);
+            let still = lies_there && !self.checkpoints.writing.contains_key(&block);
             if still && readers.attempts < Self::READ_ATTEMPTS_MAX && result.is_err() {
                 actions.probe(Probe::ReadRetried.into());
                 readers.attempts += 1;
