@@ -116,13 +116,16 @@ pub struct Checkpoints {
 #[derive(Clone, Default)]
 pub(super) struct Pinned {
     pub(super) chunks: BTreeSet<Checksum>,
-    /// When a chunk of the durable checkpoint, or of this one, was last asked for; and until when this one may be kept.
+    /// When a chunk of this one was last asked for, and until when it may be kept.
     pub(super) asked: Instant,
     pub(super) until: Instant,
+    /// The last chunk that was asked for and is none of this one's, and when: if it is of a later one, that is to be kept instead.
+    pub(super) other: (Instant, Checksum),
 }
 
-/// How long a former checkpoint is kept after its last chunk was asked for, and how long at most.
-pub(super) const PIN_NS: u64 = 500_000_000;
+/// How long a former checkpoint is kept after its last chunk was asked for, and how long at most. Who waits for a slow disk asks all others
+/// in turn, a third of a second apart.
+pub(super) const PIN_NS: u64 = 2_000_000_000;
 pub(super) const PIN_MAX_NS: u64 = 60_000_000_000;
 
 impl Checkpoints {
@@ -247,7 +250,8 @@ impl Vsr {
     /// Whether there is a block for another chunk, after what others fetch, and what nothing needs, has gone.
     fn has_room(&mut self, actions: &mut Actions) -> bool {
         if !self.checkpoints.grid.has_room() {
-            self.checkpoints.pinned.asked = Instant(0);
+            let Pinned { asked, other, .. } = &mut self.checkpoints.pinned;
+            (*asked, other.0) = (Instant(0), Instant(0));
             self.let_go();
         }
         if !self.checkpoints.grid.has_room() {

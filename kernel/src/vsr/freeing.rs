@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     process::Actions,
-    types::{Checksum, Op},
+    types::{Checksum, Instant, Op},
     vsr::probe::Probe,
 };
 
@@ -71,19 +71,22 @@ impl Vsr {
         waits
     }
 
-    /// Lets go what lies below the checkpoint that lastingly is vouched for. The last of these stays as long as somebody fetches it; what was
-    /// pinned already goes on being so while it is asked for.
+    /// Lets go what lies below the checkpoint that lastingly is vouched for. One that somebody fetches stays as long as that goes on, or
+    /// until a later one is fetched: nobody goes back.
     pub(super) fn let_go(&mut self) {
         let now = self.now.monotonic;
         let Checkpoints { kept, pinned, lasting, let_go, .. } = &mut self.checkpoints;
         let above = kept.iter().position(|(op, _)| *op >= *lasting).unwrap_or(kept.len());
-        let Pinned { chunks, asked, until } = pinned;
-        let in_demand = asked.0 > 0 && now.since(*asked) < PIN_NS;
-        if !in_demand {
+        let Pinned { chunks, asked, until, other } = pinned;
+        let is_recent = |asked: Instant| asked.0 > 0 && now.since(asked) < PIN_NS;
+        if !is_recent(*asked) || now >= *until {
             let_go.push(mem::take(chunks));
-        } else if above > 0 && (chunks.is_empty() || now >= *until) {
-            let_go.push(mem::replace(chunks, mem::take(&mut kept[above - 1].1)));
-            *until = now.after(PIN_MAX_NS);
+        }
+        let fetched = kept[..above].iter_mut().rev().find(|(_, reached)| reached.contains(&other.1));
+        if let Some((_, reached)) = fetched.filter(|_| is_recent(other.0)) {
+            let_go.push(mem::replace(chunks, mem::take(reached)));
+            (*asked, *until) = (other.0, now.after(PIN_MAX_NS));
+            other.0 = Instant(0);
         }
         for (_, before) in kept.drain(..above) {
             let_go.push(before);

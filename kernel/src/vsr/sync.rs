@@ -52,8 +52,15 @@ pub(super) const ASKED_OF_ONE: u8 = 8;
 /// network or disk, and to ask for each again would have it sent twice.
 pub(super) const FLOWING: u64 = 4;
 
-/// How often each of the others is asked for a chunk, before a later checkpoint is tried if there is one.
+/// One that was asked for in vain is waited for twice as long each time, and so many times twice as long at most: all others are asked
+/// before any of them lets go of what it was asked for.
+const DOUBLED_MAX: u32 = 3;
+
+/// How often each of the others is asked for a chunk, at the least, before a later checkpoint is tried if there is one.
 const ROUNDS_MAX: u32 = 2;
+
+/// How many repair rounds nothing is heard before that. Who lacks a chunk does not say so, and whose disk is slow may have it.
+const SILENT_ROUNDS: u64 = 25;
 
 /// How many repair rounds an op that is committed may be missing before a checkpoint that covers it is fetched instead.
 const STALL_ROUNDS: u64 = 8;
@@ -70,6 +77,8 @@ pub(super) struct Fetching {
     run: u8,
     /// Chunks that were fetched when no block was free, or known to be: a few, to be written when one is.
     unwritten: Vec<(Checksum, Frame)>,
+    /// How many checkpoints were given up one after the other since there was a whole one.
+    given_up: u32,
     /// The last checkpoint that was looked for among strays because it came to be vouched for.
     sought: Op,
     /// The op that was missing, and since when.
@@ -119,7 +128,7 @@ struct Walk {
     /// How many of them were sent for, and how many were taken.
     sent: usize,
     taken: usize,
-    /// Sent for and not here: who was asked last, and how often; never, while it is read.
+    /// Sent for and not here: since when others were asked, and how often; not at all, while it is read.
     missing: BTreeMap<usize, Option<Asked>>,
     /// When another replica last gave it a chunk.
     heard: Option<Instant>,
@@ -137,6 +146,7 @@ struct Walk {
 
 #[derive(Clone, Copy)]
 struct Asked {
+    first: Instant,
     at: Instant,
     times: u32,
 }
@@ -227,6 +237,7 @@ impl Vsr {
         }
         let target = Vouched { op: header.op, root };
         self.checkpoints.is_restoring = true;
+        self.checkpoints.fetching.given_up = 0;
         let walk = Walk::new(Purpose::Load, target, self.config.clients_max);
         if let Some(given_up) = self.checkpoints.fetching.walk.replace(walk) {
             self.checkpoints.let_go.push(given_up.reached);
@@ -257,6 +268,7 @@ impl Vsr {
     }
 
     fn start_gathering(&mut self, target: Vouched) {
+        self.checkpoints.fetching.given_up = 0;
         self.checkpoints.fetching.walk = Some(Walk::new(Purpose::Gather, target, self.config.clients_max));
     }
 
@@ -323,7 +335,7 @@ impl Vsr {
                             walk.missing.insert(index, None);
                         }
                         None => {
-                            let asked = self.ask_for_chunk(address, 0, actions);
+                            let asked = self.ask_for_chunk(address, None, actions);
                             walk.missing.insert(index, Some(asked));
                         }
                     }

@@ -99,6 +99,30 @@ fn what_comes_slowly_is_not_asked_for_twice() {
     script.check();
 }
 
+/// A chunk's read takes a quarter of a second, or more than any chunk is waited for at first, and the others go on meanwhile, from one
+/// checkpoint to the next.
+#[test]
+fn what_comes_slowly_is_not_given_up_for_what_is_newer() {
+    fn reads_in(ns: u64) -> DiskSettings {
+        DiskSettings { read: LatencyRange::new(ns, ns), ..DiskSettings::default() }
+    }
+    let disks: [fn(u8) -> DiskSettings; 2] = [|_| reads_in(250 * MS), |_| reads_in(1_500 * MS)];
+    for (disk, limit_ms) in disks.into_iter().zip([10_000, 40_000]) {
+        let mut script = Script::new(Setup { layout: LAYOUT, disk, ..Setup::default() });
+        script.until("they have started", 20_000, |script| script.serving().is_some()).commit(10).converge_all();
+        let primary = script.primary();
+        let behind = script.after(primary, 1);
+        script.isolate(behind).commit(150);
+        script.client(KvConfig { think_ns_max: 10 * MS, ..puts(u64::MAX, 256) });
+        script.heal();
+        let is_installed = |script: &Script| script.probe("state_sync_installed") > 0;
+        script.until("it has a checkpoint", limit_ms, is_installed);
+        let given_up = script.probe("state_sync_retargeted");
+        assert!(given_up <= 2, "{given_up} were given up");
+        script.check();
+    }
+}
+
 /// A checkpoint of its own is on its way to a disk that has stalled, and takes up the room: what is fetched waits in memory for a block.
 #[test]
 fn what_finds_no_block_waits_for_one() {

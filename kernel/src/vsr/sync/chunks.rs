@@ -2,7 +2,10 @@
 
 use alloc::{format, vec::Vec};
 
-use super::{ASKED_OF_ONE, Asked, CHUNK_READS_MAX, FLOWING, Fetching, Purpose, ROUNDS_MAX, Readers, WALK_WINDOW, Walk};
+use super::{
+    ASKED_OF_ONE, Asked, CHUNK_READS_MAX, DOUBLED_MAX, FLOWING, Fetching, Purpose, ROUNDS_MAX, Readers, SILENT_ROUNDS,
+    WALK_WINDOW, Walk,
+};
 use crate::{
     frame::{Frame, SECTOR_SIZE},
     process::Actions,
@@ -16,8 +19,8 @@ use crate::{
 };
 
 impl Vsr {
-    /// Asks another replica for a chunk.
-    pub(super) fn ask_for_chunk(&mut self, address: Checksum, times: u32, actions: &mut Actions) -> Asked {
+    /// Asks another replica for a chunk: one that was asked for `before` in vain, if it was.
+    pub(super) fn ask_for_chunk(&mut self, address: Checksum, before: Option<Asked>, actions: &mut Actions) -> Asked {
         let at = self.now.monotonic;
         if self.config.replica_count == 1 {
             actions.halt(
@@ -31,7 +34,7 @@ impl Vsr {
             header.context = address.0;
             let Fetching { next_peer, run, .. } = self.checkpoints.fetching;
             // Neighbours of one replica, which lie side by side on its disk as a rule.
-            let goes_on = times == 0 && run % ASKED_OF_ONE != 0;
+            let goes_on = before.is_none() && run % ASKED_OF_ONE != 0;
             let peer = if goes_on { next_peer } else { self.peer_after(next_peer) };
             self.checkpoints.fetching.next_peer = peer;
             self.checkpoints.fetching.run = if goes_on { run + 1 } else { 1 };
@@ -39,7 +42,11 @@ impl Vsr {
             let due = self.after(self.config.timeouts.repair_ns);
             self.timers.ensure(Timer::Chunk, due);
         }
-        Asked { at, times }
+        Asked {
+            first: before.map_or(at, |before| before.first),
+            at,
+            times: before.map_or(0, |before| before.times + 1),
+        }
     }
 
     /// Asks again for what did not come, of the next one. Where nobody seems to have it, a later checkpoint is tried.
@@ -48,14 +55,11 @@ impl Vsr {
         let overdue = self.config.timeouts.repair_ns;
         let flows = walk.heard.is_some_and(|heard| self.now.monotonic.since(heard) < overdue);
         let patience = if flows { FLOWING * overdue } else { overdue };
-        let others = u32::from(self.config.replica_count) - 1;
-        let mut is_hopeless = false;
         for index in walk.missing.keys().copied().collect::<Vec<_>>() {
             let Some(asked) = walk.missing[&index] else { continue };
-            if self.now.monotonic.since(asked.at) >= patience {
+            if self.now.monotonic.since(asked.at) >= patience << asked.times.min(DOUBLED_MAX) {
                 actions.probe(Probe::ChunkAskedAgain.into());
-                let again = self.ask_for_chunk(walk.list[index], asked.times + 1, actions);
-                is_hopeless |= again.times > others * ROUNDS_MAX;
+                let again = self.ask_for_chunk(walk.list[index], Some(asked), actions);
                 walk.missing.insert(index, Some(again));
             }
         }
@@ -64,8 +68,9 @@ impl Vsr {
             self.timers.ensure(Timer::Chunk, due);
         }
         let vouched = self.checkpoints.vouched;
-        if is_hopeless && vouched.op > walk.target.op {
+        if vouched.op > walk.target.op && self.is_hopeless(&walk) {
             actions.probe(Probe::SyncRetargeted.into());
+            self.checkpoints.fetching.given_up += 1;
             if walk.purpose == Purpose::Load {
                 // This replica's own cannot be had whole any more: what of it is known serves the next.
                 let before = core::mem::replace(&mut self.checkpoints.reached, core::mem::take(&mut walk.reached));
@@ -78,6 +83,17 @@ impl Vsr {
         self.checkpoints.fetching.walk = Some(walk);
     }
 
+    /// Whether it seems that nobody has a chunk that a walk waits for. If that was so of the walk before, it is the others that are slow,
+    /// maybe, and not gone on: this one is given twice the time, or no walk would ever come to its end.
+    fn is_hopeless(&self, walk: &Walk) -> bool {
+        let others = u32::from(self.config.replica_count) - 1;
+        let silence =
+            SILENT_ROUNDS * self.config.timeouts.repair_ns << self.checkpoints.fetching.given_up.min(DOUBLED_MAX);
+        let is_long_ago = |instant| self.now.monotonic.since(instant) >= silence;
+        let in_vain = |asked: &Asked| asked.times >= others * ROUNDS_MAX && is_long_ago(asked.first);
+        walk.heard.is_none_or(is_long_ago) && walk.missing.values().flatten().any(in_vain)
+    }
+
     /// Another replica lacks a chunk.
     pub(in crate::vsr) fn on_request_chunk(&mut self, peer: ReplicaId, request: &Header, actions: &mut Actions) {
         let address = Checksum(request.context);
@@ -85,7 +101,12 @@ impl Vsr {
         let grid = &self.checkpoints.grid;
         let Some(block) = grid.find(address).or_else(|| grid.find_stray(address)) else { return };
         if !self.checkpoints.writing.contains_key(&block) {
-            self.checkpoints.pinned.asked = self.now.monotonic;
+            let (pinned, now) = (&mut self.checkpoints.pinned, self.now.monotonic);
+            if pinned.chunks.contains(&address) {
+                pinned.asked = now;
+            } else {
+                pinned.other = (now, address);
+            }
             self.read_block(block, address, Some(peer.node()), actions);
         }
     }
@@ -266,7 +287,7 @@ impl Vsr {
             // Another block may hold it.
             let block = self.checkpoints.grid.find(address);
             if block.is_none_or(|block| !self.read_block(block, address, None, actions)) {
-                let asked = self.ask_for_chunk(address, 0, actions);
+                let asked = self.ask_for_chunk(address, None, actions);
                 walk.missing.insert(index, Some(asked));
             }
         }
