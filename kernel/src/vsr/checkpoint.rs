@@ -255,6 +255,9 @@ impl Vsr {
             self.let_go();
         }
         if !self.checkpoints.grid.has_room() {
+            self.let_go_spared();
+        }
+        if !self.checkpoints.grid.has_room() {
             self.search_grid(actions);
         }
         self.checkpoints.grid.has_room()

@@ -94,6 +94,13 @@ impl Vsr {
         self.free_unreached();
     }
 
+    /// Lets go what a checkpoint that was given up has left for the one that is fetched in its place.
+    pub(super) fn let_go_spared(&mut self) {
+        let spared = self.checkpoints.fetching.take_spared();
+        self.checkpoints.let_go.push(spared);
+        self.free_unreached();
+    }
+
     /// Frees the blocks of the chunks that were let go and that nothing else needs, but for those that are being written: these are when
     /// they have been.
     pub(super) fn free_unreached(&mut self) {

@@ -136,6 +136,8 @@ struct Walk {
     here: BTreeMap<usize, Option<Frame>>,
     /// All chunks that the walk came by.
     reached: BTreeSet<Checksum>,
+    /// What came by way of a checkpoint that was given up for this one, which may reach it as well: kept until that is known.
+    spared: BTreeSet<Checksum>,
     /// What the chunks of the stage name: the next stage's list.
     named: Vec<Checksum>,
     header: Option<Header>,
@@ -164,6 +166,7 @@ impl Walk {
             heard: None,
             here: BTreeMap::new(),
             reached: BTreeSet::from([target.root]),
+            spared: BTreeSet::new(),
             named: Vec::new(),
             header: None,
             reader: SnapshotReader::default(),
@@ -202,9 +205,15 @@ impl Walk {
 }
 
 impl Fetching {
-    /// Whether a walk came by this chunk.
+    /// Whether a walk came by this chunk, or may yet.
     pub(super) fn wants(&self, address: Checksum) -> bool {
-        self.walk.as_ref().is_some_and(|walk| walk.reached.contains(&address))
+        let walk = self.walk.as_ref();
+        walk.is_some_and(|walk| walk.reached.contains(&address) || walk.spared.contains(&address))
+    }
+
+    /// What the walk may come by no more, or is to do without.
+    pub(super) fn take_spared(&mut self) -> BTreeSet<Checksum> {
+        self.walk.as_mut().map(|walk| core::mem::take(&mut walk.spared)).unwrap_or_default()
     }
 
     /// Whether every chunk that was fetched found a block.
@@ -241,6 +250,7 @@ impl Vsr {
         let walk = Walk::new(Purpose::Load, target, self.config.clients_max);
         if let Some(given_up) = self.checkpoints.fetching.walk.replace(walk) {
             self.checkpoints.let_go.push(given_up.reached);
+            self.checkpoints.let_go.push(given_up.spared);
         }
     }
 
@@ -280,6 +290,7 @@ impl Vsr {
         if walk.purpose == Purpose::Gather && walk.target.op <= self.applied {
             // What was missing was found elsewhere.
             self.checkpoints.let_go.push(walk.reached);
+            self.checkpoints.let_go.push(walk.spared);
             return self.free_unreached();
         }
         if walk.purpose == Purpose::Survey && walk.is_lacking() {
@@ -372,6 +383,11 @@ impl Vsr {
 
     /// All chunks were taken: a load is done, a gathering is made durable and then installed.
     fn end_walk<M: StateMachine>(&mut self, machine: &mut M, actions: &mut Actions) {
+        let Some(walk) = &self.checkpoints.fetching.walk else { return };
+        if !walk.spared.is_empty() && !matches!(walk.stage, Stage::Root | Stage::Tables) {
+            // All that it reaches is known.
+            self.let_go_spared();
+        }
         let Some(walk) = &mut self.checkpoints.fetching.walk else { return };
         match (walk.purpose, walk.stage) {
             (Purpose::Load, Stage::Gathered) => self.finish_loading(machine, actions),

@@ -123,6 +123,34 @@ fn what_comes_slowly_is_not_given_up_for_what_is_newer() {
     }
 }
 
+/// Nobody has the checkpoint any more that is being fetched. What came of it is there for the next, whatever the superblock says before it
+/// is known what that one reaches.
+#[test]
+fn what_came_of_one_that_was_given_up_serves_the_next() {
+    let disk = |_| DiskSettings { read: LatencyRange::new(200 * MS, 200 * MS), ..DiskSettings::default() };
+    let layout = Layout { block_count: 512, ..LAYOUT };
+    let mut script = Script::new(Setup { layout, disk, ..Setup::default() });
+    script.commit(10).converge_all();
+    let primary = script.primary();
+    let behind = script.after(primary, 1);
+    script.isolate(behind);
+    let client = script.client(KvConfig { keys: 400, ..puts(400, 1_500) });
+    script.until_finished(&[client]).heal();
+    script.until("most of it has come", PATIENCE_MS, |script| script.probe("chunk_fetched") > 80).isolate(behind);
+    script.commit(100).run_ms(3_000).commit(60).heal();
+    script.until("it is given up", PATIENCE_MS, |script| script.probe("state_sync_retargeted") > 0);
+    // Another view has it write its superblock.
+    let (fetched, primary) = (script.probe("chunk_fetched"), script.primary());
+    let (other, view) =
+        (script.after(behind, if primary == script.after(behind, 1) { 2 } else { 1 }), script.vsr(behind).view());
+    script.kill(primary).converge(&[behind, other]);
+    let then = script.probe("chunk_fetched") - fetched;
+    assert!(script.vsr(behind).view() > view && script.probe("state_sync_installed") == 1);
+    assert!(then < 60, "{then} came after the {fetched} that had come");
+    script.restart(primary).converge_all();
+    script.check();
+}
+
 /// A checkpoint of its own is on its way to a disk that has stalled, and takes up the room: what is fetched waits in memory for a block.
 #[test]
 fn what_finds_no_block_waits_for_one() {

@@ -78,7 +78,10 @@ impl Vsr {
                 self.finish_survey();
             }
             let given_up = core::mem::replace(&mut walk, Walk::new(Purpose::Gather, vouched, self.config.clients_max));
-            self.checkpoints.let_go.push(given_up.reached);
+            walk.spared = given_up.reached;
+            walk.spared.extend(given_up.spared);
+            // As many as there are blocks, however often this comes about.
+            walk.spared.retain(|address| self.checkpoints.grid.find(*address).is_some());
         }
         self.checkpoints.fetching.walk = Some(walk);
     }
