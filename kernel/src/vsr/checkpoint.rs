@@ -48,8 +48,9 @@ pub(super) const CHUNK_WRITES_BOUND: usize = CHUNK_WRITES_MAX + SLICE_MAX + supe
 /// Chunks that are made in one step.
 const SLICE_MAX: usize = 4;
 
-/// How many of a replica's latest checkpoints are remembered, for comparison with the others'.
-pub(super) const ROOTS_KEPT: usize = 2;
+/// How many of a replica's latest checkpoints are remembered, for comparison with the others': as many as it can be ahead of what a majority
+/// has, which is a ring's slots, in intervals. The smallest ring, of 32, has four of them.
+pub(super) const ROOTS_KEPT: usize = 4;
 
 /// Whether there is a checkpoint at `op`: a function of its number alone, so that all replicas have the same. The ring holds two
 /// intervals and a pipeline.
@@ -99,7 +100,7 @@ pub struct Checkpoints {
     pub(super) roots: [[Vouched; ROOTS_KEPT]; REPLICAS_MAX as usize],
     /// The first op above the vouched one at which some of them differ.
     pub(super) contested: Option<Op>,
-    /// The others that have said since the start which checkpoint they have, if any.
+    /// The others that have said since the start that they have come as far, and which checkpoint they have.
     pub(super) told: ReplicaSet,
     /// The checkpoint from before the start, as long as a majority has not done so.
     pub(super) unheard: Option<Op>,

@@ -54,7 +54,7 @@ impl Checkpoints {
 impl Vsr {
     /// Whether the state may be one that no majority has, as far as is known (design rule 20): others differ at a checkpoint that it has
     /// gone through, and it is open who is right; or there is a checkpoint from before a start, of which that may be so, and no majority
-    /// has said which it has. Nothing is executed then, and nothing answered but a stale query, until a majority is found, or all stop:
+    /// has come as far and said which it has. Nothing is executed then, and nothing answered but a stale query, until a majority is found, or all stop:
     /// who stopped because there is none is started again without that knowledge, and maybe before the others.
     pub(super) fn is_in_doubt(&self) -> bool {
         let Checkpoints { contested, unheard, vouched, .. } = &self.checkpoints;
@@ -78,12 +78,16 @@ impl Vsr {
         actions: &mut Actions,
     ) {
         self.hear_vouched(Vouched { op: Op(greeting.request.0), root }, actions);
-        self.checkpoints.told.insert(peer);
+        let told = Vouched { op: greeting.commit.op(), root: Checksum(greeting.context) };
+        // Who has not come as far has said nothing of it. Among those that are here one has come less far than any other: it goes on,
+        // and what it says next frees the others.
+        if self.checkpoints.unheard.is_some_and(|unheard| told.op >= unheard) {
+            self.checkpoints.told.insert(peer);
+        }
         if 1 + self.checkpoints.told.count() >= majority(self.config.replica_count) {
             // For good: who is replaced later had said so.
             self.checkpoints.unheard = None;
         }
-        let told = Vouched { op: greeting.commit.op(), root: Checksum(greeting.context) };
         if is_checkpoint(told.op, &self.config.layout) && !self.checkpoints.roots[peer.0 as usize].contains(&told) {
             self.count(peer, told, actions);
         }

@@ -10,7 +10,7 @@ use chronon::{
     types::{NodeId, Op},
     vsr::Vsr,
 };
-use chronon_sim::{network::LinkSettings, world::World};
+use chronon_sim::{disk::LatencyRange, network::LinkSettings, world::World};
 
 use crate::{
     chunks,
@@ -130,6 +130,51 @@ fn started_again_they_do_not_go_on_before_they_have_heard_of_each_other() {
         }
         assert_eq!(number::answers(&world), answers, "seed {seed}");
     }
+}
+
+/// The one that differs is a checkpoint ahead of the others when it stops. Started again it knows no checkpoint of its own but that one,
+/// of which they say nothing yet.
+#[test]
+fn one_that_differs_and_is_ahead_waits_for_the_others_when_it_is_started_again() {
+    let barriers = [MS, 100 * MS, 100 * MS].map(|ns| LatencyRange::new(ns, ns));
+    let mut world = number::world_on(barriers, 7, [TWOS, ONES, ONES], &[vec![1; 200]]);
+    let [ahead, others @ ..] = REPLICAS;
+    let at = |world: &World, replica| vsr(world, replica).checkpoints().op();
+    assert!(world.run_until(3_000 * MS, |world| at(world, ahead) == Op(72)), "it has one that nobody else has");
+    assert!(world.run_until(3_000 * MS, |world| !world.is_up(ahead)), "it stops for the one before");
+    assert!(world.halted(ahead).is_some_and(|reason| reason.contains("the checkpoint at op48")));
+    assert!(others.iter().all(|other| at(&world, *other) == Op(48)) && world.restart(ahead));
+    let has_begun =
+        |world: &World| !vsr(world, ahead).checkpoints().is_restoring() && vsr(world, ahead).applied() == Op(72);
+    let soon_ns = world.now_ns() + 100 * MS;
+    assert!(world.run_until(soon_ns, has_begun));
+    let ends_ns = world.now_ns() + 3_000 * MS;
+    while world.is_up(ahead) && world.now_ns() < ends_ns {
+        assert_eq!(vsr(&world, ahead).applied(), Op(72), "it goes on from a state that nobody else has");
+        assert!(world.step());
+    }
+    assert!(world.halted(ahead).is_some_and(|reason| reason.contains("the checkpoint at op72")));
+    world.run_for(3_000 * MS);
+    assert_eq!(number::answers(&world), 200);
+}
+
+/// Of two that are left, one has come further than what a majority is known to have, and the other has not come as far: nothing that the one
+/// could be told of its checkpoint is known to anybody, and they go on all the same.
+#[test]
+fn one_that_is_ahead_and_does_not_differ_is_freed_by_one_that_comes_as_far() {
+    let barriers = [MS, 100 * MS, 100 * MS].map(|ns| LatencyRange::new(ns, ns));
+    let mut world = number::world_on(barriers, 7, [ONES; 3], &[vec![1; 200]]);
+    let [ahead, other, lost] = REPLICAS;
+    let has_come = |world: &World| {
+        vsr(world, ahead).checkpoints().op() == Op(72) && vsr(world, other).checkpoints().op() == Op(48)
+    };
+    assert!(world.run_until(3_000 * MS, has_come));
+    for replica in REPLICAS {
+        world.cut_power(replica);
+    }
+    assert!(world.restart(ahead) && world.restart(other));
+    world.run_for(6_000 * MS);
+    assert!(!world.is_up(lost) && number::answers(&world) == 200, "{} are answered", number::answers(&world));
 }
 
 #[test]

@@ -44,10 +44,14 @@ impl Driver for Asks {
 
 /// A cluster whose replicas have these applications, with a client for each of these lists.
 pub(crate) fn world(seed: u64, applications: [Number; 3], lists: &[Vec<u8>]) -> World {
+    // A checkpoint, which ends with barriers, takes as long as a few ops, which need none.
+    world_on([LatencyRange::new(5_000_000, 20_000_000); 3], seed, applications, lists)
+}
+
+/// The same on disks whose barriers take so long.
+pub(crate) fn world_on(barriers: [LatencyRange; 3], seed: u64, applications: [Number; 3], lists: &[Vec<u8>]) -> World {
     let mut world = World::new(seed);
-    for (node, application) in REPLICAS.into_iter().zip(applications) {
-        // A checkpoint, which ends with barriers, takes as long as a few ops, which need none.
-        let barrier = LatencyRange::new(5_000_000, 20_000_000);
+    for ((node, application), barrier) in REPLICAS.into_iter().zip(applications).zip(barriers) {
         let disk = DiskSettings { capacity: LAYOUT.size(), barrier, ..DiskSettings::default() };
         let settings = NodeSettings { disk, ..NodeSettings::default() };
         let replica = replica(node, application);
