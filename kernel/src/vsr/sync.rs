@@ -259,8 +259,7 @@ impl Vsr {
         let vouched = self.checkpoints.vouched;
         let next = self.applied.max(self.checkpoints.op()).next();
         let useful = vouched.op >= next && vouched.op > self.checkpoints.latest().header.op;
-        let here = self.log.get_tied(next).is_some_and(|header| self.journal.holds(header));
-        if self.status != Status::Normal || !useful || here || self.checkpoints.is_restoring {
+        if self.status != Status::Normal || !useful || self.is_at_hand(next) || self.checkpoints.is_restoring {
             self.checkpoints.fetching.stalled = (next, self.now.monotonic);
             return;
         }
@@ -275,6 +274,11 @@ impl Vsr {
         if stalled || self.log.is_beyond(next) {
             self.start_gathering(vouched);
         }
+    }
+
+    /// Whether an op's prepare is here, or all but: nothing need take its place.
+    fn is_at_hand(&self, op: Op) -> bool {
+        self.log.get_tied(op).is_some_and(|header| self.journal.holds(header) || self.journal.is_writing(header))
     }
 
     fn start_gathering(&mut self, target: Vouched) {
@@ -494,6 +498,10 @@ impl Vsr {
         let is_of_this_log = self.log.get_tied(op).is_none_or(|known| known.checksum == header.checksum);
         let log_allows = self.status == Status::Normal && is_committed && is_of_this_log;
         if !log_allows || self.checkpoints.next.is_some() {
+            return;
+        }
+        if self.may_execute() && self.is_at_hand(self.applied.next()) {
+            // What was missing has come meanwhile: it is executed, and what was fetched is dropped when the state has come as far.
             return;
         }
         let walk = self.checkpoints.fetching.walk.take().expect("a checkpoint was gathered");
