@@ -398,7 +398,8 @@ impl Vsr {
             (Purpose::Survey, Stage::Gathered) => {
                 let known = (walk.target.op, core::mem::take(&mut walk.reached));
                 self.checkpoints.fetching.walk = None;
-                self.checkpoints.kept.insert(0, known);
+                let kept = &mut self.checkpoints.kept;
+                kept.insert(kept.partition_point(|(op, _)| *op < known.0), known);
                 self.finish_survey();
                 self.write_unwritten(actions);
             }
@@ -451,7 +452,7 @@ impl Vsr {
     /// the strays may.
     fn consider_survey(&mut self) {
         let Checkpoints { vouched, kept, fetching, durable, is_surveyed, is_restoring, .. } = &mut self.checkpoints;
-        let is_kept = kept.first().is_some_and(|(op, _)| *op == vouched.op);
+        let is_kept = kept.iter().any(|(op, _)| *op == vouched.op);
         let is_below = vouched.op > fetching.sought && vouched.op < durable.header.op;
         if fetching.walk.is_none() && *is_surveyed && !*is_restoring && is_below && !is_kept {
             fetching.sought = vouched.op;

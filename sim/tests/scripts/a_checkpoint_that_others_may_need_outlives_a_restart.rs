@@ -55,11 +55,16 @@ fn what_a_majority_has_is_kept() {
 #[test]
 fn what_a_majority_comes_to_have_is_kept_from_then_on() {
     let (mut script, client) = ahead(Op(72));
+    let before = script.vsr(1).checkpoints().vouched().root;
     script.recover(AHEAD);
     let is_vouched = |script: &Script| script.vsr(AHEAD).checkpoints().vouched().op == Op(48);
     script.until("a majority has the next", PATIENCE_MS, is_vouched);
     assert_eq!(script.vsr(AHEAD).checkpoints().op(), Op(72));
     script.until("it has that one still", 200, |script| has_vouched(script, Op(48)));
+    script.until("it lets the one before go", 1_000, |script| {
+        assert!(is_vouched(script), "not as soon as it is known for good that nobody needs it");
+        script.vsr(AHEAD).checkpoints().blocks_of(before).next().is_none()
+    });
     script.until_finished(&[client]).converge_all();
     script.check();
 }
