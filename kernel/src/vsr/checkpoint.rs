@@ -277,11 +277,10 @@ impl Vsr {
     }
 
     /// A chunk lies in its block. One that nothing needs any more has waited for this to be freed.
-    pub(super) fn on_chunk_written(&mut self, block: u32, actions: &mut Actions) {
+    pub(super) fn on_chunk_written(&mut self, block: u32) {
         if let Some(address) = self.checkpoints.writing.remove(&block) {
             self.free_unneeded(address);
         }
-        self.write_unwritten(actions);
     }
 
     /// Asks for a barrier over the chunks that were written. Its number.
@@ -307,7 +306,6 @@ impl Vsr {
         let (durable, vouched) = (self.promised().checkpoint, self.promised().vouched.op);
         if vouched > self.checkpoints.lasting {
             self.remember_vouched(vouched);
-            self.write_unwritten(actions);
         }
         let named = self.checkpoints.next.take_if(|(next, _)| *next == durable);
         let Some((checkpoint, reached)) = named else { return };
@@ -322,7 +320,6 @@ impl Vsr {
         self.tell_checkpoint(actions);
         self.count_own_root(actions);
         self.let_go();
-        self.write_unwritten(actions);
         if checkpoint.header.op > self.applied {
             actions.probe(Probe::SyncInstalled.into());
             self.start_loading();

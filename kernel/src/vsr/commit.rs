@@ -90,6 +90,8 @@ impl Vsr {
                 self.advance_commit();
             }
         }
+        // Whatever has made room: what was fetched has waited longer than what is made now.
+        self.write_unwritten(actions);
         self.take_checkpoint(machine, actions);
         self.walk(machine, actions);
         self.promise_checkpoint(actions);

@@ -188,7 +188,7 @@ impl Vsr {
             Kind::BootWrite => self.on_boot_write(actions),
             Kind::BootBarrier => self.decide_slots(actions),
             Kind::BootGrid => self.on_boot_grid(value, result, actions),
-            Kind::ChunkWrite => self.on_chunk_written(value as u32, actions),
+            Kind::ChunkWrite => self.on_chunk_written(value as u32),
             Kind::GridBarrier => self.on_grid_barrier(value),
             Kind::ChunkRead => self.on_chunk_read(value as u32, result, actions),
         }
