@@ -1,4 +1,5 @@
-//! The log: for people on a terminal, for programs elsewhere. On standard error.
+//! The log: for people on a terminal, for programs elsewhere. On standard error. What cannot be written there is lost, and nothing else:
+//! a replica does not stop because nobody reads its log any more.
 
 use std::io::{IsTerminal, stderr};
 
@@ -14,5 +15,7 @@ pub(crate) fn begin(config: &LogConfig) {
         LogFormat::Json => true,
     };
     let builder = fmt().with_writer(stderr).with_max_level(config.level).with_ansi(terminal).with_target(false);
+    // A line that cannot be written would be told of on standard error, which is what cannot be written: that panics.
+    let builder = builder.log_internal_errors(false);
     if json { builder.json().flatten_event(true).init() } else { builder.init() }
 }

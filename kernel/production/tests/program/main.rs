@@ -3,7 +3,9 @@
 mod dev;
 mod format;
 mod journal;
+mod log;
 mod recover;
+mod replica;
 mod served;
 mod superblock;
 mod support;

@@ -105,8 +105,13 @@ pub(crate) fn close<T>(open: T, file: &Path) {
 
 /// Begins a command that is listened to.
 pub(crate) fn begin(command: &mut Command) -> Child {
+    spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()))
+}
+
+/// Begins a command.
+pub(crate) fn spawn(command: &mut Command) -> Child {
     let _none_closes = BEGINNING.lock().unwrap_or_else(PoisonError::into_inner);
-    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    command.spawn().unwrap()
 }
 
 /// Runs a command to its end.
