@@ -1,7 +1,7 @@
 //! The network over TCP: one connection between two replicas, and one from a client to each replica.
 //!
 //! Of two replicas the later dials the earlier; a client dials everybody. A connection that ends is dialled again, after
-//! a pause that grows. Who is at the other end is checked before a frame is taken from it or sent to it. Replica `i` has
+//! a pause that grows until one lasts. Who is at the other end is checked before a frame is taken from it or sent to it. Replica `i` has
 //! address `i`; whoever else connects is given an address for as long as the connection lasts.
 //!
 //! How bytes are carried is beneath ([`Transport`]): on the ring that the disk is on, or by readiness and system calls.
@@ -19,6 +19,7 @@
 
 mod completion;
 mod connection;
+mod dial;
 mod hello;
 mod inbox;
 mod peers;
@@ -54,8 +55,8 @@ pub use self::{
 };
 use self::{
     connection::{Connection, Incoming},
+    dial::Dial,
     inbox::Inbox,
-    peers::Dial,
     refusals::{Cause, Refusals},
     room::Room,
 };
@@ -66,10 +67,6 @@ const VISITORS: u32 = 1 << 16;
 
 /// The most connections at once, unless a configuration says otherwise.
 pub const CONNECTIONS_MAX: usize = 4096;
-
-/// Before a connection that ended is dialled again; doubles, up to the second, until one succeeds.
-const PAUSE: Duration = Duration::from_millis(10);
-const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// How often what was asked of the transport is begun before the process has its turn: what is sent may make room for more.
 const FLUSHES_MAX: usize = 4;
@@ -191,7 +188,7 @@ impl<T: Transport> TcpNetwork<T> {
                 usize::from(replica.0)
             }
         };
-        let dials = (0..dialled as u8).map(|replica| Dial { replica: ReplicaId(replica), next: now, pause: PAUSE });
+        let dials = (0..dialled as u8).map(|replica| Dial::new(ReplicaId(replica), now));
         if let Some(listener) = listener {
             transport.listen(listener)?;
         }
@@ -400,7 +397,8 @@ impl<T: Transport> TcpNetwork<T> {
         {
             self.nodes.remove(&node);
         }
-        if let Some(dial) = self.dials.iter().find(|dial| Some(dial.replica) == connection.dialled) {
+        if let Some(dial) = self.dials.iter_mut().find(|dial| Some(dial.replica) == connection.dialled) {
+            dial.ended(connection.since, connection.node.is_some(), Instant::now());
             self.due = self.due.min(dial.next);
         }
     }

@@ -131,6 +131,36 @@ fn clients_leave_room_to_replicas_and_operators() {
     });
 }
 
+/// How long a client waits before it dials for the so-manieth time in a row, counted from 0 behind the first.
+fn pause(dial: u32) -> Duration {
+    Duration::from_millis(10 << dial).min(Duration::from_secs(1))
+}
+
+#[test]
+fn a_client_for_which_there_is_no_room_dials_less_and_less_often() {
+    over_both(|over| {
+        let (mut server, address) = replica(over);
+        let clients: Vec<_> = (0..ROOM / 2).map(|_| comes(address, &hello(CLIENT))).collect();
+        until(&mut server, "as many as there may be", |server| server.counts().greeted == clients.len() as u64);
+        let limits = Limits { frame_size_max: 1000, queue_bytes_max: 10_000 };
+        let config = TcpConfig::new(CLUSTER, Speaker::Client, vec![address], limits);
+        let mut client = TcpNetwork::new(config, None).unwrap();
+        let began = Instant::now();
+        let times = 9;
+        until(&mut server, "it is turned away again and again", |server| {
+            client.wait(TURN).unwrap();
+            server.counts().turned_away >= times
+        });
+        let least: Duration = (0..times as u32 - 1).map(pause).sum();
+        assert!(began.elapsed() >= least, "{times} times within {:?}", began.elapsed());
+        drop(clients);
+        until(&mut server, "there is room for it", |server| {
+            client.wait(TURN).unwrap();
+            server.counts().greeted > ROOM as u64 / 2 && client.is_connected(NodeId(0))
+        });
+    });
+}
+
 /// With few descriptors, and somebody who keeps all of them in use.
 #[test]
 fn a_replica_raises_its_limit_of_open_files_and_serves_while_somebody_uses_them_up() {

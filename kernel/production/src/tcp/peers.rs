@@ -9,8 +9,9 @@ use std::{
 use chronon::types::{NodeId, ReplicaId};
 
 use super::{
-    PAUSE, PAUSE_MAX, TcpNetwork, VISITORS,
+    TcpNetwork, VISITORS,
     connection::Connection,
+    dial::{Dial, PAUSE},
     hello::{Hello, Speaker},
     refusals::{Cause, Party, Refused},
     transport::{Accepted, Transport},
@@ -21,13 +22,6 @@ const ACCEPTS_MAX: usize = 64;
 
 /// Until when nothing is due, if nothing is.
 const SOME_TIME: Duration = Duration::from_secs(3600);
-
-/// Another replica that is dialled.
-pub(super) struct Dial {
-    pub(super) replica: ReplicaId,
-    pub(super) next: Instant,
-    pub(super) pause: Duration,
-}
 
 impl<T: Transport> TcpNetwork<T> {
     fn hello(&self) -> Hello {
@@ -95,12 +89,11 @@ impl<T: Transport> TcpNetwork<T> {
             self.connections.iter().filter(|(_, known)| late(known)).map(|(number, _)| *number).collect();
         late.into_iter().for_each(|number| self.end(number));
         for place in 0..self.dials.len() {
-            let Dial { replica, next, pause } = self.dials[place];
+            let Dial { replica, next, .. } = self.dials[place];
             if next > now || self.is_dialled(replica) {
                 continue;
             }
-            self.dials[place].next = now + pause;
-            self.dials[place].pause = (pause * 2).min(PAUSE_MAX);
+            self.dials[place].begun(now);
             let address = self.config.replicas[usize::from(replica.0)];
             if self.transport.connect(self.next_number, address) {
                 self.begin(Some(replica), Some(address));
@@ -190,13 +183,9 @@ impl<T: Transport> TcpNetwork<T> {
             self.asked.push_back(node);
         }
         self.room.greeted(number, connection);
-        let dialled = connection.dialled;
         self.counts.greeted += 1;
         if let Speaker::Replica(replica) = hello.speaker {
             self.refusals.greeted(replica);
-        }
-        if let Some(dial) = self.dials.iter_mut().find(|dial| Some(dial.replica) == dialled) {
-            dial.pause = PAUSE;
         }
         self.is_due(number);
         // Whoever comes anew has given up the connection that there was.
