@@ -23,6 +23,7 @@ use chronon::frame::SECTOR_SIZE;
 use rustix::{
     fs::{CWD, FlockOperation, RenameFlags, renameat_with, statvfs},
     io::Errno,
+    process::{Resource, getrlimit},
 };
 
 pub use self::error::DataFileError;
@@ -77,6 +78,7 @@ impl DataFile {
         if path.symlink_metadata().is_ok() {
             return Err(DataFileError::Exists(path.to_owned()));
         }
+        within_limit(path, size)?;
         // Asked first, so that a file that is much too large does not fill the disk until it fails.
         let room = statvfs(folder_of(path)).map(|system| system.f_bavail.saturating_mul(system.f_frsize));
         if room.is_ok_and(|room| room < size) {
@@ -100,13 +102,15 @@ impl DataFile {
     /// Opens the file for reading and writing, and locks it.
     ///
     /// # Errors
-    /// If there is no such file, if it cannot be a data file by its size, or if another process has it open.
+    /// If there is no such file, if it cannot be a data file by its size or this process may not write to all of it, or if another
+    /// process has it open.
     pub fn open(path: &Path) -> Result<Self, DataFileError> {
         let options = OpenOptions::new().read(true).write(true).to_owned();
         let opened = Self::open_with(path, &options, FlockOperation::NonBlockingLockExclusive)?;
         if opened.size == 0 || !opened.size.is_multiple_of(SECTOR_SIZE as u64) {
             return Err(DataFileError::Size(path.to_owned(), opened.size));
         }
+        within_limit(path, opened.size)?;
         Ok(opened)
     }
 
@@ -246,6 +250,14 @@ fn rename(from: &Path, to: &Path) -> Result<(), DataFileError> {
         Errno::EXIST => DataFileError::Exists(to.to_owned()),
         _ => system("rename", from, error.into()),
     })
+}
+
+/// Whether this process may write to all of a file of that size. A write beyond what it may is not refused: the system kills who tries.
+fn within_limit(path: &Path, size: u64) -> Result<(), DataFileError> {
+    match getrlimit(Resource::Fsize).current {
+        Some(limit) if limit < size => Err(DataFileError::TooLarge(path.to_owned(), size)),
+        _ => Ok(()),
+    }
 }
 
 fn folder_of(path: &Path) -> &Path {

@@ -71,7 +71,8 @@ impl fmt::Display for DataFileError {
             ),
             Self::TooLarge(path, size) => write!(
                 f,
-                "{} may not have {size} bytes here: raise the limit of a file's size (`ulimit -f`), or choose a smaller file",
+                "{} may not have {size} bytes here: raise the limit of a file's size (`ulimit -f`, or LimitFSIZE= of its service), or choose a \
+                 smaller file",
                 path.display()
             ),
             Self::Stopped(path) => write!(f, "{} was not made: it was stopped before the end", path.display()),

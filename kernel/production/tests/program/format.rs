@@ -1,6 +1,6 @@
 //! `format`: a data file whole, or a sentence and nothing.
 
-use std::{fs, process::Command, time::Instant};
+use std::{fs, path::Path, process::Command, time::Instant};
 
 use chronon::{
     storage::Layout,
@@ -113,17 +113,37 @@ fn a_file_that_no_disk_has_room_for_is_refused_at_once() {
     assert!(folder.names().is_empty());
 }
 
+/// The program under a limit of the size of files that is less than any data file's: blocks of 512 or 1,024 bytes, by the shell.
+fn limited(flags: &[&str], file: &Path) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", r#"ulimit -f 1000; exec "$0" "$@""#, env!("CARGO_BIN_EXE_chronon")]).args(flags).arg(file);
+    command
+}
+
 #[test]
 fn a_file_that_may_not_grow_so_large_leaves_nothing() {
     let folder = Folder::new("limit");
-    // The limit is of blocks of 512 or 1,024 bytes: less than the file either way.
-    let script = r#"trap '' XFSZ; ulimit -f 1000; exec "$0" "$@""#;
     let flags = ["format", "--cluster", "7", "--replica", "0", "--replicas", "1", "--slots", "64", "--data"];
-    let limited = ["-c", script, env!("CARGO_BIN_EXE_chronon")];
-    let refused = run(Command::new("sh").args(limited).args(flags).arg(folder.file()));
+    let refused = run(&mut limited(&flags, &folder.file()));
     assert_eq!(refused.status, 3, "{refused:?}");
     refused.assert_says(&["r0.chronon may not have", "ulimit -f"]);
     assert!(folder.names().is_empty(), "{:?}", folder.names());
+}
+
+#[test]
+fn a_file_that_could_not_be_written_to_its_end_is_not_served_from() {
+    let folder = Folder::new("limit-start");
+    let file = folder.formatted(1);
+    let mut running = begin(&mut limited(&["start", "--addresses", "127.0.0.1:0", "--data"], &file));
+    let started = Instant::now();
+    while running.try_wait().unwrap().is_none() && started.elapsed() < PATIENCE {
+        std::thread::yield_now();
+    }
+    let _ = running.kill();
+    let refused = end(running);
+    assert_eq!(refused.status, 3, "{refused:?}");
+    refused.assert_says(&["r0.chronon may not have", "ulimit -f"]);
+    assert_eq!(inspect("superblock", &file, &[]).0.status, 0, "it may be looked into");
 }
 
 #[test]
