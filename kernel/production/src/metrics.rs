@@ -69,6 +69,7 @@ pub(crate) struct Metrics {
     queries: Family<Name, Counter>,
     queues: Family<Name, Level>,
     rare_paths: Family<Name, Counter>,
+    connected: Level,
     connections: Family<Name, Counter>,
     frames: Family<Name, Counter>,
 }
@@ -96,6 +97,7 @@ impl Metrics {
             queries: Family::default(),
             queues: Family::default(),
             rare_paths: Family::default(),
+            connected: Level::default(),
             connections: Family::default(),
             frames: Family::default(),
             registry: Registry::with_prefix_and_labels("chronon", labels.into_iter()),
@@ -150,6 +152,11 @@ impl Metrics {
         registry.register("queries", "Queries that were answered", metrics.queries.clone());
         registry.register("queue_length", "What waits", metrics.queues.clone());
         registry.register("rare_paths", "How often each rare path was taken", metrics.rare_paths.clone());
+        registry.register(
+            "connected",
+            "Connections at present whose other end has said who it is",
+            metrics.connected.clone(),
+        );
         registry.register("connections", "Connections by what became of them", metrics.connections.clone());
         registry.register("frames", "Frames by what became of them", metrics.frames.clone());
         metrics
@@ -186,8 +193,9 @@ impl Metrics {
         self.rare_paths.get_or_create(&Name { name }).inc_by(times);
     }
 
-    /// Publishes what became of connections and frames between `before` and `now`.
+    /// Publishes how many are connected, and what became of connections and frames between `before` and `now`.
     pub(crate) fn network(&self, before: &TcpCounts, now: &TcpCounts) {
+        self.connected.set(now.connected);
         let connections = |name, before: u64, now: u64| {
             self.connections.get_or_create(&Name { name }).inc_by(now.saturating_sub(before));
         };
@@ -244,13 +252,14 @@ mod tests {
         metrics.rare_path("bad_frame", 3);
         metrics.commit_latency.observe(0.00012);
         let before = TcpCounts { dropped: 1, ..TcpCounts::default() };
-        metrics.network(&before, &TcpCounts { dropped: 5, turned_away: 6, ..before });
+        metrics.network(&before, &TcpCounts { connected: 2, dropped: 5, turned_away: 6, ..before });
         let text = get(port.address(), "/metrics");
         for line in [
             r#"chronon_view{cluster="7",replica="2"} 5"#,
             r#"chronon_rare_paths_total{cluster="7",replica="2",name="bad_frame"} 3"#,
             r#"chronon_commit_latency_seconds_bucket{cluster="7",replica="2",le="0.0001"} 0"#,
             r#"chronon_commit_latency_seconds_bucket{cluster="7",replica="2",le="0.00015"} 1"#,
+            r#"chronon_connected{cluster="7",replica="2"} 2"#,
             r#"chronon_connections_total{cluster="7",replica="2",name="turned_away"} 6"#,
             r#"chronon_frames_total{cluster="7",replica="2",name="dropped"} 4"#,
         ] {

@@ -209,7 +209,7 @@ pub struct Queue {
     pub limit: u64,
 }
 
-/// Of connections and frames since the start: see [`TcpCounts`].
+/// Of connections and frames: how many connections there are, and what became of them and of frames since the start. See [`TcpCounts`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "TcpCounts has them")]
 pub struct Network {
@@ -270,7 +270,7 @@ impl Status {
             effects,
             queues: queues.map(|&(name, length, limit)| Queue { name: name.to_owned(), length, limit }).collect(),
             network: Network {
-                connections: network.greeted.saturating_sub(network.ended),
+                connections: network.connected,
                 greeted: network.greeted,
                 ended: network.ended,
                 refused: network.refused,

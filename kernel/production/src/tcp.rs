@@ -105,9 +105,11 @@ impl TcpConfig {
     }
 }
 
-/// What became of connections and frames.
+/// What became of connections and frames, and how many connections there are.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct TcpCounts {
+    /// Connections at present whose other end said who it is.
+    pub connected: u64,
     /// Connections whose other end said who it is.
     pub greeted: u64,
     /// Connections that ended, for whatever reason.
@@ -147,6 +149,7 @@ pub struct TcpNetwork<T = Readiness> {
     accepting: Option<Instant>,
     /// Nothing is due before.
     due: Instant,
+    /// But for how many are connected.
     counts: TcpCounts,
     refusals: Refusals,
     room: Room,
@@ -268,8 +271,8 @@ impl<T: Transport> TcpNetwork<T> {
     }
 
     /// What became of connections and frames so far.
-    pub const fn counts(&self) -> TcpCounts {
-        self.counts
+    pub fn counts(&self) -> TcpCounts {
+        TcpCounts { connected: self.nodes.len() as u64, ..self.counts }
     }
 
     /// How many bytes of replicas and of others wait to be received, and how many wait to be sent on the connection where most do, each

@@ -7,6 +7,7 @@ mod log;
 mod recover;
 mod replica;
 mod served;
+mod status;
 mod superblock;
 mod support;
 mod usage;
