@@ -67,7 +67,7 @@ struct Tally {
 
 pub(crate) fn main(arguments: &Arguments) -> Result<Status, Trouble> {
     let options = Options { sessions: arguments.clients, ..Options::default() };
-    let sessions = Sessions::connect(&arguments.addresses, &options).map_err(Trouble::machine)?;
+    let sessions = Sessions::connect(&arguments.addresses, &options)?;
     // As good as nobody else's: accounts are numbered from a number at random.
     let first = random().map_err(Trouble::machine)? as u64 >> 1;
     let mut demonstration = Demonstration { sessions, first, accounts: arguments.accounts, tally: Tally::default() };
@@ -192,7 +192,7 @@ fn judged(result: Result<Answer, RequestError>) -> Result<Response, Failure> {
 
 fn unexpected(request: Request, outcome: &Result<Response, Failure>) -> Trouble {
     match outcome {
-        Err(Failure::Request(error)) => Trouble::machine(error),
+        Err(Failure::Request(error)) => error.clone().into(),
         Err(Failure::Refused(Refusal::Malformed) | Failure::Foreign) => {
             Trouble::usage("the cluster does not run the bank: start it with --application bank")
         }

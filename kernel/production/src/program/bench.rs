@@ -125,7 +125,7 @@ pub(crate) fn main(arguments: &Arguments) -> Result<Status, Trouble> {
     }
     let limits = if arguments.limits { Some(limits::measure(&arguments.folder)?) } else { None };
     let options = Options { sessions: arguments.clients, ..Options::default() };
-    let mut load = Load::new(Sessions::connect(&arguments.addresses, &options).map_err(Trouble::machine)?, arguments);
+    let mut load = Load::new(Sessions::connect(&arguments.addresses, &options)?, arguments);
     load.run(arguments.requests / WARM_UP + u64::from(arguments.clients))?;
     let (before, began) = (Usage::ask(&arguments.addresses), Instant::now());
     load.latencies_ns.iter_mut().for_each(Vec::clear);
@@ -190,7 +190,7 @@ impl Load {
         while answered < requests {
             self.sessions.turn(Duration::from_millis(100)).map_err(Trouble::machine)?;
             while let Some(((kind, began), result)) = self.sessions.next() {
-                let answer = result.map_err(Trouble::machine)?;
+                let answer = result?;
                 answer.result.map_err(|refusal| not_a_kv_store(refusal.code))?;
                 answered += 1;
                 self.latencies_ns[kind as usize].push(u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX));

@@ -74,7 +74,7 @@ impl Cluster {
     fn connect(&self) -> Result<Operator, Trouble> {
         let patience = Duration::from_millis(self.patience_ms.max(1));
         let options = Options { sessions: 1, patience, ..Options::default() };
-        Operator::connect(&self.addresses, &options).map_err(Trouble::machine)
+        Ok(Operator::connect(&self.addresses, &options)?)
     }
 }
 
@@ -88,7 +88,7 @@ pub(crate) fn main(arguments: &Arguments) -> Result<Status, Trouble> {
 }
 
 fn list(cluster: &Cluster) -> Result<Status, Trouble> {
-    let held = cluster.connect()?.list().map_err(Trouble::machine)?;
+    let held = cluster.connect()?.list()?;
     if cluster.json {
         say_json(&json!({ "effects": held.iter().map(as_json).collect::<Vec<_>>() }))?;
     } else {
@@ -105,11 +105,7 @@ fn decide(
     act: impl Fn(&Operator, EffectId) -> Result<(), OperatorError>,
 ) -> Result<Status, Trouble> {
     let operator = which.cluster.connect()?;
-    let ids = if which.all {
-        operator.list().map_err(Trouble::machine)?.iter().map(|held| held.id).collect()
-    } else {
-        which.ids.clone()
-    };
+    let ids = if which.all { operator.list()?.iter().map(|held| held.id).collect() } else { which.ids.clone() };
     let mut told = Vec::new();
     for id in ids {
         match act(&operator, id) {

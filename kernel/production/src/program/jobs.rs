@@ -98,7 +98,7 @@ struct Which {
 pub(crate) fn main(arguments: &Arguments) -> Result<Status, Trouble> {
     let patience = Duration::from_millis(arguments.patience_ms.max(1));
     let options = Options { sessions: 1, patience, ..Options::default() };
-    let client = Client::connect(&arguments.addresses, options).map_err(Trouble::machine)?;
+    let client = Client::connect(&arguments.addresses, options)?;
     let mut payload = Vec::new();
     let answer = match &arguments.request {
         asked @ (Asked::Look { .. } | Asked::Count) => {
@@ -110,7 +110,7 @@ pub(crate) fn main(arguments: &Arguments) -> Result<Status, Trouble> {
             client.request(payload)
         }
     };
-    let Answer { result, timestamp, .. } = answer.map_err(Trouble::machine)?;
+    let Answer { result, timestamp, .. } = answer?;
     match result {
         Ok(response) => {
             let response = Response::decode(&response).filter(|response| arguments.request.is_answered_by(response));

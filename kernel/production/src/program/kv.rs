@@ -89,14 +89,14 @@ impl Store {
     pub(super) fn connect(&self) -> Result<KvClient, Trouble> {
         let patience = Duration::from_millis(self.patience_ms.max(1));
         let options = Options { sessions: 1, patience, ..Options::default() };
-        KvClient::connect(&self.addresses, options).map_err(Trouble::machine)
+        Ok(KvClient::connect(&self.addresses, options)?)
     }
 }
 
 impl From<KvError> for Trouble {
     fn from(error: KvError) -> Self {
         match error {
-            KvError::Request(_) => Self::machine(error),
+            KvError::Request(error) => error.into(),
             KvError::Refused(_) | KvError::Foreign(_) => Self::usage(error),
         }
     }

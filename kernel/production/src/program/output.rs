@@ -5,7 +5,12 @@ use std::{
     process::ExitCode,
 };
 
-use chronon_production::{DataFileError, runner::Stop, serve::ServeError};
+use chronon_production::{
+    DataFileError,
+    client::{ConnectError, OperatorError, RequestError},
+    runner::Stop,
+    serve::ServeError,
+};
 use serde::Serialize;
 
 /// How the program ended. The numbers are its exit statuses.
@@ -93,6 +98,41 @@ impl From<DataFileError> for Trouble {
             | DataFileError::TooLarge(..)
             | DataFileError::NameUnsynced(..)
             | DataFileError::System { .. } => Self::machine(error),
+        }
+    }
+}
+
+impl From<ConnectError> for Trouble {
+    fn from(error: ConnectError) -> Self {
+        match &error {
+            ConnectError::Addresses(_)
+            | ConnectError::NoSessions
+            | ConnectError::Count { .. }
+            | ConnectError::Order { .. } => Self::usage(error),
+            ConnectError::Unknown(_) | ConnectError::System(_) => Self::machine(error),
+        }
+    }
+}
+
+impl From<RequestError> for Trouble {
+    fn from(error: RequestError) -> Self {
+        match error {
+            RequestError::TooLarge { .. } => Self::usage(error),
+            RequestError::TimedOut
+            | RequestError::Unanswered
+            | RequestError::Evicted
+            | RequestError::QueueFull
+            | RequestError::Closed => Self::machine(error),
+        }
+    }
+}
+
+impl From<OperatorError> for Trouble {
+    fn from(error: OperatorError) -> Self {
+        match error {
+            OperatorError::Request(error) => error.into(),
+            OperatorError::Refused(_) => Self { status: Status::Found, sentence: error.to_string() },
+            OperatorError::Foreign => Self::machine(error),
         }
     }
 }

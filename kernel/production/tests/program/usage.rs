@@ -1,8 +1,13 @@
-//! What the program says of itself, and of arguments that make no sense.
+//! What the program says of itself, and of arguments that make no sense, to it or to the cluster that it asks.
+
+use std::process::Stdio;
 
 use chronon::{storage::superblock::FORMAT_VERSION, wire::header::VERSION};
 
-use crate::support::chronon;
+use crate::{
+    replica::Replica,
+    support::{Folder, Ran, chronon},
+};
 
 #[test]
 fn help_teaches_with_an_example() {
@@ -36,4 +41,57 @@ fn what_makes_no_sense_is_a_matter_of_usage() {
         assert!(ran.out.is_empty() && !ran.err.is_empty(), "{ran:?}");
     }
     chronon(&["inspct"]).assert_says(&["'inspect'"]);
+}
+
+/// A command of each kind that asks a cluster.
+const ASKING: [&[&str]; 6] = [
+    &["kv", "--patience-ms", "100", "get", "key"],
+    &["repl", "--patience-ms", "100"],
+    &["jobs", "--patience-ms", "100", "count"],
+    &["effects", "list", "--patience-ms", "100"],
+    &["bank"],
+    &["bench"],
+];
+
+/// With these addresses. They come behind the name of the command, or behind that of what it is asked.
+fn ask(command: &[&str], addresses: &str) -> Vec<String> {
+    let behind = if command[0] == "effects" { 2 } else { 1 };
+    let (name, rest) = command.split_at(behind);
+    [name, &["--addresses", addresses], rest].concat().into_iter().map(str::to_owned).collect()
+}
+
+fn ran(command: &[&str], addresses: &str) -> Ran {
+    let arguments = ask(command, addresses);
+    chronon(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+#[test]
+fn addresses_that_are_no_cluster_s_are_a_matter_of_usage_and_nobody_there_one_of_the_machine() {
+    let folder = Folder::new("usage");
+    let mut replica = Replica::start(&folder.file(), Stdio::null());
+    replica.until_it_serves();
+    let address = replica.address();
+    for command in ASKING {
+        for (addresses, status, words) in [
+            (["127.0.0.1:1"; 7].join(","), 2, "7 addresses: give one for each replica"),
+            (format!("{address},127.0.0.1:1"), 2, "2 addresses for 1 replicas"),
+            ("127.0.0.1:1".to_owned(), 3, "none of the replicas says how it is"),
+        ] {
+            let ran = ran(command, &addresses);
+            assert_eq!(ran.status, status, "{command:?}: {ran:?}");
+            ran.assert_says(&[words]);
+        }
+    }
+}
+
+#[test]
+fn what_is_larger_than_a_message_may_be_is_a_matter_of_usage() {
+    let folder = Folder::new("usage-large");
+    let mut replica = Replica::start(&folder.file(), Stdio::null());
+    replica.until_it_serves();
+    let (address, large) = (replica.address().to_string(), "v".repeat(64 << 10));
+    let ran = ran(&["kv", "put", "key", &large], &address);
+    assert_eq!((ran.status, ran.out.as_str()), (2, ""), "{}", ran.err);
+    ran.assert_says(&["the request is too large and was not executed"]);
+    replica.must_serve();
 }
