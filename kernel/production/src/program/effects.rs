@@ -21,7 +21,8 @@ use super::{
 /// List effects that were given up or parked, and decide of them
 ///
 /// A dead letter was given up; of a parked effect nobody knows whether it was done, and it is never run twice. Both wait for an
-/// operator, and their channels go on without them. Each decision is a request in the log. The exit status is 1 if one was refused.
+/// operator, and their channels go on without them. Each decision is a request in the log. The exit status is 1 if one was refused, and 3 if
+/// one had no answer: those before it are told of all the same, and none is made behind it.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -101,31 +102,80 @@ fn list(cluster: &Cluster) -> Result<Status, Trouble> {
 
 fn decide(
     which: &Which,
-    done: &str,
+    done: &'static str,
     act: impl Fn(&Operator, EffectId) -> Result<(), OperatorError>,
 ) -> Result<Status, Trouble> {
     let operator = which.cluster.connect()?;
     let ids = if which.all { operator.list()?.iter().map(|held| held.id).collect() } else { which.ids.clone() };
-    let mut told = Vec::new();
-    for id in ids {
-        match act(&operator, id) {
-            Ok(()) => told.push((id, None)),
-            Err(OperatorError::Refused(refusal)) => told.push((id, Some(refusal.to_string()))),
-            Err(error) => return Err(Trouble::machine(format!("{id}: {error}"))),
-        }
-    }
-    let all = told.iter().all(|(_, refused)| refused.is_none());
+    let decided = Decided::of(done, ids, |id| act(&operator, id));
     if which.cluster.json {
-        let each = |(id, refused): &(EffectId, Option<String>)| json!({ "id": id.to_string(), "refused": refused });
-        say_json(&json!({ "done": done, "effects": told.iter().map(each).collect::<Vec<_>>() }))?;
-    } else {
+        say_json(&decided.as_json())?;
+    } else if !decided.told.is_empty() {
+        say(&decided.lines())?;
+    }
+    decided.status()
+}
+
+/// What became of effects that were decided of, in their order.
+struct Decided {
+    /// What was done to those that it was done to.
+    done: &'static str,
+    /// Those that were answered for, and why if they were refused.
+    told: Vec<(EffectId, Option<String>)>,
+    /// The one whose request failed. What became of it nobody may know, and none was decided of behind it.
+    failed: Option<(EffectId, OperatorError)>,
+    left: Vec<EffectId>,
+}
+
+impl Decided {
+    /// One after the other, until one fails: that it was done to those before it is not forgotten.
+    fn of(done: &'static str, ids: Vec<EffectId>, act: impl Fn(EffectId) -> Result<(), OperatorError>) -> Self {
+        let mut decided = Self { done, told: Vec::new(), failed: None, left: Vec::new() };
+        let mut ids = ids.into_iter();
+        while decided.failed.is_none()
+            && let Some(id) = ids.next()
+        {
+            match act(id) {
+                Ok(()) => decided.told.push((id, None)),
+                Err(OperatorError::Refused(refusal)) => decided.told.push((id, Some(refusal.to_string()))),
+                Err(error) => decided.failed = Some((id, error)),
+            }
+        }
+        decided.left = ids.collect();
+        decided
+    }
+
+    /// A line for each that was answered for.
+    fn lines(&self) -> String {
         let line = |(id, refused): &(EffectId, Option<String>)| match refused {
-            None => format!("{id}  {done}"),
+            None => format!("{id}  {}", self.done),
             Some(why) => format!("{id}  {why}"),
         };
-        say(&told.iter().map(line).collect::<Vec<_>>().join("\n"))?;
+        self.told.iter().map(line).collect::<Vec<_>>().join("\n")
     }
-    Ok(if all { Status::Done } else { Status::Found })
+
+    fn as_json(&self) -> Value {
+        let each = |(id, refused): &(EffectId, Option<String>)| json!({ "id": id.to_string(), "refused": refused });
+        let failed =
+            self.failed.as_ref().map(|(id, error)| json!({ "id": id.to_string(), "error": error.to_string() }));
+        json!({
+            "done": self.done,
+            "effects": self.told.iter().map(each).collect::<Vec<_>>(),
+            "failed": failed,
+            "left": self.left.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        })
+    }
+
+    fn status(self) -> Result<Status, Trouble> {
+        let all = self.told.iter().all(|(_, refused)| refused.is_none());
+        let Some((id, error)) = self.failed else { return Ok(if all { Status::Done } else { Status::Found }) };
+        let behind = match self.left.len() as u64 {
+            0 => String::new(),
+            left => format!("; not tried: {} behind it", counted(left, "effect")),
+        };
+        let Trouble { status, sentence } = error.into();
+        Err(Trouble { status, sentence: format!("{id}: {sentence}{behind}") })
+    }
 }
 
 fn stage(held: &Held) -> String {
@@ -155,4 +205,51 @@ fn as_json(held: &Held) -> Value {
         "payload_size": held.payload_size,
         "preview": String::from_utf8_lossy(&held.preview),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use chronon::{
+        app::operator::OperatorRefusal,
+        types::{ClusterId, Op},
+    };
+    use chronon_production::client::RequestError;
+
+    use super::*;
+
+    fn id(index: u32) -> EffectId {
+        EffectId { cluster: ClusterId(7), op: Op(7), position: 0, index }
+    }
+
+    #[test]
+    fn what_was_done_before_a_request_failed_is_told_and_what_was_not_tried_too() {
+        let ids: Vec<EffectId> = (1..=5).map(id).collect();
+        let answer = |id: EffectId| match id.index {
+            1 => Ok(()),
+            2 => Err(OperatorError::Refused(OperatorRefusal::NoSuchEffect)),
+            3 => Err(OperatorError::Request(RequestError::TimedOut)),
+            _ => panic!("nothing is asked behind a failure"),
+        };
+        let decided = Decided::of("dropped", ids.clone(), answer);
+        let refusal = OperatorRefusal::NoSuchEffect.to_string();
+        assert_eq!(decided.lines(), format!("{}  dropped\n{}  {refusal}", ids[0], ids[1]));
+        let json = decided.as_json();
+        let name = |place: usize| ids[place].to_string();
+        assert_eq!(json["effects"], json!([{ "id": name(0), "refused": null }, { "id": name(1), "refused": refusal }]));
+        assert_eq!(json["failed"], json!({ "id": name(2), "error": RequestError::TimedOut.to_string() }));
+        assert_eq!(json["left"], json!([name(3), name(4)]));
+        let trouble = decided.status().unwrap_err();
+        assert_eq!(trouble.status, Status::Machine);
+        assert!(trouble.sentence.starts_with(&format!("{}: no answer came in time", ids[2])), "{}", trouble.sentence);
+        assert!(trouble.sentence.ends_with("not tried: 2 effects behind it"), "{}", trouble.sentence);
+    }
+
+    #[test]
+    fn what_was_refused_alone_is_no_failure() {
+        let refused =
+            Decided::of("dropped", vec![id(1)], |_| Err(OperatorError::Refused(OperatorRefusal::NoSuchEffect)));
+        assert_eq!(refused.as_json()["failed"], Value::Null);
+        assert_eq!(refused.status(), Ok(Status::Found));
+        assert_eq!(Decided::of("dropped", vec![id(1)], |_| Ok(())).status(), Ok(Status::Done));
+    }
 }
