@@ -133,12 +133,15 @@ impl DataFile {
     }
 
     /// Opens the file for reading alone, whatever its size, and locks it against everybody, who looks too: for deciding that it is to
-    /// be set aside, and doing it before that can have changed.
+    /// be set aside, and doing it before that can have changed. Through a link it has the name of the file that the link leads to: that is
+    /// what is set aside, and another made in the place of.
     ///
     /// # Errors
     /// If there is no such file, or if a process has it open.
     pub fn open_to_set_aside(path: &Path) -> Result<Self, DataFileError> {
-        Self::open_with(path, OpenOptions::new().read(true), FlockOperation::NonBlockingLockExclusive)
+        let resolve = || fs::canonicalize(path).map_err(|error| unopened(path, error));
+        let resolved = if path.is_symlink() { resolve()? } else { path.to_owned() };
+        Self::open_with(&resolved, OpenOptions::new().read(true), FlockOperation::NonBlockingLockExclusive)
     }
 
     /// Gives the file another name, under which nothing is replaced. The folder is not synced: whoever makes a file in its place does.
@@ -167,11 +170,7 @@ impl DataFile {
     }
 
     fn open_unlocked(path: &Path, options: &OpenOptions) -> Result<Self, DataFileError> {
-        let file = options.open(path).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => DataFileError::Missing(path.to_owned()),
-            io::ErrorKind::IsADirectory => DataFileError::NoFile(path.to_owned()),
-            _ => system("open", path, error),
-        })?;
+        let file = options.open(path).map_err(|error| unopened(path, error))?;
         let metadata = file.metadata().map_err(|error| system("look at", path, error))?;
         if !metadata.is_file() {
             return Err(DataFileError::NoFile(path.to_owned()));
@@ -250,6 +249,14 @@ fn rename(from: &Path, to: &Path) -> Result<(), DataFileError> {
         Errno::EXIST => DataFileError::Exists(to.to_owned()),
         _ => system("rename", from, error.into()),
     })
+}
+
+fn unopened(path: &Path, error: io::Error) -> DataFileError {
+    match error.kind() {
+        io::ErrorKind::NotFound => DataFileError::Missing(path.to_owned()),
+        io::ErrorKind::IsADirectory => DataFileError::NoFile(path.to_owned()),
+        _ => system("open", path, error),
+    }
 }
 
 /// Whether this process may write to all of a file of that size. A write beyond what it may is not refused: the system kills who tries.

@@ -159,3 +159,19 @@ fn what_is_no_data_file_is_refused_in_words() {
         assert_eq!(DataFile::open_to_read(&folder.file()).unwrap().size(), length as u64, "to look into it");
     }
 }
+
+#[test]
+fn what_is_set_aside_through_a_link_is_the_file_and_not_the_link() {
+    let (folder, disk) = (Folder::new("link"), Folder::new("linked"));
+    std::os::unix::fs::symlink(disk.file(), folder.file()).unwrap();
+    let error = DataFile::create(&folder.file(), SIZE, &[]).unwrap_err();
+    assert!(matches!(error, DataFileError::Exists(_)), "a link is in the way, wherever it leads: {error}");
+    fs::write(disk.file(), b"cut short").unwrap();
+    let lost = DataFile::open_to_set_aside(&folder.file()).unwrap();
+    let path = lost.path().to_owned();
+    assert_eq!(path, disk.file().canonicalize().unwrap());
+    lost.set_aside(&path.with_extension("lost")).unwrap();
+    assert_eq!((disk.names(), folder.names()), (vec!["r0.lost".to_owned()], vec!["r0.chronon".to_owned()]));
+    DataFile::create(&path, SIZE, &[]).unwrap();
+    assert_eq!(DataFile::open(&folder.file()).unwrap().size(), SIZE, "the link leads to the new one");
+}

@@ -75,14 +75,17 @@ pub(crate) fn main(arguments: &Arguments) -> Result<Status, Trouble> {
     let identity = Identity { cluster, replica: ReplicaId(replica), replica_count, application };
     let incarnation = incarnation()?;
     let blocks = superblock::format_lost(identity, incarnation, layout, clients_max).map_err(Trouble::usage)?;
+    // Through a link both are where it leads to: what it is of is that disk's.
+    let mut data = arguments.data.clone();
     if let Some(Lost { file, kept }) = lost {
+        data = file.path().to_owned();
         file.set_aside(&kept).map_err(|error| match error {
             DataFileError::Exists(_) => in_the_way(&kept),
             other => other.into(),
         })?;
         remark(&format!("what is left of {} is kept as {}", arguments.data.display(), kept.display()));
     }
-    make(&arguments.data, layout.size(), &blocks)?;
+    make(&data, layout.size(), &blocks)?;
     let addresses: Vec<String> = arguments.addresses.iter().map(ToString::to_string).collect();
     say(&format!(
         "{}: replica {} of {} in cluster {}, to recover under the incarnation {incarnation:032x}\n\
@@ -129,14 +132,13 @@ struct Lost {
 /// Whether there is a file already: none, or one that is lost for certain. One of another size than it was made with is: nothing is
 /// served from it.
 fn what_is_left(arguments: &Arguments) -> Result<Option<Lost>, Trouble> {
-    let path = &arguments.data;
-    let file = match DataFile::open_to_set_aside(path) {
+    let file = match DataFile::open_to_set_aside(&arguments.data) {
         Ok(file) => file,
         Err(DataFileError::Missing(_)) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
     must_be_lost(arguments, file.size(), inspect::opened(&file))?;
-    let mut kept = path.clone().into_os_string();
+    let mut kept = file.path().as_os_str().to_owned();
     kept.push(".lost");
     let kept = PathBuf::from(kept);
     if kept.symlink_metadata().is_ok() {

@@ -68,6 +68,30 @@ fn a_data_file_that_was_cut_short_is_kept_aside_and_its_replica_recovered() {
 }
 
 #[test]
+fn what_a_link_leads_to_is_kept_beside_the_new_file_and_the_link_leads_to_that() {
+    let mut cluster = Cluster::start("linked-file", 3);
+    let load = Load::begin(&cluster);
+    load.wait_for(SOME);
+    let lost = (cluster.primary() + 1) % 3;
+    cluster.kill(lost);
+    let link = cluster.data_file(lost);
+    let disk = link.with_extension("disk");
+    fs::create_dir(&disk).unwrap();
+    let (file, kept) = (disk.join("data"), disk.join("data.lost"));
+    fs::rename(&link, &file).unwrap();
+    fs::File::options().write(true).open(&file).unwrap().set_len(LAYOUT.size() / 2 / 4096 * 4096).unwrap();
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    let (made, said) = cluster.recover(lost);
+    assert!(made && said.contains(&format!("is kept as {}", kept.canonicalize().unwrap().display())), "{said}");
+    assert_eq!(fs::read_link(&link).unwrap(), file, "the link is as it was");
+    assert_eq!(fs::symlink_metadata(&file).unwrap().len(), LAYOUT.size());
+    cluster.restart(lost);
+    until_recovered(&cluster, lost);
+    load.wait_for(SOME);
+    cluster.ends_well(load);
+}
+
+#[test]
 fn a_lost_data_file_that_is_found_again_is_of_no_use_any_more() {
     let mut cluster = Cluster::start("found-file", 3);
     let load = Load::begin(&cluster);
