@@ -37,6 +37,9 @@ const CHUNK: usize = 1 << 20;
 /// How much is written between two syncs when a file is filled: so that how far it is says how far it is durable.
 const SYNC_EVERY: u64 = 64 * CHUNK as u64;
 
+/// How often a file is opened that is no longer the one of its name when it is locked.
+const OPENS_MAX: u32 = 100;
+
 /// An open data file, locked against every other process and every other [`DataFile`].
 #[derive(Debug)]
 pub struct DataFile {
@@ -153,14 +156,22 @@ impl DataFile {
     }
 
     fn open_with(path: &Path, options: &OpenOptions, how: FlockOperation) -> Result<Self, DataFileError> {
-        loop {
+        Self::settled(path, || {
             let opened = Self::open_unlocked(path, options)?;
             lock::wait_for(&opened.file, path, how)?;
-            // Whoever had the lock may have set the file aside, and made another.
+            Ok(opened)
+        })
+    }
+
+    /// Opens again until the file is the one of its name: whoever had the lock may have set the file aside, and made another.
+    fn settled(path: &Path, mut open: impl FnMut() -> Result<Self, DataFileError>) -> Result<Self, DataFileError> {
+        for _ in 0..OPENS_MAX {
+            let opened = open()?;
             if opened.has_its_name() {
                 return Ok(opened);
             }
         }
+        Err(DataFileError::Unsettled(path.to_owned()))
     }
 
     /// Whether the file is the one of its name. As long as it is locked it stays so: who renames it has the lock.
@@ -289,5 +300,19 @@ mod tests {
         assert!(!first.has_its_name(), "another has it");
         assert!(DataFile::open_to_set_aside(&path).unwrap().has_its_name());
         fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_never_is_the_one_of_its_name_is_not_opened_for_ever() {
+        let path = Path::new("r0.chronon");
+        let mut opened = 0;
+        let error = DataFile::settled(path, || {
+            opened += 1;
+            // Nothing has the name that it has.
+            Ok(DataFile::over(File::open("/dev/null").unwrap(), 0))
+        });
+        let error = error.unwrap_err();
+        assert!(error.to_string().starts_with("r0.chronon is another file each time"), "{error}");
+        assert_eq!(opened, OPENS_MAX);
     }
 }

@@ -20,6 +20,8 @@ pub enum DataFileError {
     NoFile(PathBuf),
     /// Another process has it open. Its number and name, where they could be found out.
     Locked(PathBuf, Option<(u32, String)>),
+    /// The name is given to another file again and again.
+    Unsettled(PathBuf),
     /// Its size is no multiple of the sector, or it is empty.
     Size(PathBuf, u64),
     /// There is no room for a file of that size.
@@ -59,6 +61,11 @@ impl fmt::Display for DataFileError {
             Self::Locked(path, None) => {
                 write!(f, "{} is in use by another process: stop that first", path.display())
             }
+            Self::Unsettled(path) => write!(
+                f,
+                "{} is another file each time that it is opened: see what renames files there",
+                path.display()
+            ),
             Self::Size(path, size) => write!(
                 f,
                 "{} has {size} bytes, which no data file has: it was cut short, or is another kind of file; if it was a replica's, {RECOVER}",

@@ -96,6 +96,7 @@ impl From<DataFileError> for Trouble {
             DataFileError::Stopped(_) => Self { status: Status::Interrupted, sentence: error.to_string() },
             DataFileError::NoSpace(..)
             | DataFileError::TooLarge(..)
+            | DataFileError::Unsettled(_)
             | DataFileError::NameUnsynced(..)
             | DataFileError::System { .. } => Self::machine(error),
         }
