@@ -53,10 +53,10 @@ const MESSAGE_SIZE: &str = "64KiB";
 const MESSAGE_SIZE_MIN: u32 = 8 << 10;
 
 /// The largest that can be chosen: a replica holds a few hundred of them in memory.
-const MESSAGE_SIZE_MAX: u32 = 16 << 20;
+pub(super) const MESSAGE_SIZE_MAX: u32 = 16 << 20;
 
 /// Of slots. A replica holds a few hundred bytes for each in memory.
-const SLOTS_MAX: u32 = 1 << 24;
+pub(super) const SLOTS_MAX: u32 = 1 << 24;
 
 /// How often a plain line says how far it is.
 const LINE_EVERY: Duration = Duration::from_secs(5);

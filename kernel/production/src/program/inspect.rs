@@ -11,11 +11,13 @@ use chronon::types::ClusterId;
 use chronon_production::{
     DataFile, DataFileError,
     inspect::{self, Given, PrepareReport, Shape},
+    size,
 };
 use clap::Subcommand;
 use serde::Serialize;
 
 use super::{
+    format::{MESSAGE_SIZE_MAX, SLOTS_MAX},
     number::{parse_cluster, parse_size},
     output::{Status, Trouble, remark, say, say_json},
 };
@@ -111,7 +113,20 @@ fn open(path: &Path) -> Result<DataFile, Trouble> {
     Ok(file)
 }
 
+/// What no data file has is not looked for, a read at a time, where there is none.
+fn check_sizes(slots: Option<u32>, message_size_max: Option<u32>) -> Result<(), Trouble> {
+    if slots.is_none_or(|slots| slots <= SLOTS_MAX) && message_size_max.is_none_or(|size| size <= MESSAGE_SIZE_MAX) {
+        return Ok(());
+    }
+    let largest = size::words(MESSAGE_SIZE_MAX.into());
+    Err(Trouble::usage(format!(
+        "--slots and --message-size-max say more than `format` makes, which is {SLOTS_MAX} slots of {largest} at most: give them as they were \
+         given to it"
+    )))
+}
+
 fn main_of_journal(journal: &Journal) -> Result<Status, Trouble> {
+    check_sizes(journal.slots, journal.message_size_max)?;
     let file = open(&journal.file)?;
     let given =
         Given { slot_count: journal.slots, message_size_max: journal.message_size_max, cluster: journal.cluster };

@@ -297,6 +297,11 @@ fn without_a_superblock_the_flags_say_where_things_lie() {
     refused(&file, &[]).assert_says(&["give --slots and --message-size-max"]);
     refused(&file, &["--slots", "64"]).assert_says(&["give --slots and --message-size-max"]);
     refused(&file, &["--slots", "65", "--message-size-max", "32KiB"]).assert_says(&["positive multiple of 32"]);
+    for flags in
+        [["--slots", "4294967264", "--message-size-max", "32KiB"], ["--slots", "64", "--message-size-max", "1GiB"]]
+    {
+        refused(&file, &flags).assert_says(&["more than `format` makes", "16777216 slots of 16 MiB at most"]);
+    }
     let flags = ["--slots", "64", "--message-size-max", "32KiB"];
     let (text, report) = inspect("journal", &file, &flags);
     text.assert_says(&["cluster 7, from the flags"]);
