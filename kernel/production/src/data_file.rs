@@ -1,8 +1,9 @@
 //! The data file: made once with all of its bytes, opened by one process at a time.
 //!
 //! A file is written whole before it has its name, so that a file that exists is complete; the name is durable before
-//! [`DataFile::create`] returns. Its zeros are written and not only reserved: a durable write into extents that were never
-//! written takes twice as long, because the file system must then log that they are.
+//! [`DataFile::create`] returns. What a maker that was killed has left goes when a file of that name is made. Its zeros are written and
+//! not only reserved: a durable write into extents that were never written takes twice as long, because the file system must then log
+//! that they are.
 //!
 //! The lock belongs to the open file and goes with the process, however that ends. Who looks shares it with others who look,
 //! and with nobody who writes, unless he takes what he sees for what it is: [`DataFile::open_in_motion`]. Deliberately absent: any
@@ -10,12 +11,13 @@
 
 mod error;
 mod lock;
+mod partial;
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Write},
+    io,
     ops::ControlFlow,
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -28,14 +30,7 @@ use rustix::{
 
 pub use self::error::DataFileError;
 pub(crate) use self::error::RECOVER;
-use self::error::system;
-use crate::runner;
-
-/// How much is written at once when a file is filled.
-const CHUNK: usize = 1 << 20;
-
-/// How much is written between two syncs when a file is filled: so that how far it is says how far it is durable.
-const SYNC_EVERY: u64 = 64 * CHUNK as u64;
+use self::{error::system, partial::Partial};
 
 /// How often a file is opened that is no longer the one of its name when it is locked.
 const OPENS_MAX: u32 = 100;
@@ -82,24 +77,17 @@ impl DataFile {
             return Err(DataFileError::Exists(path.to_owned()));
         }
         within_limit(path, size)?;
+        partial::remove_abandoned(path);
         // Asked first, so that a file that is much too large does not fill the disk until it fails.
         let room = statvfs(folder_of(path)).map(|system| system.f_bavail.saturating_mul(system.f_frsize));
         if room.is_ok_and(|room| room < size) {
             return Err(DataFileError::NoSpace(path.to_owned(), size));
         }
-        let partial = partial_name(path)?;
-        let options = OpenOptions::new().write(true).create_new(true).mode(0o600).to_owned();
-        let file = options.open(&partial).map_err(|error| system("create", &partial, error).about_room(path, size))?;
-        let made = fill(file, &partial, size, blocks, progress).and_then(|filled| match filled {
-            ControlFlow::Continue(()) => give_name(&partial, path),
+        let made = Partial::create(path).and_then(|mut partial| match partial.fill(size, blocks, progress)? {
+            ControlFlow::Continue(()) => partial.give_name(path),
             ControlFlow::Break(()) => Err(DataFileError::Stopped(path.to_owned())),
         });
-        let made = made.map_err(|error| error.about_room(path, size));
-        if made.is_err() {
-            // What is left of a failure says nothing that the error does not.
-            let _ = fs::remove_file(&partial);
-        }
-        made
+        made.map_err(|error| error.about_room(path, size))
     }
 
     /// Opens the file for reading and writing, and locks it.
@@ -136,8 +124,8 @@ impl DataFile {
     }
 
     /// Opens the file for reading alone, whatever its size, and locks it against everybody, who looks too: for deciding that it is to
-    /// be set aside, and doing it before that can have changed. Through a link it has the name of the file that the link leads to: that is
-    /// what is set aside, and another made in the place of.
+    /// be set aside, and doing it before that can have changed. Through a link it has the name of the file that the link leads to, which
+    /// is what is set aside.
     ///
     /// # Errors
     /// If there is no such file, or if a process has it open.
@@ -176,8 +164,7 @@ impl DataFile {
 
     /// Whether the file is the one of its name. As long as it is locked it stays so: who renames it has the lock.
     fn has_its_name(&self) -> bool {
-        let same = |own: fs::Metadata, named: fs::Metadata| (own.dev(), own.ino()) == (named.dev(), named.ino());
-        self.file.metadata().is_ok_and(|own| fs::metadata(&self.path).is_ok_and(|named| same(own, named)))
+        is_named(&self.file, &self.path)
     }
 
     fn open_unlocked(path: &Path, options: &OpenOptions) -> Result<Self, DataFileError> {
@@ -210,56 +197,18 @@ impl DataFile {
     }
 }
 
-/// Where a file is made before it has its name. In the same folder: a name is given within one file system. The number is one that
-/// nobody else draws; processes in containers have the same ones.
-fn partial_name(path: &Path) -> Result<PathBuf, DataFileError> {
-    let number = runner::random().map_err(|error| system("draw a number for", path, error))?;
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{number:032x}.partial"));
-    Ok(PathBuf::from(name))
-}
-
-fn fill(
-    mut file: File,
-    path: &Path,
-    size: u64,
-    blocks: &[(u64, Vec<u8>)],
-    progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
-) -> Result<ControlFlow<()>, DataFileError> {
-    let zeros = vec![0; CHUNK];
-    let mut left = size;
-    while left > 0 {
-        let now = left.min(CHUNK as u64);
-        file.write_all(&zeros[..now as usize]).map_err(|error| system("write", path, error))?;
-        left -= now;
-        if (size - left).is_multiple_of(SYNC_EVERY) {
-            file.sync_data().map_err(|error| system("sync", path, error))?;
-        }
-        if progress(size - left).is_break() {
-            return Ok(ControlFlow::Break(()));
-        }
-    }
-    for (offset, bytes) in blocks {
-        let written = std::os::unix::fs::FileExt::write_all_at(&file, bytes, *offset);
-        written.map_err(|error| system("write", path, error))?;
-    }
-    file.sync_all().map_err(|error| system("sync", path, error)).map(ControlFlow::Continue)
-}
-
-/// Gives the file its name, unless there is one of that name by now, and makes the name durable.
-fn give_name(partial: &Path, path: &Path) -> Result<(), DataFileError> {
-    // Opened first: once the file has its name, syncing alone can fail.
-    let folder = File::open(folder_of(path)).map_err(|error| system("open the folder of", path, error))?;
-    rename(partial, path)?;
-    folder.sync_all().map_err(|error| DataFileError::NameUnsynced(path.to_owned(), error))
-}
-
 /// Renames a file, and replaces none.
 fn rename(from: &Path, to: &Path) -> Result<(), DataFileError> {
     renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE).map_err(|error| match error {
         Errno::EXIST => DataFileError::Exists(to.to_owned()),
         _ => system("rename", from, error.into()),
     })
+}
+
+/// Whether the file of that name is that one.
+fn is_named(file: &File, path: &Path) -> bool {
+    let same = |own: fs::Metadata, named: fs::Metadata| (own.dev(), own.ino()) == (named.dev(), named.ino());
+    file.metadata().is_ok_and(|own| fs::metadata(path).is_ok_and(|named| same(own, named)))
 }
 
 fn unopened(path: &Path, error: io::Error) -> DataFileError {

@@ -175,3 +175,18 @@ fn what_is_set_aside_through_a_link_is_the_file_and_not_the_link() {
     DataFile::create(&path, SIZE, &[]).unwrap();
     assert_eq!(DataFile::open(&folder.file()).unwrap().size(), SIZE, "the link leads to the new one");
 }
+
+#[test]
+fn a_file_that_is_being_made_is_not_taken_for_an_abandoned_one() {
+    let folder = Folder::new("two");
+    let mut began = 0;
+    let error = DataFile::create_with(&folder.file(), SIZE, &[], &mut |_| {
+        began += 1;
+        assert_eq!(folder.names().len(), 1);
+        DataFile::create(&folder.file(), SIZE, &[]).unwrap();
+        assert_eq!(folder.names().len(), 2, "the first goes on: {:?}", folder.names());
+        ControlFlow::Continue(())
+    });
+    assert!(matches!(error, Err(DataFileError::Exists(_))), "{error:?}");
+    assert_eq!((began, folder.names()), (1, vec!["r0.chronon".to_owned()]));
+}

@@ -172,6 +172,29 @@ fn an_interrupted_format_leaves_nothing() {
 }
 
 #[test]
+fn what_a_format_that_was_killed_left_is_removed_by_the_next() {
+    let folder = Folder::new("killed");
+    let flags = ["format", "--cluster", "7", "--replica", "0", "--replicas", "1", "--data"];
+    let mut running = begin(Command::new(env!("CARGO_BIN_EXE_chronon")).args(flags).arg(folder.file()));
+    let started = Instant::now();
+    while folder.names().is_empty() {
+        assert!(started.elapsed() < PATIENCE && running.try_wait().unwrap().is_none(), "it begins");
+    }
+    running.kill().unwrap();
+    running.wait().unwrap();
+    let left = folder.names();
+    assert!(left.len() == 1 && left[0].ends_with(".partial"), "{left:?}");
+    let others = ["r1.chronon.0123456789abcdef0123456789abcdef.partial", "r0.chronon.partial", "r0.chronon.1.partial"];
+    others.iter().for_each(|name| fs::write(folder.path().join(name), b"somebody's").unwrap());
+    assert_eq!(format(&folder.file(), &[]).status, 0);
+    let mut names = folder.names();
+    names.sort_unstable();
+    let mut expected: Vec<_> = others.into_iter().chain(["r0.chronon"]).collect();
+    expected.sort_unstable();
+    assert_eq!(names, expected);
+}
+
+#[test]
 fn who_looks_into_a_file_that_somebody_has_open_is_told_by_whom_it_is() {
     let folder = Folder::new("open");
     let file = folder.formatted(3);
