@@ -302,6 +302,7 @@ impl<W: Workload> ClusterOracle<W> {
                 self.timestamps.proposed(replica, speech)?;
                 self.checkpoints.proposed(replica, speech)?;
                 self.prepares.add(speech.op(), Prepare::new(speech.checksum(), view, frame.clone()));
+                self.tells_commit(speaker, speech)?;
             }
             Command::PrepareOk => {
                 self.speaks_in(speaker, command, view)?;
@@ -317,8 +318,8 @@ impl<W: Workload> ClusterOracle<W> {
                 }
                 match command {
                     Command::Reply => self.replies.answers(&self.model, replica, speech)?,
-                    Command::StartView => self.starts_view(replica, speech)?,
-                    _ => {}
+                    Command::StartView => self.starts_view(speaker, speech)?,
+                    _ => self.tells_commit(speaker, speech)?,
                 }
             }
             // Without the 1 it is a proposal, which binds nobody.
@@ -333,6 +334,7 @@ impl<W: Workload> ClusterOracle<W> {
                     let superblock = durable.superblock();
                     self.durability.gives_log(&self.prepares, replica, speech, superblock, speaker.disk)?;
                 }
+                self.tells_commit(speaker, speech)?;
             }
             Command::Reject => sessions::refuses(&mut self.model, replica, speech)?,
             _ => {}
@@ -357,11 +359,19 @@ impl<W: Workload> ClusterOracle<W> {
         self.monotonic.spoke(replica, command, view)
     }
 
-    fn starts_view(&mut self, replica: ReplicaId, speech: Speech<'_>) -> Result<(), Violation> {
+    /// What it says is committed need not be executed by anybody for a while, nor its own copy be there then.
+    fn tells_commit(&mut self, speaker: Speaker<'_>, speech: Speech<'_>) -> Result<(), Violation> {
+        let (known, executed, layout) = ((&mut self.prepares, &mut self.durability), self.model.head(), &self.layout);
+        let holds = |op, prepare: &Prepare| Holding::of(layout, speaker.disk, op, &prepare.frame) != Holding::Missing;
+        self.quorum.tells(known, executed, (speaker.replica, speech), holds)
+    }
+
+    fn starts_view(&mut self, speaker: Speaker<'_>, speech: Speech<'_>) -> Result<(), Violation> {
+        self.tells_commit(speaker, speech)?;
         self.views_started.insert(speech.view());
         let headers = message::decode_headers(speech.body()).map_or_else(|_| Vec::new(), |body| body.headers);
         let (view, head) = (speech.view(), speech.op());
-        agreement::view_starts(&self.model, replica, view, head, &headers)?;
+        agreement::view_starts(&self.model, speaker.replica, view, head, &headers)?;
         self.quorum.view_starts(&self.prepares, self.executed(), view, head, &headers)
     }
 

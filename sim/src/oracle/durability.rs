@@ -58,6 +58,21 @@ pub(super) enum Holding {
     Missing,
 }
 
+impl Holding {
+    /// How a disk of this layout holds a prepare: in its slot, and its header in the ring.
+    pub(super) fn of(layout: &Layout, disk: &SimDisk, op: Op, frame: &[u8]) -> Self {
+        let slot = layout.slot(op);
+        let entry = layout.header_ring_offset() + u64::from(slot) * HEADER_SIZE as u64;
+        let header = frame.first_chunk().map_or(Self::Missing, |header| holding(disk, entry, &ring_entry(header)));
+        let prepare = holding(disk, layout.prepare_offset(slot), frame);
+        match (header, prepare) {
+            (Self::Held, Self::Held) => Self::Held,
+            (Self::Missing, _) | (_, Self::Missing) => Self::Missing,
+            _ => Self::Damaged,
+        }
+    }
+}
+
 impl Durability {
     pub(super) fn new(replica_count: u8, layout: Layout) -> Self {
         Self { layout, replicas: vec![Memory::default(); replica_count as usize], copy: Vec::new() }
@@ -113,17 +128,9 @@ impl Durability {
         self.replicas[replica.0 as usize] = Memory::default();
     }
 
-    /// How a disk holds a prepare: in its slot, and its header in the ring.
+    /// How a replica's disk holds a prepare.
     pub(super) fn holding(&self, disk: &SimDisk, op: Op, frame: &[u8]) -> Holding {
-        let slot = self.layout.slot(op);
-        let entry = self.layout.header_ring_offset() + u64::from(slot) * HEADER_SIZE as u64;
-        let header = frame.first_chunk().map_or(Holding::Missing, |header| holding(disk, entry, &ring_entry(header)));
-        let prepare = holding(disk, self.layout.prepare_offset(slot), frame);
-        match (header, prepare) {
-            (Holding::Held, Holding::Held) => Holding::Held,
-            (Holding::Missing, _) | (_, Holding::Missing) => Holding::Missing,
-            _ => Holding::Damaged,
-        }
+        Holding::of(&self.layout, disk, op, frame)
     }
 
     /// A replica acknowledges a prepare. What a replaced one acknowledges need not count.

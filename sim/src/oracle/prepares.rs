@@ -70,6 +70,11 @@ impl Prepare {
     pub(super) fn acks(&self) -> impl Iterator<Item = (View, Replicas)> {
         std::iter::once(self.acks).chain(self.other_acks.iter().copied())
     }
+
+    /// Who acknowledged it in `view`.
+    pub(super) fn acks_in(&self, view: View) -> Replicas {
+        self.acks().find(|(at, _)| *at == view).map(|(_, set)| set).unwrap_or_default()
+    }
 }
 
 /// Every prepare, by op.
@@ -91,13 +96,18 @@ impl Prepares {
     }
 
     pub(super) fn get_mut(&mut self, op: Op, checksum: Checksum) -> Option<&mut Prepare> {
-        let proposed = self.by_op.get_mut(op.0 as usize)?;
-        proposed.first.iter_mut().chain(&mut proposed.others).find(|prepare| prepare.checksum == checksum)
+        self.at_mut(op).find(|prepare| prepare.checksum == checksum)
     }
 
     /// All that were proposed for `op`, in the order in which they first were.
     pub(super) fn at(&self, op: Op) -> impl Iterator<Item = &Prepare> {
         self.by_op.get(op.0 as usize).into_iter().flat_map(|proposed| proposed.first.iter().chain(&proposed.others))
+    }
+
+    /// As [`Prepares::at`], to acknowledge them.
+    pub(super) fn at_mut(&mut self, op: Op) -> impl Iterator<Item = &mut Prepare> {
+        let proposed = self.by_op.get_mut(op.0 as usize).into_iter();
+        proposed.flat_map(|proposed| proposed.first.iter_mut().chain(&mut proposed.others))
     }
 
     /// The highest op for which anything was proposed.

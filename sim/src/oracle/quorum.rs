@@ -1,9 +1,13 @@
 //! Promise: a commit has a quorum of durable copies, and a view has one primary with one log.
 //!
-//! When an op is first executed, there must be a view in which a majority acknowledged that very prepare: backups by a
-//! `prepare_ok` of that view (each was on its sender's disk, see durability.rs), the view's primary by holding it.
-//! Acknowledgements of different views do not add up: who gave one may have left for another log since. So what a primary
-//! commits beyond the commit index with which its view began, a majority acknowledged in that very view.
+//! When an op is first executed, or first said to be committed, there must be a view in which a majority acknowledged that very
+//! prepare: backups by a `prepare_ok` of that view (each was on its sender's disk, see durability.rs), the view's primary by
+//! holding it. Acknowledgements of different views do not add up: who gave one may have left for another log since. So what a
+//! primary commits, or says is committed, beyond the commit index with which its view began, a majority acknowledged in that
+//! very view.
+//!
+//! A primary acknowledges to itself alone. Its copy is looked for when it is first needed, and from then on it is an
+//! acknowledgement like any other: between the commit and the execution, which may have to wait, its disk may be lost.
 //!
 //! What a majority acknowledged in one view is in the log of every later one, whether or not anybody has executed it.
 //!
@@ -19,7 +23,8 @@ use chronon::{
 
 use super::{
     Violation,
-    prepares::{Prepare, Prepares},
+    durability::Durability,
+    prepares::{Prepare, Prepares, Replicas},
     promise::broken,
     speech::Speech,
 };
@@ -32,6 +37,8 @@ pub(super) struct Quorum {
     replica_count: u8,
     root: Checksum,
     replicas: Vec<Served>,
+    /// All up to here was found to be committed when a replica said so.
+    told: Op,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -40,13 +47,23 @@ struct Served {
     now: Option<View>,
     /// What was committed when that view began, as it says.
     started: Op,
+    /// All up to here was found to be committed in that view, or before it.
+    counted: Op,
     /// The latest view in which it served in all lives before.
     before: Option<View>,
 }
 
+/// The copies of a prepare that count in one view.
+#[derive(Clone, Copy)]
+struct Copies {
+    count: u8,
+    /// Whether the primary's own is among them that was found on its disk, and is not remembered yet.
+    by_holding: bool,
+}
+
 impl Quorum {
     pub(super) fn new(replica_count: u8, root: Checksum) -> Self {
-        Self { replica_count, root, replicas: vec![Served::default(); replica_count as usize] }
+        Self { replica_count, root, replicas: vec![Served::default(); replica_count as usize], told: Op::ROOT }
     }
 
     /// A replica's life is over.
@@ -68,7 +85,7 @@ impl Quorum {
             return Err(broken(PROMISE, "served in an old view after a restart", sentence));
         }
         if served.now < Some(view) {
-            (served.now, served.started) = (Some(view), Op::ROOT);
+            (served.now, served.started, served.counted) = (Some(view), Op::ROOT, Op::ROOT);
         }
         Ok(())
     }
@@ -97,9 +114,8 @@ impl Quorum {
             return Ok(());
         }
         let quorum = majority(self.replica_count);
-        let set = prepare.and_then(|prepare| prepare.acks().find(|(at, _)| *at == view)).map(|(_, set)| set);
-        let set = set.unwrap_or_default();
-        if set.count() + u8::from(!set.contains(replica) && holds(replica)) >= quorum {
+        let set = prepare.map(|prepare| prepare.acks_in(view)).unwrap_or_default();
+        if self.copies(view, set, &holds).count >= quorum {
             return Ok(());
         }
         let sentence = format!(
@@ -187,7 +203,64 @@ impl Quorum {
         prepare.acks().any(|(acknowledged, set)| acknowledged <= view && set.count() >= majority(self.replica_count))
     }
 
-    /// An op is executed for the first time. `holds` says whether a replica's disk holds it. Who acknowledged it by that.
+    /// A replica says what is committed: the primary of a view, above what it began with, what that view has acknowledged; below
+    /// it, and whoever gives its log away, what any view has. `holds` says whether the disk of who says it holds a prepare:
+    /// another one's copy was looked for when that one said it.
+    pub(super) fn tells(
+        &mut self,
+        (prepares, durability): (&mut Prepares, &mut Durability),
+        executed: Op,
+        (replica, speech): (ReplicaId, Speech<'_>),
+        holds: impl Fn(Op, &Prepare) -> bool,
+    ) -> Result<(), Violation> {
+        let (view, commit) = (speech.view(), speech.commit());
+        let served = self.replicas[replica.0 as usize];
+        let leads = speech.command() != Some(Command::DoViewChange);
+        let (known, own) = (self.told.max(executed), served.started.max(served.counted));
+        let first = if leads { known.min(own) } else { known }.next();
+        for op in (first.0..=commit.0).map(Op) {
+            let counts_in = Some(view).filter(|_| leads && op > own);
+            let mut most = 0;
+            for prepare in prepares.at_mut(op) {
+                let views = prepare.acks().filter(|(view, _)| counts_in.is_none_or(|only| only == *view));
+                let copies = |(view, acks)| (view, self.copies(view, acks, |it| it == replica && holds(op, prepare)));
+                let Some((view, copies)) = views.map(copies).max_by_key(|(_, copies)| copies.count) else { continue };
+                most = most.max(copies.count);
+                if copies.by_holding && copies.count >= majority(self.replica_count) {
+                    prepare.acknowledge(replica, view);
+                    durability.remember(replica, view, op);
+                }
+            }
+            if most < majority(self.replica_count) {
+                return Err(self.told_too_early((replica, speech), op, most));
+            }
+        }
+        self.told = self.told.max(commit);
+        if leads {
+            self.replicas[replica.0 as usize].counted = own.max(commit);
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn told_too_early(&self, (replica, speech): (ReplicaId, Speech<'_>), op: Op, most: u8) -> Violation {
+        let (command, view) = (speech.command().unwrap_or(Command::Commit), speech.view());
+        let sentence = format!(
+            "{replica} said by {command} in {view} that {op} is committed, of which {most} of the {} copies that commit were \
+             acknowledged",
+            majority(self.replica_count)
+        );
+        broken(PROMISE, "told as committed without a quorum", sentence)
+    }
+
+    /// The copies in `view` of a prepare that these acknowledged in it. Whether the primary holds it is asked only if it matters.
+    fn copies(&self, view: View, acks: Replicas, holds: impl Fn(ReplicaId) -> bool) -> Copies {
+        let (quorum, primary, count) = (majority(self.replica_count), view.primary(self.replica_count), acks.count());
+        let by_holding = count < quorum && !acks.contains(primary) && holds(primary);
+        Copies { count: count + u8::from(by_holding), by_holding }
+    }
+
+    /// An op is executed for the first time. `holds` says whether a replica's disk holds it. Which primary acknowledged it by that.
     pub(super) fn committed(
         &self,
         prepare: Option<&Prepare>,
@@ -200,16 +273,11 @@ impl Quorum {
         let mut most = 0;
         // The executing replica's own view is one in which nobody else may have acknowledged: a single replica's always is.
         for (view, set) in prepare.into_iter().flat_map(Prepare::acks).chain([(view, Default::default())]) {
-            if set.count() >= quorum {
-                return Ok(None);
+            let copies = self.copies(view, set, &holds);
+            if copies.count >= quorum {
+                return Ok(copies.by_holding.then(|| (view.primary(self.replica_count), view)));
             }
-            let primary = view.primary(self.replica_count);
-            let held = !set.contains(primary) && holds(primary);
-            let copies = set.count() + u8::from(held);
-            if copies >= quorum {
-                return Ok(Some((primary, view)));
-            }
-            most = most.max(copies);
+            most = most.max(copies.count);
         }
         let sentence = format!(
             "{replica} executed {} ({:?}) when no view had acknowledged more than {most} of the {quorum} copies that commit",
@@ -220,149 +288,4 @@ impl Quorum {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::oracle::script::{CLUSTER, R0, R1, R2, chain, frame, prepare};
-
-    fn quorum() -> Quorum {
-        Quorum::new(3, Header::root(CLUSTER).checksum)
-    }
-
-    /// Nothing is executed.
-    fn root() -> (Op, Checksum) {
-        (Op::ROOT, Header::root(CLUSTER).checksum)
-    }
-
-    fn known(log: &[Header]) -> Prepares {
-        let mut prepares = Prepares::default();
-        for header in log {
-            prepares.add(header.op, Prepare::new(header.checksum, header.view, frame(header)));
-        }
-        prepares
-    }
-
-    /// Whether `op 1` of view 1, with these acknowledgements, may be executed while these replicas hold it.
-    fn commits(acks: &[(ReplicaId, u64)], holders: &[ReplicaId], view: u64) -> bool {
-        let log = chain(1, 1);
-        let mut prepares = known(&log);
-        for (replica, view) in acks {
-            prepares.get_mut(Op(1), log[0].checksum).unwrap().acknowledge(*replica, View(*view));
-        }
-        let prepare = prepares.get(Op(1), log[0].checksum);
-        quorum().committed(prepare, R1, &log[0], View(view), |replica| holders.contains(&replica)).is_ok()
-    }
-
-    #[test]
-    fn a_primary_that_holds_it_and_a_backup_that_acknowledged_it_are_a_quorum_of_three() {
-        assert!(commits(&[(R0, 1)], &[R1], 1));
-        assert!(commits(&[(R0, 1), (R2, 1)], &[], 1), "two backups, while the primary's disk is slow");
-    }
-
-    #[test]
-    fn too_few_copies_are_a_violation() {
-        assert!(!commits(&[], &[R1], 1), "the primary alone");
-        assert!(!commits(&[(R0, 1)], &[], 1), "a backup alone");
-        assert!(!commits(&[(R0, 1), (R0, 1)], &[], 1), "the same backup twice");
-        assert!(!commits(&[], &[R0, R1, R2], 1), "copies that nobody spoke of");
-    }
-
-    #[test]
-    fn acknowledgements_of_two_views_do_not_add_up() {
-        assert!(!commits(&[(R0, 1), (R1, 2)], &[], 2));
-        assert!(commits(&[(R0, 1), (R1, 2)], &[R1], 2), "but an earlier view may have committed it already");
-    }
-
-    #[test]
-    fn a_single_replica_is_its_own_quorum() {
-        let log = chain(0, 1);
-        let quorum = Quorum::new(1, Header::root(CLUSTER).checksum);
-        assert!(quorum.committed(None, R0, &log[0], View(3), |_| true).is_ok());
-        assert!(quorum.committed(None, R0, &log[0], View(3), |_| false).is_err());
-    }
-
-    #[test]
-    fn one_view_has_one_primary_and_one_prepare_for_each_op() {
-        let log = chain(1, 2);
-        let proposes = |replica, prepares: &Prepares, header: &Header| {
-            let frame = frame(header);
-            quorum().proposes(prepares, root(), replica, Speech::of(&frame).unwrap()).map_err(|broken| broken.place)
-        };
-        assert_eq!(proposes(R1, &known(&[]), &log[0]), Ok(()));
-        assert_eq!(proposes(R1, &known(&log[..1]), &log[1]), Ok(()));
-        assert_eq!(proposes(R2, &known(&[]), &log[0]), Err("spoke as the primary of another's view".into()));
-        let other = prepare(1, 2, log[1].checksum);
-        assert_eq!(proposes(R1, &known(&log), &other), Err("two prepares for one op in one view".into()));
-        assert_eq!(proposes(R1, &known(&[]), &log[1]), Err("a prepare on top of nothing".into()));
-        assert_eq!(
-            proposes(R1, &known(&log[1..]), &prepare(4, 2, Checksum(5))),
-            Err("a prepare on top of nothing".into())
-        );
-    }
-
-    #[test]
-    fn a_restarted_primary_serves_in_later_views_only() {
-        let mut quorum = quorum();
-        quorum.serves(R1, Command::Commit, View(4)).unwrap();
-        quorum.serves(R1, Command::Commit, View(4)).unwrap();
-        quorum.crashed(R1);
-        quorum.crashed(R1);
-        let violation = quorum.serves(R1, Command::StartView, View(4)).unwrap_err();
-        assert_eq!(violation.sentence, "r1 sent start_view in v4, and served in v4 before it restarted");
-        quorum.serves(R1, Command::StartView, View(7)).unwrap();
-    }
-
-    #[test]
-    fn a_primary_counts_only_what_was_acknowledged_in_its_view() {
-        let log = chain(1, 2);
-        let mut prepares = known(&log);
-        let mut quorum = quorum();
-        let counted = |quorum: &Quorum, prepares: &Prepares, op: usize, view| {
-            let (header, holds) = (&log[op - 1], |_| true);
-            let prepare = prepares.get(header.op, header.checksum);
-            quorum.counted(prepare, R1, header, View(view), holds).map_err(|broken| broken.place)
-        };
-        assert_eq!(counted(&quorum, &prepares, 2, 4), Ok(()), "it does not serve there");
-        quorum.starts(R1, View(4), Op(1)).unwrap();
-        prepares.get_mut(Op(2), log[1].checksum).unwrap().acknowledge(R0, View(1));
-        assert_eq!(counted(&quorum, &prepares, 1, 4), Ok(()), "committed before");
-        let other = Err("committed by acknowledgements of another view".to_owned());
-        assert_eq!(counted(&quorum, &prepares, 2, 4), other);
-        quorum.starts(R1, View(4), Op(2)).unwrap();
-        assert_eq!(counted(&quorum, &prepares, 2, 4), other, "said again, later");
-        prepares.get_mut(Op(2), log[1].checksum).unwrap().acknowledge(R2, View(4));
-        assert_eq!(counted(&quorum, &prepares, 2, 4), Ok(()), "that one's and its own");
-        let header = &log[1];
-        let prepare = prepares.get(header.op, header.checksum);
-        assert!(quorum.counted(prepare, R1, header, View(4), |_| false).is_err(), "it does not hold it itself");
-        quorum.serves(R1, Command::Commit, View(7)).unwrap();
-        assert_eq!(counted(&quorum, &prepares, 1, 7), other, "a view that never said what it began with");
-    }
-
-    #[test]
-    fn what_a_majority_acknowledged_in_a_view_is_in_every_later_one() {
-        let log = chain(1, 2);
-        let mut prepares = known(&log);
-        let starts_after = |executed, prepares: &Prepares, view, headers: &[Header]| {
-            let head = headers[headers.len() - 1].op;
-            quorum().view_starts(prepares, executed, View(view), head, headers).map_err(|broken| broken.place)
-        };
-        let first = (Op(1), log[0].checksum);
-        let starts = |prepares: &Prepares, view, headers: &[Header]| starts_after(first, prepares, view, headers);
-        assert_eq!(starts(&prepares, 2, &log[..1]), Ok(()));
-        for (replica, view) in [(R0, 1), (R2, 2)] {
-            prepares.get_mut(Op(2), log[1].checksum).unwrap().acknowledge(replica, View(view));
-        }
-        assert_eq!(starts(&prepares, 3, &log[..1]), Ok(()), "each in a view of its own");
-        prepares.get_mut(Op(2), log[1].checksum).unwrap().acknowledge(R2, View(1));
-        let lost = Err("a view without what a majority acknowledged".to_owned());
-        assert_eq!(starts(&prepares, 2, &log[..1]), lost);
-        assert_eq!(starts_after(root(), &prepares, 2, &log[..1]), Ok(()), "nothing is committed above what is not");
-        assert_eq!(starts(&prepares, 2, &[prepare(2, 1, log[0].parent()), prepare(2, 2, log[0].checksum)]), lost);
-        assert_eq!(starts(&prepares, 2, &log), Ok(()));
-        assert_eq!(starts(&prepares, 0, &log[..1]), Ok(()), "an earlier view need not have it");
-        let other = frame(&prepare(4, 2, log[0].checksum));
-        let proposed =
-            quorum().proposes(&prepares, (Op(1), log[0].checksum), R1, Speech::of(&other).unwrap()).unwrap_err();
-        assert_eq!(proposed.place, "another prepare for what a majority acknowledged");
-    }
-}
+mod tests;
