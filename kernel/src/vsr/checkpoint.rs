@@ -217,6 +217,11 @@ impl Checkpoints {
         self.grid.all(address)
     }
 
+    /// How often since the start every chunk of the grid was looked at for whether it is still needed, because no block was free.
+    pub const fn searches(&self) -> u64 {
+        self.let_go.searches
+    }
+
     /// How many blocks of the grid hold a chunk that may be relied on.
     pub fn blocks_used(&self) -> usize {
         self.grid.len()
@@ -249,7 +254,7 @@ impl Vsr {
     }
 
     /// Whether there is a block for another chunk, after what others fetch, and what nothing needs, has gone.
-    fn has_room(&mut self, actions: &mut Actions) -> bool {
+    fn has_room(&mut self) -> bool {
         if !self.checkpoints.grid.has_room() {
             let Pinned { asked, other, .. } = &mut self.checkpoints.pinned;
             (*asked, other.0) = (Instant(0), Instant(0));
@@ -259,14 +264,14 @@ impl Vsr {
             self.let_go_spared();
         }
         if !self.checkpoints.grid.has_room() {
-            self.search_grid(actions);
+            self.search_grid();
         }
         self.checkpoints.grid.has_room()
     }
 
     /// Writes a chunk to a block that is free. Whether there was one.
     pub(super) fn write_chunk(&mut self, address: Checksum, chunk: Frame, actions: &mut Actions) -> bool {
-        if !self.has_room(actions) {
+        if !self.has_room() {
             return false;
         }
         assert!(chunk.len() <= self.config.layout.block_size as usize, "a chunk fits a block");

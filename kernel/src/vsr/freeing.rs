@@ -18,7 +18,6 @@ use super::{
 use crate::{
     process::Actions,
     types::{Checksum, Instant, Op},
-    vsr::probe::Probe,
 };
 
 /// What something needed and needs no longer; others may still.
@@ -27,6 +26,8 @@ pub(super) struct LetGo {
     sets: Vec<BTreeSet<Checksum>>,
     /// Whether something was let go since the whole grid was last searched for what nothing needs.
     is_news: bool,
+    /// How often it was.
+    pub(super) searches: u64,
 }
 
 impl LetGo {
@@ -126,11 +127,11 @@ impl Vsr {
 
     /// The same for every chunk that there is: where there is no room, nothing may have been forgotten. That takes long, and is done
     /// again only once something more was let go.
-    pub(super) fn search_grid(&mut self, actions: &mut Actions) {
+    pub(super) fn search_grid(&mut self) {
         if !self.checkpoints.is_surveyed || !mem::take(&mut self.checkpoints.let_go.is_news) {
             return;
         }
-        actions.probe(Probe::GridSearched.into());
+        self.checkpoints.let_go.searches += 1;
         let mut grid = mem::take(&mut self.checkpoints.grid);
         let Checkpoints { writing, .. } = &self.checkpoints;
         grid.retain(|address, block| self.checkpoints.needs(address) || writing.contains_key(&block));

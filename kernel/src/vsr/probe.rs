@@ -120,8 +120,6 @@ probes! {
     ChunkKept = "checkpoint_chunk_kept",
     /// A leaf of which nothing changed since the checkpoint before was neither read nor written.
     ChunkTakenOver = "checkpoint_chunk_taken_over",
-    /// No block was free, and every chunk of the grid was looked at for whether it is still needed.
-    GridSearched = "grid_searched_for_room",
     /// A checkpoint is durable, and the superblock names it.
     CheckpointDurable = "checkpoint_durable",
     /// An op waited to be proposed until a majority has the checkpoint that its slot needs.

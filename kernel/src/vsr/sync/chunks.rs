@@ -90,8 +90,8 @@ impl Vsr {
     /// maybe, and not gone on: this one is given twice the time, or no walk would ever come to its end.
     fn is_hopeless(&self, walk: &Walk) -> bool {
         let others = u32::from(self.config.replica_count) - 1;
-        let silence =
-            SILENT_ROUNDS * self.config.timeouts.repair_ns << self.checkpoints.fetching.given_up.min(DOUBLED_MAX);
+        let doubled = self.checkpoints.fetching.given_up.min(DOUBLED_MAX);
+        let silence = (SILENT_ROUNDS * self.config.timeouts.repair_ns) << doubled;
         let is_long_ago = |instant| self.now.monotonic.since(instant) >= silence;
         let in_vain = |asked: &Asked| asked.times >= others * ROUNDS_MAX && is_long_ago(asked.first);
         walk.heard.is_none_or(is_long_ago) && walk.missing.values().flatten().any(in_vain)
