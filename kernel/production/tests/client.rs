@@ -16,7 +16,7 @@ use std::{
 };
 
 use chronon::{
-    app::kv::{Kv, Refusal, Request, Response, VALUE_SIZE_MAX},
+    app::kv::{KEY_SIZE_MAX, Kv, Refusal, Request, Response, VALUE_SIZE_MAX},
     env::{Clock, Network},
     frame::Frame,
     types::ReplicaId,
@@ -251,6 +251,19 @@ fn a_request_that_is_too_large_is_refused_with_the_limit() {
         assert_eq!(client.request(vec![0; limit + 1]), Err(RequestError::TooLarge { limit }));
         client.request(put(b"k", b"v")).unwrap().result.unwrap();
     }
+}
+
+#[test]
+fn a_key_or_a_value_that_is_too_long_is_refused_as_the_store_would_however_long_it_is() {
+    let client = KvClient::connect(&nobody(1), hurried(1, 1)).unwrap();
+    for length in [KEY_SIZE_MAX + 1, 1 << 16, 1 << 20] {
+        let key = vec![b'k'; length];
+        assert_eq!(client.get(&key), Err(KvError::Refused(Refusal::KeySize)), "{length}");
+        assert_eq!(client.get_stale(&key), Err(KvError::Refused(Refusal::KeySize)), "{length}");
+        assert_eq!(client.compare_and_swap(&key, None, b"v"), Err(KvError::Refused(Refusal::KeySize)), "{length}");
+    }
+    assert_eq!(client.put(b"k", &vec![0; VALUE_SIZE_MAX + 1]), Err(KvError::Refused(Refusal::ValueSize)));
+    assert_eq!(client.put(b"k", b"v"), Err(KvError::Request(RequestError::TimedOut)), "what fits is sent");
 }
 
 #[test]

@@ -77,7 +77,7 @@ macro_rules! calls {
             /// # Errors
             /// If there is no answer, or if the store refuses.
             pub $($asynchronous)? fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
-                take(self.0.query(encode(Request::Get { key }))$(.$wait)?, found)
+                take(self.0.query(encode(Request::Get { key })?)$(.$wait)?, found)
             }
 
             /// What was under `key` after an op, and which op that is: as far as whichever replica answers had come. What was acknowledged
@@ -86,7 +86,7 @@ macro_rules! calls {
             /// # Errors
             /// If there is no answer, or if the store refuses.
             pub $($asynchronous)? fn get_stale(&self, key: &[u8]) -> Result<(Op, Option<Vec<u8>>), KvError> {
-                let answer = self.0.query_stale(encode(Request::Get { key }))$(.$wait)?.map_err(KvError::Request)?;
+                let answer = self.0.query_stale(encode(Request::Get { key })?)$(.$wait)?.map_err(KvError::Request)?;
                 let op = answer.op;
                 Ok((op, take(Ok(answer), found)?))
             }
@@ -96,7 +96,7 @@ macro_rules! calls {
             /// # Errors
             /// If there is no answer, or if the store refuses.
             pub $($asynchronous)? fn put(&self, key: &[u8], value: &[u8]) -> Result<(), KvError> {
-                take(self.0.request(encode(Request::Put { key, value }))$(.$wait)?, stored)
+                take(self.0.request(encode(Request::Put { key, value })?)$(.$wait)?, stored)
             }
 
             /// Lets nothing be under `key`. Whether something was.
@@ -104,7 +104,7 @@ macro_rules! calls {
             /// # Errors
             /// If there is no answer, or if the store refuses.
             pub $($asynchronous)? fn delete(&self, key: &[u8]) -> Result<bool, KvError> {
-                take(self.0.request(encode(Request::Delete { key }))$(.$wait)?, deleted)
+                take(self.0.request(encode(Request::Delete { key })?)$(.$wait)?, deleted)
             }
 
             /// Lets `value` be under `key` if `expected` is (`None`: if nothing is).
@@ -117,7 +117,7 @@ macro_rules! calls {
                 expected: Option<&[u8]>,
                 value: &[u8],
             ) -> Result<Swap, KvError> {
-                take(self.0.request(encode(Request::CompareAndSwap { key, expected, value }))$(.$wait)?, swapped)
+                take(self.0.request(encode(Request::CompareAndSwap { key, expected, value })?)$(.$wait)?, swapped)
             }
 
             /// Puts `value` behind what is under `key`, if anything is. The length of all of it.
@@ -125,7 +125,7 @@ macro_rules! calls {
             /// # Errors
             /// If there is no answer, or if the store refuses.
             pub $($asynchronous)? fn append(&self, key: &[u8], value: &[u8]) -> Result<u32, KvError> {
-                take(self.0.request(encode(Request::Append { key, value }))$(.$wait)?, appended)
+                take(self.0.request(encode(Request::Append { key, value })?)$(.$wait)?, appended)
             }
         }
     };
@@ -169,10 +169,12 @@ impl From<asynchronous::Client> for AsynchronousKvClient {
     }
 }
 
-fn encode(request: Request<'_>) -> Vec<u8> {
+/// The request as bytes. One that the store would refuse for its size is refused at once, as the store would.
+fn encode(request: Request<'_>) -> Result<Vec<u8>, KvError> {
+    let request = request.within_limits().map_err(KvError::Refused)?;
     let mut payload = Vec::new();
     request.encode(&mut payload);
-    payload
+    Ok(payload)
 }
 
 /// What the answer says, if it is one to what was asked.

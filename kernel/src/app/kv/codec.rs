@@ -146,7 +146,7 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Appends the encoding to `bytes`. The limits are [`Request::decode`]'s to check.
+    /// Appends the encoding to `bytes`. The limits are not checked: [`Request::within_limits`].
     ///
     /// # Panics
     /// If the key is longer than 65,535 bytes, or the expected value than 4 GiB.
@@ -202,10 +202,14 @@ impl<'a> Request<'a> {
             Self::APPEND => Self::Append { key, value: rest },
             _ => return Err(Refusal::Malformed),
         };
-        request.check_limits()
+        request.within_limits()
     }
 
-    fn check_limits(self) -> Result<Self, Refusal> {
+    /// The same, unless its key or a value is none that the store takes.
+    ///
+    /// # Errors
+    /// If one is not.
+    pub fn within_limits(self) -> Result<Self, Refusal> {
         if !(1..=KEY_SIZE_MAX).contains(&self.key().len()) {
             return Err(Refusal::KeySize);
         }
