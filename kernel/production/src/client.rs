@@ -37,6 +37,7 @@ mod blocking;
 mod driver;
 mod error;
 mod kv;
+mod learn;
 mod operator;
 mod options;
 mod queue;
@@ -52,7 +53,7 @@ pub use chronon::client::Freshness;
 
 pub use self::{
     blocking::{Client, Pending},
-    error::{ConnectError, NextStep, RequestError},
+    error::{ConnectError, NextStep, RequestError, Stranger},
     kv::{KvClient, KvError, Swap},
     operator::{Operator, OperatorError},
     options::{Cluster, Options},

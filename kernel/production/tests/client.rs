@@ -19,6 +19,7 @@ use chronon::{
     app::kv::{KEY_SIZE_MAX, Kv, Refusal, Request, Response, VALUE_SIZE_MAX},
     env::{Clock, Network},
     frame::Frame,
+    storage::superblock::ApplicationName,
     types::ReplicaId,
 };
 use chronon_production::{
@@ -40,7 +41,8 @@ fn patient(sessions: u32) -> Options {
 
 /// In a hurry, and told what to know: for where nobody answers.
 fn hurried(sessions: u32, queue_max: usize) -> Options {
-    Options { sessions, queue_max, patience: Duration::from_millis(300), cluster: Some(KNOWN) }
+    let patience = Duration::from_millis(300);
+    Options { sessions, queue_max, patience, cluster: Some(KNOWN), ..Options::default() }
 }
 
 /// Ports that nobody listens on.
@@ -360,6 +362,39 @@ fn a_cluster_that_is_none_is_told_from_one_that_is_named_wrongly() {
     let error = refused(&addresses);
     let expected = format!("{} is replica 2: give the addresses in the replicas' order, from 0", addresses[0]);
     assert_eq!(error.to_string(), expected);
+}
+
+#[test]
+fn a_replica_of_another_cluster_or_one_that_hangs_keeps_nobody_from_a_cluster_that_serves() {
+    let mut cluster = Cluster::start("client-stranger", 3, Kv);
+    let stranger = Cluster::start("client-stranger-other", 1, Kv);
+    let hangs = TcpListener::bind("127.0.0.1:0").unwrap();
+    // Whichever is away, it is not the primary for long.
+    cluster.stop(0);
+    for first in [stranger.addresses()[0], hangs.local_addr().unwrap()] {
+        let addresses = [first, cluster.addresses()[1], cluster.addresses()[2]];
+        // What would be asked of one that hangs first is never over.
+        let options = Options { patience: Duration::from_secs(1 << 20), ..Options::default() };
+        let kv = KvClient::connect(&addresses, options).unwrap();
+        kv.put(b"k", b"v").unwrap();
+        assert_eq!(kv.get(b"k").unwrap().unwrap(), b"v");
+    }
+    cluster.stop(1);
+    let few = [stranger.addresses()[0], cluster.addresses()[1], cluster.addresses()[2]];
+    let error = Client::connect(&few, patient(1)).unwrap_err();
+    let ConnectError::Clusters(both) = error else { panic!("{error}") };
+    assert_eq!(both.map(|one| (one.address, one.replicas)), [(few[0], 1), (few[2], 3)], "both are named");
+}
+
+#[test]
+fn a_cluster_that_runs_something_else_is_sent_nothing() {
+    let named = |config: &mut chronon::vsr::Config| config.application = ApplicationName::new("kv").unwrap();
+    let cluster = Cluster::start_with("client-meant", 1, Kv, |config, _| named(config));
+    let meant = |applications| Client::connect(cluster.addresses(), Options { applications, ..patient(1) });
+    let client = meant(&["bank", "kv"]).unwrap();
+    client.request(put(b"k", b"v")).unwrap().result.unwrap();
+    let error = meant(&["jobs"]).unwrap_err();
+    assert!(matches!(&error, ConnectError::Application { runs, wanted: ["jobs"] } if runs == "kv"), "{error}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::{fmt, io, net::SocketAddr};
 
-use chronon::types::ReplicaId;
+use chronon::types::{ClusterId, ReplicaId};
 
 use crate::status::AskError;
 
@@ -114,8 +114,44 @@ pub enum ConnectError {
         /// The replica there.
         replica: ReplicaId,
     },
+    /// As many of the replicas are of one cluster as of another: one of each.
+    Clusters([Stranger; 2]),
+    /// The cluster runs another application than those that are meant to be asked.
+    Application {
+        /// The one that runs.
+        runs: String,
+        /// Those that are meant.
+        wanted: &'static [&'static str],
+    },
     /// The system refused.
     System(io::Error),
+}
+
+/// A replica of another cluster than the one that it is named beside.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Stranger {
+    /// Its address.
+    pub address: SocketAddr,
+    /// Its cluster.
+    pub cluster: ClusterId,
+    /// How many replicas that has.
+    pub replicas: u8,
+}
+
+impl fmt::Display for Stranger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is one of {} in cluster {}", self.address, self.replicas, self.cluster.0)
+    }
+}
+
+/// The command that asks an application which comes with the program.
+fn command_for(application: &str) -> Option<&'static str> {
+    match application {
+        "kv" => Some("chronon kv"),
+        "bank" | "branch" => Some("chronon bank"),
+        "jobs" => Some("chronon jobs"),
+        _ => None,
+    }
 }
 
 impl fmt::Display for ConnectError {
@@ -129,6 +165,18 @@ impl fmt::Display for ConnectError {
             }
             Self::Order { address, replica } => {
                 write!(f, "{address} is replica {}: give the addresses in the replicas' order, from 0", replica.0)
+            }
+            Self::Clusters([one, other]) => write!(f, "{one}, and {other}: name the replicas of one cluster"),
+            Self::Application { runs, wanted } => {
+                let asks =
+                    command_for(runs).map(|command| format!(", which `{command}` asks,")).unwrap_or(",".to_owned());
+                write!(
+                    f,
+                    "the cluster runs {runs}{asks} and not {}: nothing was sent; name a cluster that was formatted, or started by `dev`, with \
+                     --application {}",
+                    wanted.join(" or "),
+                    wanted.first().unwrap_or(&"")
+                )
             }
             Self::System(error) => write!(f, "the system refused: {error}"),
         }

@@ -139,9 +139,9 @@ impl KvClient {
     /// A client of the cluster whose replicas have these addresses, in their order.
     ///
     /// # Errors
-    /// If there is no such cluster, or if the system refuses.
+    /// If there is no such cluster, if it says that it runs something else, or if the system refuses.
     pub fn connect(addresses: &[SocketAddr], options: Options) -> Result<Self, ConnectError> {
-        Client::connect(addresses, options).map(Self)
+        Client::connect(addresses, of_a_store(options)).map(Self)
     }
 }
 
@@ -150,10 +150,16 @@ impl AsynchronousKvClient {
     /// A client of the cluster whose replicas have these addresses, in their order.
     ///
     /// # Errors
-    /// If there is no such cluster, or if the system refuses.
+    /// If there is no such cluster, if it says that it runs something else, or if the system refuses.
     pub async fn connect(addresses: &[SocketAddr], options: Options) -> Result<Self, ConnectError> {
-        asynchronous::Client::connect(addresses, options).await.map(Self)
+        asynchronous::Client::connect(addresses, of_a_store(options)).await.map(Self)
     }
+}
+
+/// What is meant to be asked is a key-value store, unless somebody knows better.
+fn of_a_store(options: Options) -> Options {
+    let applications = if options.applications.is_empty() { &["kv"] } else { options.applications };
+    Options { applications, ..options }
 }
 
 impl From<Client> for KvClient {

@@ -1,15 +1,11 @@
-//! How a client is set up, and what it learns of the cluster before it asks anything.
+//! How a client is set up, and what it must know.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use chronon::{
-    types::{ClusterId, ReplicaId, View},
-    vsr::quorum::REPLICAS_MAX,
+    types::ClusterId,
     wire::{HEADER_SIZE, batch::entry_size},
 };
-
-use super::error::ConnectError;
-use crate::status;
 
 /// How a client is set up.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -21,13 +17,16 @@ pub struct Options {
     pub queue_max: usize,
     /// How long a request may take, from when it is asked.
     pub patience: Duration,
-    /// What to know of the cluster. If nothing, one of its replicas is asked.
+    /// What to know of the cluster. If nothing, its replicas are asked.
     pub cluster: Option<Cluster>,
+    /// The applications that are meant to be asked, by the names that data files bear: a cluster whose replicas say that it runs another one
+    /// is sent no request. Any, if none is named here, and where the cluster is not asked.
+    pub applications: &'static [&'static str],
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { sessions: 16, queue_max: 1024, patience: Duration::from_secs(10), cluster: None }
+        Self { sessions: 16, queue_max: 1024, patience: Duration::from_secs(10), cluster: None, applications: &[] }
     }
 }
 
@@ -44,32 +43,5 @@ impl Cluster {
     /// The longest payload of a request: what fits a message with what comes before it, there and in the log.
     pub fn payload_size_max(&self) -> usize {
         (self.message_size_max as usize).saturating_sub(HEADER_SIZE + entry_size(0))
-    }
-
-    /// Asks the replicas one after the other, until one says how it is, and in which view.
-    pub(super) fn learn(addresses: &[SocketAddr], patience: Duration) -> Result<(Self, View), ConnectError> {
-        let mut unknown = ConnectError::Addresses(addresses.len());
-        if !(1..=usize::from(REPLICAS_MAX)).contains(&addresses.len()) {
-            return Err(unknown);
-        }
-        let each = patience / addresses.len() as u32;
-        for (place, address) in addresses.iter().enumerate() {
-            let said = match status::ask(*address, each) {
-                Ok(said) => said,
-                Err(error) => {
-                    unknown = ConnectError::Unknown(error);
-                    continue;
-                }
-            };
-            if usize::from(said.replicas) != addresses.len() {
-                return Err(ConnectError::Count { addresses: addresses.len(), replicas: said.replicas });
-            }
-            if usize::from(said.replica) != place {
-                return Err(ConnectError::Order { address: *address, replica: ReplicaId(said.replica) });
-            }
-            let cluster = Self { id: ClusterId(said.cluster), message_size_max: said.message_size_max };
-            return Ok((cluster, View(said.view)));
-        }
-        Err(unknown)
     }
 }

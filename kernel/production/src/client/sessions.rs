@@ -27,8 +27,9 @@ use chronon::{
 };
 
 use super::{
-    Answer, Cluster, ConnectError, Options, RequestError,
+    Answer, ConnectError, Options, RequestError,
     alarms::Alarms,
+    learn::learn,
     queue::{Queue, Waiting},
 };
 use crate::{
@@ -44,6 +45,7 @@ pub struct Sessions<T> {
     cluster: ClusterId,
     replica_count: u8,
     payload_size_max: usize,
+    clients_max: Option<u32>,
     sessions: Vec<Session<T>>,
     /// The latest view that any of them has heard of: the next one to ask begins there.
     view: View,
@@ -111,9 +113,12 @@ impl<T> Sessions<T> {
         if options.sessions == 0 {
             return Err(ConnectError::NoSessions);
         }
-        let (cluster, view) = match options.cluster {
-            Some(cluster) => (cluster, View(0)),
-            None => Cluster::learn(addresses, options.patience)?,
+        let (cluster, view, clients_max) = match options.cluster {
+            Some(cluster) => (cluster, View(0), None),
+            None => {
+                let learned = learn(addresses, options.patience, options.applications)?;
+                (learned.cluster, learned.view, Some(learned.clients_max))
+            }
         };
         let frame_size_max = cluster.message_size_max.max(HEADER_SIZE as u32);
         // What waits to be sent is held by the sessions anyway; a few repetitions more are no matter.
@@ -126,6 +131,7 @@ impl<T> Sessions<T> {
             cluster: cluster.id,
             replica_count: addresses.len() as u8,
             payload_size_max: cluster.payload_size_max(),
+            clients_max,
             sessions: Vec::new(),
             view,
             by_client: BTreeMap::new(),
@@ -166,6 +172,11 @@ impl<T> Sessions<T> {
     /// The longest payload that the cluster takes.
     pub const fn payload_size_max(&self) -> usize {
         self.payload_size_max
+    }
+
+    /// How many sessions the cluster has room for, of all clients together, if it was asked: where more are used, they evict each other.
+    pub const fn clients_max(&self) -> Option<u32> {
+        self.clients_max
     }
 
     /// Whether a request that is asked now would not have to wait for another.
@@ -385,6 +396,7 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
+    use crate::client::Cluster;
     use chronon::types::ReplicaId;
 
     #[test]

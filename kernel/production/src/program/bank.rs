@@ -66,7 +66,8 @@ struct Tally {
 }
 
 pub(crate) fn main(arguments: &Arguments) -> Result<Status, Trouble> {
-    let options = Options { sessions: arguments.clients, ..Options::default() };
+    // A branch is a bank that writes letters.
+    let options = Options { sessions: arguments.clients, applications: &["bank", "branch"], ..Options::default() };
     let sessions = Sessions::connect(&arguments.addresses, &options)?;
     // As good as nobody else's: accounts are numbered from a number at random.
     let first = random().map_err(Trouble::machine)? as u64 >> 1;

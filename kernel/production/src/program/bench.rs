@@ -124,8 +124,9 @@ pub(crate) fn main(arguments: &Arguments) -> Result<Status, Trouble> {
         return Err(Trouble::usage(format!("a value has at most {} bytes: choose fewer", kv::VALUE_SIZE_MAX)));
     }
     let limits = if arguments.limits { Some(limits::measure(&arguments.folder)?) } else { None };
-    let options = Options { sessions: arguments.clients, ..Options::default() };
+    let options = Options { sessions: arguments.clients, applications: &["kv"], ..Options::default() };
     let mut load = Load::new(Sessions::connect(&arguments.addresses, &options)?, arguments);
+    load.check_room()?;
     load.run(arguments.requests / WARM_UP + u64::from(arguments.clients))?;
     let (before, began) = (Usage::ask(&arguments.addresses), Instant::now());
     load.latencies_ns.iter_mut().for_each(Vec::clear);
@@ -176,6 +177,17 @@ impl Load {
             asked: 0,
             latencies_ns: [Vec::new(), Vec::new()],
             payload: Vec::new(),
+        }
+    }
+
+    /// More clients than the cluster has room for would evict each other's sessions, and end at the first that was.
+    fn check_room(&self) -> Result<(), Trouble> {
+        match self.sessions.clients_max() {
+            Some(most) if self.clients > u64::from(most) => Err(Trouble::usage(format!(
+                "--clients {}: the cluster has room for the sessions of {most}, as `format --clients-max` said: choose fewer",
+                self.clients
+            ))),
+            _ => Ok(()),
         }
     }
 

@@ -1,19 +1,18 @@
 //! `effects`: what an operator decides of effects that are parked or dead letters.
 
-use std::{net::SocketAddr, time::Duration};
-
 use chronon::{
     app::{operator::Held, outbox::Stage},
     effect::EffectId,
 };
 use chronon_production::{
-    client::{Operator, OperatorError, Options},
+    client::{Operator, OperatorError},
     sinks::{Lane, code},
 };
 use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::{
+    addressed::Addressed,
     number::counted,
     output::{Status, Trouble, say, say_json},
 };
@@ -25,30 +24,25 @@ use super::{
 /// one had no answer: those before it are told of all the same, and none is made behind it.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
+    #[command(flatten)]
+    cluster: Cluster,
+
     #[command(subcommand)]
     request: Request,
 }
 
 #[derive(clap::Args)]
 struct Cluster {
-    /// The replicas' addresses
-    #[arg(long, value_name = "A,B,C", value_delimiter = ',', required = true)]
-    addresses: Vec<SocketAddr>,
-
-    /// How long to wait for an answer, in milliseconds
-    #[arg(long, value_name = "MS", default_value_t = 10_000)]
-    patience_ms: u64,
+    #[command(flatten)]
+    cluster: Addressed,
 
     /// Print one JSON object
-    #[arg(long)]
+    #[arg(long, global = true)]
     json: bool,
 }
 
 #[derive(clap::Args)]
-struct Which {
-    #[command(flatten)]
-    cluster: Cluster,
-
+struct Ids {
     /// The effects, by their ids as they are listed
     #[arg(value_name = "ID", required_unless_present = "all")]
     ids: Vec<EffectId>,
@@ -61,30 +55,36 @@ struct Which {
 #[derive(Subcommand)]
 enum Request {
     /// Say which effects wait for an operator, and why
-    List(Cluster),
+    List,
     /// Try them again from the beginning, behind what their channels hold by now: of a parked one, and of one whose sink cannot tell, this
     /// says that it was not done
-    Redrive(Which),
+    Redrive(Ids),
     /// Say that they were done: the application is told so
-    Resolve(Which),
+    Resolve(Ids),
     /// Give them up for good: the application is told that they failed
-    Drop(Which),
+    Drop(Ids),
 }
 
 impl Cluster {
     fn connect(&self) -> Result<Operator, Trouble> {
-        let patience = Duration::from_millis(self.patience_ms.max(1));
-        let options = Options { sessions: 1, patience, ..Options::default() };
-        Ok(Operator::connect(&self.addresses, &options)?)
+        Ok(Operator::connect(self.cluster.addresses()?, &self.cluster.options(&[]))?)
     }
 }
 
+/// Effects of a cluster that are decided of.
+struct Which<'a> {
+    cluster: &'a Cluster,
+    ids: Vec<EffectId>,
+    all: bool,
+}
+
 pub(crate) fn main(arguments: &Arguments) -> Result<Status, Trouble> {
+    let of = |given: &Ids| Which { cluster: &arguments.cluster, ids: given.ids.clone(), all: given.all };
     match &arguments.request {
-        Request::List(cluster) => list(cluster),
-        Request::Redrive(which) => decide(which, "redriven", Operator::redrive),
-        Request::Resolve(which) => decide(which, "resolved", |operator, id| operator.resolve(id, Vec::new())),
-        Request::Drop(which) => decide(which, "dropped", Operator::discard),
+        Request::List => list(&arguments.cluster),
+        Request::Redrive(given) => decide(&of(given), "redriven", Operator::redrive),
+        Request::Resolve(given) => decide(&of(given), "resolved", |operator, id| operator.resolve(id, Vec::new())),
+        Request::Drop(given) => decide(&of(given), "dropped", Operator::discard),
     }
 }
 
@@ -101,7 +101,7 @@ fn list(cluster: &Cluster) -> Result<Status, Trouble> {
 }
 
 fn decide(
-    which: &Which,
+    which: &Which<'_>,
     done: &'static str,
     act: impl Fn(&Operator, EffectId) -> Result<(), OperatorError>,
 ) -> Result<Status, Trouble> {

@@ -1,13 +1,14 @@
 //! `jobs`: one request to the job queue.
 
-use std::{ffi::OsString, net::SocketAddr, os::unix::ffi::OsStringExt, time::Duration};
+use std::{ffi::OsString, os::unix::ffi::OsStringExt};
 
 use chronon::app::jobs::{Counts, Refusal, Request, Response, Stage, Standing};
-use chronon_production::client::{Answer, Client, Options};
+use chronon_production::client::{Answer, Client};
 use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::{
+    addressed::Addressed,
     number::{counted, grouped},
     output::{Status, Trouble, remark, say, say_json},
 };
@@ -23,13 +24,8 @@ use super::{
     chronon jobs --addresses 127.0.0.1:4000,127.0.0.1:4001,127.0.0.1:4002 take --lease-ms 60000\n  \
     chronon jobs --addresses 127.0.0.1:4000,127.0.0.1:4001,127.0.0.1:4002 done 1 --token 1")]
 pub(crate) struct Arguments {
-    /// The replicas' addresses
-    #[arg(long, value_name = "A,B,C", value_delimiter = ',', required = true)]
-    addresses: Vec<SocketAddr>,
-
-    /// How long to wait for an answer, in milliseconds
-    #[arg(long, value_name = "MS", default_value_t = 10_000)]
-    patience_ms: u64,
+    #[command(flatten)]
+    cluster: Addressed,
 
     /// Print one JSON object
     #[arg(long, global = true)]
@@ -96,9 +92,7 @@ struct Which {
 }
 
 pub(crate) fn main(arguments: &Arguments) -> Result<Status, Trouble> {
-    let patience = Duration::from_millis(arguments.patience_ms.max(1));
-    let options = Options { sessions: 1, patience, ..Options::default() };
-    let client = Client::connect(&arguments.addresses, options)?;
+    let client = Client::connect(arguments.cluster.addresses()?, arguments.cluster.options(&["jobs"]))?;
     let mut payload = Vec::new();
     let answer = match &arguments.request {
         asked @ (Asked::Look { .. } | Asked::Count) => {

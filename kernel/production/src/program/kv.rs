@@ -3,15 +3,16 @@
 use std::{
     ffi::OsString,
     io::{IsTerminal, Write, stdout},
-    net::SocketAddr,
     os::unix::ffi::OsStringExt,
-    time::Duration,
 };
 
-use chronon_production::client::{KvClient, KvError, Options, Swap};
+use chronon_production::client::{KvClient, KvError, Swap};
 use clap::Subcommand;
 
-use super::output::{Status, Trouble, remark, say};
+use super::{
+    addressed::Addressed,
+    output::{Status, Trouble, remark, say},
+};
 
 /// Ask the key-value store for one thing
 ///
@@ -26,16 +27,11 @@ pub(crate) struct Arguments {
     request: Request,
 }
 
-/// Which store, and how patiently it is asked.
+/// Which store is asked.
 #[derive(clap::Args)]
 pub(super) struct Store {
-    /// The replicas' addresses
-    #[arg(long, value_name = "A,B,C", value_delimiter = ',', required = true)]
-    addresses: Vec<SocketAddr>,
-
-    /// How long to wait for an answer, in milliseconds
-    #[arg(long, value_name = "MS", default_value_t = 10_000)]
-    patience_ms: u64,
+    #[command(flatten)]
+    cluster: Addressed,
 }
 
 /// What can be asked. Keys and values are bytes, as the shell gives them.
@@ -87,9 +83,7 @@ pub(crate) fn main(arguments: &Arguments) -> Result<Status, Trouble> {
 
 impl Store {
     pub(super) fn connect(&self) -> Result<KvClient, Trouble> {
-        let patience = Duration::from_millis(self.patience_ms.max(1));
-        let options = Options { sessions: 1, patience, ..Options::default() };
-        Ok(KvClient::connect(&self.addresses, options)?)
+        Ok(KvClient::connect(self.cluster.addresses()?, self.cluster.options(&["kv"]))?)
     }
 }
 

@@ -3,6 +3,7 @@
 //! A command is a file here with its `Arguments` and a `main`, a variant of [`Command`] and an arm of [`answer`]. What it does
 //! beside reading flags and printing belongs to the library, where tests can get at it.
 
+mod addressed;
 mod bank;
 mod bench;
 mod dev;

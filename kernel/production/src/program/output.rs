@@ -109,7 +109,9 @@ impl From<ConnectError> for Trouble {
             ConnectError::Addresses(_)
             | ConnectError::NoSessions
             | ConnectError::Count { .. }
-            | ConnectError::Order { .. } => Self::usage(error),
+            | ConnectError::Order { .. }
+            | ConnectError::Clusters { .. }
+            | ConnectError::Application { .. } => Self::usage(error),
             ConnectError::Unknown(_) | ConnectError::System(_) => Self::machine(error),
         }
     }

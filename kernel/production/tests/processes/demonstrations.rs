@@ -31,7 +31,16 @@ fn the_bank_moves_money_about_and_finds_all_of_it() {
 fn a_bank_is_looked_for_in_vain_where_there_is_a_store_and_the_store_is_measured_beside_its_machine() {
     let cluster = Cluster::start("bench", 1);
     let (status, said) = ask(&cluster, &["bank"]);
-    assert!(status == Some(2) && said.contains("start it with --application bank"), "{said}");
+    assert!(
+        status == Some(2)
+            && said.contains("runs kv, which `chronon kv` asks, and not bank or branch: nothing was sent"),
+        "{said}"
+    );
+    let (status, said) = ask(&cluster, &["bench", "--requests", "1", "--clients", "1000000"]);
+    assert!(
+        status == Some(2) && said.contains("--clients 1000000: the cluster has room for the sessions of"),
+        "{said}"
+    );
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench-limits");
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir(&folder).unwrap();

@@ -1,5 +1,6 @@
 //! The job queue: work that is taken, and taken away again.
 
+use chronon_production::client::{KvClient, Options};
 use serde_json::Value;
 
 use crate::cluster::{Cluster, chronon, until};
@@ -65,7 +66,24 @@ fn the_queue_is_asked_through_the_program_in_words() {
     assert_eq!(ask(&["count"]), told("1 waiting, 0 taken, 0 done, 0 dead\n"));
     let (status, said) = ask(&["take", "--lease-ms", "0"]);
     assert!(status == Some(2) && said.contains("another duration"), "{said}");
-    let mut kv = chronon();
-    let output = kv.args(["kv", "--addresses", &addresses, "get", "greeting"]).output().unwrap();
-    assert_eq!(output.status.code(), Some(2), "the queue is no store");
+    for command in [&["kv", "put", "greeting", "hello"][..], &["bank"], &["bench"]] {
+        let output =
+            chronon().args(&command[..1]).args(["--addresses", &addresses]).args(&command[1..]).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "the queue is no store: {said}");
+        assert!(said.contains("the cluster runs jobs, which `chronon jobs` asks, and not "), "{said}");
+    }
+    assert_eq!(ask(&["count"]), told("1 waiting, 0 taken, 0 done, 0 dead\n"), "nobody added anything");
+}
+
+#[test]
+fn what_is_meant_for_the_queue_is_not_sent_to_a_store() {
+    let cluster = Cluster::start("jobs-no-queue", 1);
+    let (status, said) = ask(&cluster, &["done", "1", "--token", "1"]);
+    assert_eq!(status, Some(2), "{said}");
+    let said = said.as_str().unwrap();
+    assert!(said.contains("the cluster runs kv, which `chronon kv` asks, and not jobs: nothing was sent"), "{said}");
+    // That request, read as one of the store's, puts something there.
+    let kv = KvClient::connect(cluster.addresses(), Options::default()).unwrap();
+    assert_eq!(kv.get(b"\0").unwrap(), None);
 }

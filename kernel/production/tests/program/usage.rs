@@ -89,9 +89,33 @@ fn what_is_larger_than_a_message_may_be_is_a_matter_of_usage() {
     let folder = Folder::new("usage-large");
     let mut replica = Replica::start(&folder.file(), Stdio::null());
     replica.until_it_serves();
-    let (address, large) = (replica.address().to_string(), "v".repeat(64 << 10));
-    let ran = ran(&["kv", "put", "key", &large], &address);
-    assert_eq!((ran.status, ran.out.as_str()), (2, ""), "{}", ran.err);
-    ran.assert_says(&["the request is too large and was not executed"]);
+    let (address, most) = (replica.address().to_string(), "v".repeat(16 << 10));
+    for (command, words) in [
+        (&["kv", "put", "key", &most.repeat(2)][..], "a value has at most 16384 bytes"),
+        (&["kv", "cas", "key", &most, "--expected", &most], "the request is too large and was not executed"),
+    ] {
+        let ran = ran(command, &address);
+        assert_eq!((ran.status, ran.out.as_str()), (2, ""), "{}", ran.err);
+        ran.assert_says(&[words]);
+    }
     replica.must_serve();
+}
+
+#[test]
+fn which_cluster_is_taken_before_what_is_asked_and_after_it_alike() {
+    let cluster = ["--addresses", "127.0.0.1:1", "--patience-ms", "60000"];
+    for (command, asked) in
+        [("kv", &["get", "k"][..]), ("jobs", &["take"]), ("effects", &["list"]), ("effects", &["drop", "--all"])]
+    {
+        let before = chronon(&[&[command], &cluster[..], asked].concat());
+        let after = chronon(&[&[command], asked, &cluster[..]].concat());
+        let between = chronon(&[&[command], &cluster[..2], asked, &cluster[2..]].concat());
+        for ran in [before, after, between] {
+            assert_eq!(ran.status, 3, "nobody listens there: {ran:?}");
+            ran.assert_says(&["no replica answers at 127.0.0.1:1"]);
+        }
+        let nowhere = chronon(&[&[command], asked].concat());
+        assert_eq!(nowhere.status, 2, "{nowhere:?}");
+        nowhere.assert_says(&["--addresses A,B,C is missing"]);
+    }
 }
