@@ -29,10 +29,10 @@ pub const NO_ANSWER: u32 = u32::MAX - 9;
 /// What is to be fetched has no address that may be fetched from.
 pub const BAD_ADDRESS: u32 = u32::MAX - 10;
 
-/// A later attempt in the channel was seen: what is older than that is refused.
+/// A later attempt in the channel was seen: what is older than that is refused. A service says the same by this status.
 pub const FENCED: u32 = 412;
 
-/// What a code that is no service's own means.
+/// What a code means that is no service's own, or that every service is asked to mean the same by.
 pub const fn words(code: u32) -> Option<&'static str> {
     Some(match code {
         TIMED_OUT => "no answer in time",
@@ -46,6 +46,7 @@ pub const fn words(code: u32) -> Option<&'static str> {
         UNREACHABLE => "the service could not be reached",
         NO_ANSWER => "no answer after the request was sent",
         BAD_ADDRESS => "its address may not be fetched from",
+        FENCED => "fenced: its token is older than one that was seen in its channel",
         _ => return None,
     })
 }
@@ -59,6 +60,10 @@ mod tests {
         for code in u32::MAX - 10..=u32::MAX {
             assert!(words(code).is_some(), "{code}");
         }
-        assert_eq!([0, 1, 404, FENCED, 503, u32::MAX - 11].map(words), [None; 6]);
+        assert_eq!([0, 1, 404, 503, u32::MAX - 11].map(words), [None; 5]);
+        assert!(
+            words(FENCED).unwrap().starts_with("fenced"),
+            "what a service refuses by a token is told as what it is"
+        );
     }
 }

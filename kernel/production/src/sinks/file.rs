@@ -8,9 +8,9 @@
 //! append to one file, and any other program may read it.
 //!
 //! **It honours ids**, those of an earlier life and of other processes among them: whoever appends holds a lock on the file, first
-//! reads what came in since it last did, and appends nothing under an id that is there. Of each channel the greatest id is remembered:
-//! what is greater is new, and only for what is smaller, which an operator ran again, the file is read from its beginning. **It
-//! honours tokens**: what is older than what a channel holds is refused. Asked whether it did something and did not, it puts
+//! reads what came in since it last did, and appends nothing under an id that is there. Of each cluster's channel the greatest id is
+//! remembered: what is greater is new, and only for what is smaller, which an operator ran again, the file is read from its beginning. **It
+//! honours tokens**: what is older than what a channel of its cluster holds is refused; tokens of different clusters do not compare. Asked whether it did something and did not, it puts
 //! that down as a line without a payload, so that no older attempt comes after it.
 //!
 //! **After a crash**: a line is written by one call and made durable by `fdatasync`. A last line that is torn was acknowledged by nobody,
@@ -27,7 +27,10 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use chronon::effect::{Destination, EffectId, EffectOrder, EffectResult, FencingToken};
+use chronon::{
+    effect::{Destination, EffectId, EffectOrder, EffectResult, FencingToken},
+    types::ClusterId,
+};
 use rustix::{
     fs::{FlockOperation, fdatasync, flock, fsync},
     io::Errno,
@@ -63,9 +66,12 @@ struct Open {
     file: File,
     /// How many of its bytes were read, all whole lines.
     seen: u64,
-    /// Of each channel; none stands for lines of the log.
-    latest: BTreeMap<Option<u32>, Latest>,
+    /// Of each channel of each cluster that wrote here. One cluster's ids and tokens say nothing of another's.
+    latest: BTreeMap<Place, Latest>,
 }
+
+/// A cluster, and a channel of it; none stands for lines of the log.
+type Place = (ClusterId, Option<u32>);
 
 #[derive(Clone, Copy, Debug)]
 struct Latest {
@@ -125,7 +131,7 @@ impl Sink for FileSink {
             if open.holds(channel, order.id)? {
                 return open.sync().map(|()| EffectResult::Done { response: Vec::new() });
             }
-            if open.latest.get(&channel).is_some_and(|latest| order.token < latest.token) {
+            if open.latest.get(&(order.id.cluster, channel)).is_some_and(|latest| order.token < latest.token) {
                 return Ok(EffectResult::Failed { code: code::FENCED });
             }
             open.append(channel, order, true)?;
@@ -175,7 +181,7 @@ impl Open {
         let torn = each_line(&self.file, self.seen, |length, line| {
             seen += length;
             if let Some((channel, id, token, done)) = line {
-                let entry = latest.entry(channel).or_insert(Latest { id: None, token });
+                let entry = latest.entry((id.cluster, channel)).or_insert(Latest { id: None, token });
                 entry.token = entry.token.max(token);
                 entry.id = if done { entry.id.max(Some(id)) } else { entry.id };
             }
@@ -190,7 +196,9 @@ impl Open {
 
     /// Whether it was done. All of the file was read.
     fn holds(&self, channel: Option<u32>, id: EffectId) -> io::Result<bool> {
-        let Some(greatest) = self.latest.get(&channel).and_then(|latest| latest.id) else { return Ok(false) };
+        let Some(greatest) = self.latest.get(&(id.cluster, channel)).and_then(|latest| latest.id) else {
+            return Ok(false);
+        };
         if id >= greatest {
             return Ok(id == greatest);
         }
@@ -216,7 +224,7 @@ impl Open {
             return Err(Trouble::After(error));
         }
         self.seen += bytes.len() as u64;
-        let latest = self.latest.entry(channel).or_insert(Latest { id: None, token: order.token });
+        let latest = self.latest.entry((order.id.cluster, channel)).or_insert(Latest { id: None, token: order.token });
         latest.token = latest.token.max(order.token);
         latest.id = if done { latest.id.max(Some(order.id)) } else { latest.id };
         Ok(())

@@ -1,7 +1,8 @@
 //! A sink that speaks HTTP/1.1: `POST` for what is emitted, `GET` for what is fetched.
 //!
 //! Each request bears `Idempotency-Key`, the effect's id (the same for every attempt, by any primary), `Chronon-Fencing-Token`, whose texts
-//! sort as the tokens do, and `Chronon-Channel`. What the answer means:
+//! sort as the tokens do, and `Chronon-Channel`. Tokens compare within one channel of one cluster, which is what the key begins with: a service
+//! that several clusters call keeps the highest token of each. What the answer means:
 //!
 //! | status | means |
 //! |---|---|

@@ -83,6 +83,22 @@ fn what_is_older_than_what_its_channel_holds_is_refused_and_other_channels_are_n
 }
 
 #[test]
+fn another_cluster_s_tokens_and_ids_say_nothing_of_this_one_s() {
+    let file = Scratch::new("clusters");
+    let of = |cluster: u64, order: EffectOrder| EffectOrder {
+        id: EffectId { cluster: ClusterId(cluster), ..order.id },
+        ..order
+    };
+    assert_eq!(file.sink().run(&of(9, order(50, 40))), DONE);
+    // A new cluster begins with its first view and its first op, and its id may be the smaller one.
+    assert_eq!(file.sink().run(&of(8, order(5, 1))), DONE);
+    assert_eq!(file.sink().run(&of(10, order(5, 1))), DONE);
+    assert_eq!(file.sink().run(&of(8, order(5, 1))), DONE, "it is there");
+    assert_eq!(file.sink().run(&of(9, order(51, 39))), EffectResult::Failed { code: code::FENCED }, "the old one's");
+    assert_eq!(file.ops(), [50, 5, 5]);
+}
+
+#[test]
 fn who_asks_is_told_and_no_older_attempt_comes_after_a_no() {
     let file = Scratch::new("ask");
     assert_eq!(file.sink().ask(&order(5, 4)), EffectResult::NotDone);
