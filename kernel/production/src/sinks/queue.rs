@@ -42,7 +42,7 @@ pub(super) struct Queue {
 struct State {
     waiting: VecDeque<Waiting>,
     threads: usize,
-    /// Threads that wait for an order.
+    /// Threads that wait for an order, or were told of one and have not taken it.
     idle: usize,
     /// Nobody wants to hear of anything any more.
     closed: bool,
@@ -115,6 +115,17 @@ impl Queue {
     pub(super) fn is_gone(&self) -> bool {
         let state = self.lock();
         state.threads == 0 && state.waiting.is_empty()
+    }
+
+    /// Closes it if nothing waits and nothing is being done: its threads end then. Whether it did.
+    pub(super) fn close_if_idle(&self) -> bool {
+        let mut state = self.lock();
+        let is_idle = state.waiting.is_empty() && state.idle == state.threads;
+        if is_idle {
+            state.closed = true;
+            self.changed.notify_all();
+        }
+        is_idle
     }
 
     /// Has the threads end with what they are at.

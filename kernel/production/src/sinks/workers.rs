@@ -107,7 +107,10 @@ impl Workers {
             self.queues.retain(|_, queue| !queue.is_gone());
         }
         if self.queues.len() >= LANES_MAX {
-            return None;
+            // Its threads would have ended by themselves in a while.
+            let (idle, _) = self.queues.iter().find(|(_, queue)| queue.close_if_idle())?;
+            let idle = *idle;
+            self.queues.remove(&idle);
         }
         let (waiting, threads) = if lane == Lane::Fetches { (FETCHES_WAITING_MAX, FETCHERS) } else { (WAITING_MAX, 1) };
         let queue = Arc::new(Queue::new(waiting, threads));

@@ -94,6 +94,29 @@ fn a_channel_that_hangs_delays_no_other_and_takes_no_more_than_its_room() {
 }
 
 #[test]
+fn channels_without_number_are_used_one_after_another_and_only_those_at_work_keep_their_threads() {
+    let (hanging, begun, let_it) = gate();
+    let sinks = Sinks::default().channel(Channel(0), hanging).others(Arc::new(crate::sinks::LogSink));
+    let mut workers = Workers::new(sinks).unwrap();
+    workers.run(order(emit(0), 1));
+    assert_eq!(begun.recv(), Ok(1));
+    for channel in 1..=2 * LANES_MAX as u32 {
+        let op = u64::from(channel) + 100;
+        let mut attempt = |op| {
+            workers.run(order(emit(channel), op));
+            next(&mut workers)
+        };
+        // A thread that has reported is idle a moment later, and then nothing is refused any more.
+        while attempt(op) != (op, DONE) {
+            std::thread::yield_now();
+        }
+        assert!(workers.queues.len() <= LANES_MAX);
+    }
+    let_it.send(DONE).unwrap();
+    assert_eq!(next(&mut workers), (1, DONE), "it was not idle");
+}
+
+#[test]
 fn fetches_are_done_beside_each_other_and_past_their_room_they_are_told_so() {
     let (slow, begun, let_it) = gate();
     let mut workers = Workers::new(Sinks::default().fetches(slow)).unwrap();
