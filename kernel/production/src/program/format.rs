@@ -171,7 +171,8 @@ fn checked(arguments: &Arguments) -> Result<Layout, Trouble> {
     }
     let as_the_grid = u32::try_from(grid_size / u64::from(message_size_max.max(1))).unwrap_or(SLOTS_MAX).min(SLOTS_MAX);
     let slots = slots.unwrap_or((as_the_grid / HEADERS_PER_SECTOR * HEADERS_PER_SECTOR).max(SLOTS_LEAST));
-    let block_size = BLOCK_SIZE.min(message_size_max);
+    // Of no use where a message has no room, which is told below.
+    let block_size = BLOCK_SIZE.min(message_size_max).max(SECTOR_SIZE as u32);
     let block_count = u32::try_from(grid_size / u64::from(block_size)).unwrap_or(u32::MAX);
     let layout = Layout { slot_count: slots, message_size_max, block_count, block_size };
     match layout.validated() {

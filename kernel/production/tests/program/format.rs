@@ -73,10 +73,35 @@ fn numbers_that_make_no_file_are_refused_with_those_that_would() {
         (&["--message-size-max", "64kb"], "as in 64KiB"),
         (&["--cluster", "seven"], "a number up to"),
         (&["--cluster", "-1"], "--cluster"),
+        (&["--cluster", "18446744073709551616"], "--cluster"),
+        (&["--replica", "255"], "of 3, the replicas are 0 to 2"),
+        (&["--replicas", "255"], "1 to 6 replicas"),
+        (&["--slots", "4294967295"], "positive multiple of 32"),
+        (&["--message-size-max", "0"], "positive multiple of 4096"),
+        (&["--message-size-max", "4294967295"], "positive multiple of 4096"),
+        (&["--message-size-max", "4294963200"], "from 8 KiB to 16 MiB"),
+        (&["--message-size-max", "18446744073709551615"], "too large"),
+        (&["--grid-size", "0"], "--grid-size 0: choose"),
+        (&["--clients-max", "0"], "1..=65536"),
+        (&["--clients-max", "4294967295"], "1..=65536"),
     ] {
         let refused = format(&folder.file(), flags);
         assert_eq!(refused.status, 2, "{flags:?}: {refused:?}");
         refused.assert_says(&[says]);
+        assert!(folder.names().is_empty(), "{flags:?}");
+    }
+}
+
+/// What is as large as it can be is more than there is room for, or than a file can be: neither is a panic.
+#[test]
+fn the_largest_numbers_are_refused_in_words() {
+    let folder = Folder::new("largest");
+    for flags in [
+        &["--grid-size", "18446744073709551615"][..],
+        &["--grid-size", "18446744073709551615", "--message-size-max", "16MiB", "--slots", "16777216"],
+    ] {
+        let refused = format(&folder.file(), flags);
+        assert!([2, 3].contains(&refused.status) && !refused.err.contains("panicked"), "{flags:?}: {refused:?}");
         assert!(folder.names().is_empty(), "{flags:?}");
     }
 }
