@@ -254,7 +254,8 @@ impl Vsr {
             actions.probe(Probe::Superseded.into());
             actions.halt(alloc::format!(
                 "this data file was superseded: {} has the incarnation {own:032x} now, and this one is {:032x}; \
-                 what it holds counts for nothing any more, and it must not be started again",
+                 what it holds counts for nothing any more, and it must not be started again: start from the other one, or, if that is \
+                 lost, `recover` the replica anew",
                 self.config.replica,
                 self.roster.own
             ));

@@ -68,7 +68,8 @@ fn a_superblock_that_is_damaged_beyond_one_pair_is_refused() {
 #[test]
 fn a_file_that_was_never_formatted_is_refused() {
     let reason = refusal(|script| script.world.disk_mut(NodeId(2)).zero(0, 4 * u64::from(SUPERBLOCK_COPY_SIZE)));
-    assert!(reason.contains("never formatted: format it first"), "{reason}");
+    assert!(reason.contains("unless the file was never formatted it is lost"), "{reason}");
+    assert!(reason.contains("recover it") && reason.contains("do not format it again"), "{reason}");
 }
 
 #[test]

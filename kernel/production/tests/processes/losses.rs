@@ -110,7 +110,8 @@ fn a_lost_data_file_that_is_found_again_is_of_no_use_any_more() {
     fs::rename(&elsewhere, &file).unwrap();
     cluster.restart(lost);
     cluster.wait_for_end(lost);
-    assert!(cluster.last_words(lost).contains("was superseded"), "{}", cluster.last_words(lost));
+    let words = cluster.last_words(lost);
+    assert!(words.contains("was superseded") && words.contains("`recover` the replica anew"), "{words}");
     fs::rename(&newer, &file).unwrap();
     cluster.restart(lost);
     load.wait_for(SOME);

@@ -52,7 +52,11 @@ fn each_kind_of_damage_to_a_copy_is_named() {
     write(&file, 0, &vec![0; 4 * COPY]);
     let (text, report) = inspect("superblock", &file, &[]);
     assert_eq!((text.status, states(&report)), (1, vec!["blank"; 4]));
-    text.assert_says(&["never formatted"]);
+    text.assert_says(&["unless the file was never formatted it is lost", "do not format it again"]);
+    let start = ["start", "--addresses", "127.0.0.1:1,127.0.0.1:2,127.0.0.1:3", "--data", file.to_str().unwrap()];
+    let started = crate::support::chronon(&start);
+    assert_eq!(started.status, 2, "{started:?}");
+    started.assert_says(&["`chronon recover` makes a new one through the other replicas"]);
 }
 
 #[test]

@@ -14,7 +14,7 @@ pub const UPDATE_PHASES: [&[u8]; 2] = [&[0, 1], &[2, 3]];
 /// Why a data file cannot be opened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum OpenError {
-    /// The file was never formatted: every copy is zeros.
+    /// Every copy is zeros: they were lost, or the file was never formatted, which nobody can tell.
     Blank,
     /// No two copies agree. The replica does not know what it promised and must not speak (design rule 5).
     Lost,
@@ -58,7 +58,12 @@ impl fmt::Display for Identity {
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Blank => write!(f, "the data file was never formatted: format it first"),
+            Self::Blank => write!(
+                f,
+                "all copies of the superblock are zeros: unless the file was never formatted it is lost, and this replica does not know \
+                 what it promised: recover it from the other replicas (one that is alone, from a copy of its file), and do not format it \
+                 again under the same identity"
+            ),
             Self::Lost => write!(
                 f,
                 "no two copies of the superblock agree, so this replica does not know what it promised: \
@@ -85,10 +90,10 @@ impl fmt::Display for OpenError {
 impl core::error::Error for OpenError {}
 
 impl OpenError {
-    /// Whether what the replica promised is lost for good, so that it can only be recovered through the others. Of a file that was never
-    /// formatted nobody knows.
+    /// Whether what the replica promised is lost for good, so that it can only be recovered through the others. A file that was never
+    /// formatted is not told from one that lost everything.
     pub const fn is_loss(&self) -> bool {
-        matches!(self, Self::Lost | Self::Forked { .. })
+        matches!(self, Self::Blank | Self::Lost | Self::Forked { .. })
     }
 }
 
