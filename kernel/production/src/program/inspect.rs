@@ -3,6 +3,7 @@
 mod text;
 
 use std::{
+    fmt,
     ops::RangeInclusive,
     path::{Path, PathBuf},
 };
@@ -10,7 +11,7 @@ use std::{
 use chronon::types::ClusterId;
 use chronon_production::{
     DataFile, DataFileError,
-    inspect::{self, Given, PrepareReport, Shape},
+    inspect::{self, Given, InspectError, PrepareReport, Shape},
     size,
 };
 use clap::Subcommand;
@@ -89,8 +90,10 @@ pub(crate) fn main(arguments: &Arguments) -> Result<Status, Trouble> {
         }
         What::Journal(journal) => main_of_journal(journal),
         What::Checkpoint { file, json } => {
-            let report = inspect::checkpoint(&open(file)?)
-                .map_err(|error| Trouble::usage(format!("{}: {error}", file.display())))?;
+            let report = match inspect::checkpoint(&open(file)?) {
+                Ok(report) => report,
+                Err(error) => return lost(file, *json, &error),
+            };
             if *json { say_json(&report) } else { say(&text::checkpoint(&report)) }?;
             Ok(status(report.is_damaged))
         }
@@ -130,14 +133,34 @@ fn main_of_journal(journal: &Journal) -> Result<Status, Trouble> {
     let file = open(&journal.file)?;
     let given =
         Given { slot_count: journal.slots, message_size_max: journal.message_size_max, cluster: journal.cluster };
-    let shape =
-        inspect::shape(&file, given).map_err(|error| Trouble::usage(format!("{}: {error}", journal.file.display())))?;
+    let shape = match inspect::shape(&file, given) {
+        Ok(shape) => shape,
+        Err(error @ (InspectError::NoLayout | InspectError::NoCluster)) => {
+            return lost(&journal.file, journal.json, &error);
+        }
+        Err(error) => return Err(Trouble::usage(format!("{}: {error}", journal.file.display()))),
+    };
     if let Some(ops) = &journal.ops {
         return prepares(&file, &shape, ops.clone(), journal.json);
     }
     let report = inspect::examine(&file, &shape);
     if journal.json { say_json(&report) } else { say(&text::journal(&report)) }?;
     Ok(status(report.is_damaged))
+}
+
+/// What is damaged so much that there is nothing to say of what was asked for.
+#[derive(Serialize)]
+struct LostReport {
+    file: String,
+    /// Why there is nothing to say, and what may help.
+    refusal: String,
+    is_damaged: bool,
+}
+
+fn lost(file: &Path, json: bool, why: &impl fmt::Display) -> Result<Status, Trouble> {
+    let report = LostReport { file: file.display().to_string(), refusal: why.to_string(), is_damaged: true };
+    if json { say_json(&report) } else { say(&format!("{}: {}\nDAMAGED", report.file, report.refusal)) }?;
+    Ok(Status::Found)
 }
 
 /// What the slots of some ops hold, for programs.

@@ -272,6 +272,14 @@ fn a_file_that_was_cut_is_read_as_far_as_it_goes() {
     inspect("journal", &file, &[]).0.assert_says(&["1 byte more than its layout has"]);
 }
 
+/// So damaged that nothing is to be said but that, which is as good a finding as any.
+fn lost(what: &str, file: &Path, flags: &[&str], says: &str) {
+    let (text, report) = inspect(what, file, flags);
+    assert_eq!((text.status, &report["is_damaged"]), (1, &json!(true)), "{text:?}");
+    text.assert_says(&[says, "DAMAGED"]);
+    assert!(report["refusal"].as_str().unwrap().contains(says), "{report}");
+}
+
 fn refused(file: &Path, flags: &[&str]) -> Ran {
     let ran = chronon(&[&["inspect", "journal", file.to_str().unwrap()], flags].concat());
     assert_eq!((ran.status, ran.out.as_str()), (2, ""), "{ran:?}");
@@ -294,8 +302,8 @@ fn without_a_superblock_the_flags_say_where_things_lie() {
     assert_eq!((text.status, &report["head"], &report["links"]), (0, &json!(head), &json!(head)));
 
     write(&file, 0, &[0; 4 * 8192]);
-    refused(&file, &[]).assert_says(&["give --slots and --message-size-max"]);
-    refused(&file, &["--slots", "64"]).assert_says(&["give --slots and --message-size-max"]);
+    lost("journal", &file, &[], "give --slots and --message-size-max");
+    lost("journal", &file, &["--slots", "64"], "give --slots and --message-size-max");
     refused(&file, &["--slots", "65", "--message-size-max", "32KiB"]).assert_says(&["positive multiple of 32"]);
     for flags in
         [["--slots", "4294967264", "--message-size-max", "32KiB"], ["--slots", "64", "--message-size-max", "1GiB"]]
@@ -308,7 +316,7 @@ fn without_a_superblock_the_flags_say_where_things_lie() {
     assert_eq!((text.status, &report["head"], &report["log_view"]), (0, &json!(head), &Value::Null));
 
     flip(&file, prepare(0));
-    refused(&file, &flags).assert_says(&["give --cluster"]);
+    lost("journal", &file, &flags, "give --cluster");
     let (text, report) = inspect("journal", &file, &[&flags[..], &["--cluster", "0x7"]].concat());
     assert_eq!((text.status, count(&report, "corrupt")), (1, 1), "{text:?}");
 }
@@ -322,7 +330,7 @@ fn a_file_of_something_else_is_looked_into_and_nothing_panics() {
         (state >> 24) as u8
     });
     fs::write(folder.file(), noise.collect::<Vec<u8>>()).unwrap();
-    refused(&folder.file(), &[]).assert_says(&["no copy of the superblock is valid"]);
+    lost("journal", &folder.file(), &[], "no copy of the superblock is valid");
     let flags = ["--slots", "64", "--message-size-max", "32KiB", "--cluster", "7"];
     let (text, report) = inspect("journal", &folder.file(), &flags);
     assert_eq!((text.status, count(&report, "corrupt")), (1, 64));
@@ -337,7 +345,10 @@ fn a_file_without_a_checkpoint_yet_says_so() {
     assert_eq!((text.status, &report["root"], &report["block_count"]), (0, &Value::Null, &LAYOUT.block_count.into()));
     text.assert_says(&["none yet", "8 blocks of 32 KiB", "no damage"]);
     fs::write(&file, b"no data file at all, ".repeat(10_000)).unwrap();
-    let ran = chronon(&["inspect", "checkpoint", file.to_str().unwrap()]);
-    assert_eq!(ran.status, 2);
-    ran.assert_says(&["no two copies of the superblock agree"]);
+    lost("checkpoint", &file, &[], "no two copies of the superblock agree");
+    fs::write(&file, [0; 100_000]).unwrap();
+    lost("checkpoint", &file, &[], "all copies of the superblock are zeros");
+    fs::write(&file, []).unwrap();
+    lost("checkpoint", &file, &[], "no two copies of the superblock agree");
+    lost("journal", &file, &[], "no copy of the superblock is valid");
 }
