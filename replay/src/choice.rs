@@ -35,7 +35,7 @@ pub(crate) struct Flags {
     /// Give every cluster this many replicas instead of a drawn number
     #[arg(long, value_name = "R", value_parser = parse_replicas, allow_negative_numbers = true)]
     replicas: Option<u8>,
-    /// Draw from these fault families alone: names with commas between, `all` or `none`; `no-NAME` takes one away
+    /// Draw from these fault families alone: names with commas between, `all`, or `none` alone; `no-NAME` takes one away
     #[arg(long, value_name = "FAMILIES")]
     faults: Option<String>,
 }
@@ -89,6 +89,9 @@ impl Selection<'_> {
 fn families(text: &str, known: &[Family]) -> Result<Vec<String>, Trouble> {
     let all: Vec<&str> = known.iter().map(|family| family.name).collect();
     let items: Vec<&str> = text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect();
+    if items == ["none"] {
+        return Ok(Vec::new());
+    }
     let is_negative = |item: &&str| !all.contains(item) && item.starts_with("no-");
     // Nothing but exceptions: from all.
     let mut chosen = if !items.is_empty() && items.iter().all(is_negative) { all.clone() } else { Vec::new() };
@@ -96,7 +99,7 @@ fn families(text: &str, known: &[Family]) -> Result<Vec<String>, Trouble> {
         if item == "all" {
             chosen.clone_from(&all);
         } else if item == "none" {
-            chosen.clear();
+            return Err(Trouble::Usage("`none` among fault families: name it alone, or leave it out".to_owned()));
         } else if all.contains(&item) {
             chosen.push(item);
         } else {
@@ -107,6 +110,10 @@ fn families(text: &str, known: &[Family]) -> Result<Vec<String>, Trouble> {
             }
             chosen.retain(|family| *family != name);
         }
+    }
+    if chosen.is_empty() {
+        let why = format!("--faults \"{text}\" leaves no fault family: name one, or `none` if there is to be no fault");
+        return Err(Trouble::Usage(why));
     }
     Ok(all.into_iter().filter(|name| chosen.contains(name)).map(str::to_owned).collect())
 }
@@ -130,10 +137,24 @@ mod tests {
         let all = ["loss", "kill", "partition"].map(String::from).to_vec();
         assert_eq!(chosen("all"), Ok(all.clone()));
         assert_eq!(chosen("none"), Ok(vec![]));
-        assert_eq!(chosen(""), Ok(vec![]));
         assert_eq!(chosen("partition, kill,kill"), Ok(vec![all[1].clone(), all[2].clone()]));
         assert_eq!(chosen("no-kill"), Ok(vec![all[0].clone(), all[2].clone()]));
         assert_eq!(chosen("all,no-loss,no-kill"), Ok(vec![all[2].clone()]));
+    }
+
+    #[test]
+    fn nobody_is_left_without_faults_who_did_not_say_so() {
+        for (text, says) in [
+            ("", "leaves no fault family"),
+            (" , ", "leaves no fault family"),
+            ("kill,no-kill", "leaves no fault family"),
+            ("no-loss,no-kill,no-partition", "leaves no fault family"),
+            ("all,none", "name it alone"),
+            ("none,kill", "name it alone"),
+        ] {
+            let why = chosen(text).expect_err(text);
+            assert!(why.contains(says), "{text}: {why}");
+        }
     }
 
     #[test]

@@ -259,6 +259,26 @@ pub(crate) fn summary(report: &Report, at: &Circumstances) -> String {
             rows.insert(before_probes, (name, format!("{}, in {} seeds", grouped(*sum), grouped(*seeds))));
         }
     }
+    // A clean campaign of it says nothing of what the others are for.
+    if at.faults.as_ref().is_some_and(Vec::is_empty) {
+        rows.insert(0, ("faults", "none is drawn".to_owned()));
+    }
     let rows: Vec<String> = rows.iter().map(|(name, value)| format!("  {name:<13} {value}")).collect();
     format!("{title}\n{}", rows.join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_campaign_without_faults_says_so() {
+        let told = |faults: Option<&[&str]>| {
+            let faults = faults.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
+            let (scenario, ending) = ("swarm".to_owned(), Ending::Complete);
+            let at = Circumstances { scenario, replicas: None, faults, jobs: 1, ending, cpu_ns: 1, wall_ns: 1 };
+            summary(&Report::new(0), &at).contains("\n  faults        none is drawn\n")
+        };
+        assert_eq!([None, Some(&["kill"][..]), Some(&[])].map(told), [false, false, true]);
+    }
 }
