@@ -221,7 +221,10 @@ impl<P: Plan> Schedule<P> {
         let operator = self.workload.operator;
         let rules = [
             (self.workload.services.as_ref().is_none_or(ServicesPlan::is_sound), SERVICES_RULE),
-            (readers.is_none_or(|readers| readers.queries_max > 0), "workload.readers.queries_max must be positive"),
+            (
+                readers.is_none_or(|readers| (1..=cluster::LIMIT_MAX).contains(&readers.queries_max)),
+                "workload.readers.queries_max must be 1 to 65536",
+            ),
             (readers.is_none_or(|readers| readers.each.stale_ppm <= MILLION), READERS_RULE),
             (readers.is_none_or(|readers| readers.each.think_ns_max <= HOUR_NS), READERS_RULE),
             (operator.is_none_or(|plan| plan.looks <= CALLS_MAX && plan.pause_ns <= HOUR_NS), OPERATOR_RULE),

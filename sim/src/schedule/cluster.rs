@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 /// The largest message that a simulated cluster may have, in bytes.
 pub const MESSAGE_SIZE_MAX: u32 = 1 << 20;
 
+/// The most sessions, requests and queries that a replica is told to take on, here as in production.
+pub(super) const LIMIT_MAX: u32 = 65_536;
+
 const SLOTS_MAX: u32 = 65_536;
 /// The most blocks that the grid of a simulated replica may have.
 pub const BLOCKS_MAX: u32 = 65_536;
@@ -50,7 +53,8 @@ impl ClusterPlan {
             (company <= 1024, "cluster.company must be at most 1024"),
             (slot_count > 0 && slot_count % 32 == 0, "cluster.slot_count must be a positive multiple of 32"),
             (message_size_max >= 20 * 1024 && message_size_max % 4096 == 0, MESSAGE_SIZE_RULE),
-            (clients_max > 0 && requests_max > 0, "cluster.clients_max and cluster.requests_max must be positive"),
+            ((1..=LIMIT_MAX).contains(&clients_max), "cluster.clients_max must be 1 to 65536"),
+            ((1..=LIMIT_MAX).contains(&requests_max), "cluster.requests_max must be 1 to 65536"),
             (slot_count <= SLOTS_MAX, "cluster.slot_count must be at most 65536"),
             (message_size_max <= MESSAGE_SIZE_MAX, "cluster.message_size_max must be at most 1048576"),
             ((BLOCKS_MIN..=BLOCKS_MAX).contains(&block_count), "cluster.block_count must be 8 to 65536"),

@@ -58,6 +58,28 @@ fn readers_and_operators_have_bounds_as_clients_have() {
 }
 
 #[test]
+fn a_replica_takes_on_no_more_at_once_than_one_in_production() {
+    let check = |change: fn(&mut Schedule)| {
+        let mut schedule = draw(1, &Options::new(&SCENARIOS[0]));
+        change(&mut schedule);
+        schedule.check().map_err(|error| error.to_string())
+    };
+    let wrong = |rule: &str| Err(format!("a schedule that cannot be run: {rule}"));
+    assert_eq!(
+        check(|schedule| (schedule.cluster.requests_max, schedule.cluster.clients_max) = (65_536, 65_536)),
+        Ok(())
+    );
+    let requests = wrong("cluster.requests_max must be 1 to 65536");
+    assert_eq!(check(|schedule| schedule.cluster.requests_max = u32::MAX), requests);
+    assert_eq!(check(|schedule| schedule.cluster.requests_max = 0), requests);
+    let sessions = wrong("cluster.clients_max must be 1 to 65536");
+    assert_eq!(check(|schedule| schedule.cluster.clients_max = 65_537), sessions);
+    let queries =
+        |queries_max| with(|plan| plan.readers = readers(1, 1).map(|it| ReadersPlan { queries_max, ..it })).check();
+    assert_eq!((queries(65_536), queries(65_537).is_err()), (Ok(()), true));
+}
+
+#[test]
 fn nobody_reads_of_an_application_that_answers_no_queries() {
     let schedule = with(|plan| plan.readers = readers(1, 10));
     assert_eq!(schedule.check_for(&KvWorkload), Ok(()));
