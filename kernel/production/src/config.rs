@@ -12,6 +12,8 @@ mod nearest;
 mod sinks;
 
 use std::{
+    fs::File,
+    io::{self, Read},
     net::SocketAddr,
     path::{Path, PathBuf},
 };
@@ -29,6 +31,9 @@ use self::{
     sinks::{KeyError, SinksDraft},
 };
 use crate::{serve::Options, sinks::Sinks};
+
+/// No configuration is longer, in bytes.
+const FILE_SIZE_MAX: u64 = 1 << 20;
 
 /// A configuration with every key. But for the first three, each value is the default.
 pub const EXAMPLE: &str = r#"# The data file, made by `chronon format`.
@@ -207,7 +212,7 @@ impl Config {
     pub fn load(flags: &Flags) -> Result<Self, ConfigError> {
         let mut draft = Draft::new();
         if let Some(path) = &flags.config {
-            let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read(path.clone(), error))?;
+            let text = read(path)?;
             draft.take_toml(&text, Some(path))?;
         }
         for (flag, key, value) in flags.given() {
@@ -226,6 +231,17 @@ impl Config {
         }
         draft.finish()
     }
+}
+
+/// The text of a configuration: never more than one has, whatever the file is.
+fn read(path: &Path) -> Result<String, ConfigError> {
+    let wrong = |error| ConfigError::Read(path.to_owned(), error);
+    let mut bytes = Vec::new();
+    File::open(path).and_then(|file| file.take(FILE_SIZE_MAX + 1).read_to_end(&mut bytes)).map_err(wrong)?;
+    if bytes.len() as u64 > FILE_SIZE_MAX {
+        return Err(ConfigError::TooLarge(path.to_owned()));
+    }
+    String::from_utf8(bytes).map_err(|error| wrong(io::Error::new(io::ErrorKind::InvalidData, error.utf8_error())))
 }
 
 /// What flags like `--sink 0=http://127.0.0.1:8080/letters` say by themselves.

@@ -2,6 +2,9 @@
 
 use std::{fmt, io, path::PathBuf};
 
+use super::FILE_SIZE_MAX;
+use crate::size;
+
 /// Where something was said.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Place {
@@ -26,6 +29,8 @@ impl fmt::Display for Place {
 pub enum ConfigError {
     /// The file cannot be read.
     Read(PathBuf, io::Error),
+    /// The file is larger than any configuration.
+    TooLarge(PathBuf),
     /// It is no TOML, or says the same twice.
     Syntax(Place, String),
     /// There is no such key. The nearest one, if one is near.
@@ -45,6 +50,10 @@ impl fmt::Display for ConfigError {
                 write!(f, "{} does not exist: check --config", path.display())
             }
             Self::Read(path, error) => write!(f, "cannot read {}: {error}", path.display()),
+            Self::TooLarge(path) => {
+                let most = size::words(FILE_SIZE_MAX);
+                write!(f, "{} has more than {most}, and is no configuration: check --config", path.display())
+            }
             Self::Syntax(place, why) => write!(f, "{place}: {why}"),
             Self::Unknown(place, key, Some(near)) => {
                 write!(f, "{place}: there is no key `{key}`; did you mean `{near}`?")

@@ -225,6 +225,8 @@ fn flags_override_the_file_and_say_what_is_wrong_with_them() {
     assert_eq!(refused(&[("config", file)]), format!("{file}, line 2: there is no key `x`"));
     std::fs::remove_file(&path).unwrap();
     assert_eq!(refused(&[("config", file)]), format!("{file} does not exist: check --config"));
+    let endless = refused(&[("config", "/dev/zero")]);
+    assert_eq!(endless, "/dev/zero has more than 1 MiB, and is no configuration: check --config");
     assert_eq!(refused(&[("disk", "x")]), "--disk: `disk` is one of `auto`, `uring`, `sync`, and not `x`");
     assert_eq!(refused(&[("set", "limits.pipe=8")]), "--set limits.pipe=8: there is no key `limits.pipe`");
     let pipeline = refused(&[("set", "limits.pipeline=x")]);

@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsString,
-    io::{BufRead, IsTerminal, Write, stderr, stdin},
+    io::{self, BufRead, IsTerminal, Read, Write, stderr, stdin},
     os::unix::ffi::OsStringExt,
 };
 
@@ -12,6 +12,12 @@ use super::{
     kv::{Request, Store, perform},
     output::{Status, Trouble, remark, say},
 };
+
+/// No line with a request is longer, quotes and all.
+const LINE_MAX: u64 = 1 << 20;
+
+/// How many characters of what somebody typed are said back to him.
+const ECHO_MAX: usize = 80;
 
 const HELP: &str = "get KEY [--stale]   print the value under a key; with --stale, as far as any one replica has come\n\
                     put KEY VALUE       put a value under it\n\
@@ -46,23 +52,60 @@ pub(crate) fn main(arguments: &Arguments) -> Result<Status, Trouble> {
     if people {
         remark("connected; `help` lists what can be asked");
     }
-    let mut line = Vec::new();
     loop {
         if people {
             // Where nobody can be asked, nobody is.
             let _ = write!(stderr(), "> ").and_then(|()| stderr().flush());
         }
-        line.clear();
-        let read = stdin().lock().read_until(b'\n', &mut line);
-        if read.map_err(|error| Trouble::machine(format!("the input cannot be read: {error}")))? == 0 {
-            return Ok(status);
-        }
+        let read = read_line(&mut stdin().lock());
+        let line = match read.map_err(|error| Trouble::machine(format!("the input cannot be read: {error}")))? {
+            None => return Ok(status),
+            Some(Input::TooLong) => {
+                remark(&format!("a line has at most {LINE_MAX} bytes: this one is not read"));
+                status = Status::Usage;
+                continue;
+            }
+            Some(Input::Line(line)) => line,
+        };
         match line.trim_ascii() {
             b"" => {}
             b"quit" | b"exit" => return Ok(status),
             b"help" => say(HELP)?,
             text => status = ask(text, |request| perform(&kv, request)),
         }
+    }
+}
+
+/// What was read of the input.
+#[derive(PartialEq, Eq, Debug)]
+enum Input {
+    Line(Vec<u8>),
+    /// It is passed over.
+    TooLong,
+}
+
+/// The next line; none at the end. Never more of it is held than a line may have.
+fn read_line(input: &mut impl BufRead) -> io::Result<Option<Input>> {
+    let mut line = Vec::new();
+    input.by_ref().take(LINE_MAX).read_until(b'\n', &mut line)?;
+    if line.is_empty() {
+        return Ok(None);
+    }
+    if line.len() as u64 == LINE_MAX && line.last() != Some(&b'\n') && !input.fill_buf()?.is_empty() {
+        while line.last() != Some(&b'\n') && !line.is_empty() {
+            line.clear();
+            input.by_ref().take(LINE_MAX).read_until(b'\n', &mut line)?;
+        }
+        return Ok(Some(Input::TooLong));
+    }
+    Ok(Some(Input::Line(line)))
+}
+
+/// The beginning of a sentence that has in it what somebody typed.
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(ECHO_MAX) {
+        Some((end, _)) => format!("{} ...", &text[..end]),
+        None => text.to_owned(),
     }
 }
 
@@ -77,7 +120,9 @@ fn ask(text: &[u8], perform: impl FnOnce(&Request) -> Result<Status, Trouble>) -
             Ok(status) => return status,
             Err(trouble) => trouble,
         },
-        Err(why) => Trouble::usage(format!("{}; `help` lists what can be asked", why.trim_start_matches("error: "))),
+        Err(why) => {
+            Trouble::usage(format!("{}; `help` lists what can be asked", shortened(why.trim_start_matches("error: "))))
+        }
     };
     remark(&trouble.sentence);
     trouble.status
@@ -119,6 +164,32 @@ mod tests {
         assert_eq!(parted("put ä \"\\ä\"".as_bytes()), Ok("put|ä|ä".as_bytes().to_vec()));
         assert_eq!(parted(b"put \xff \"\xfe \""), Ok(b"put|\xff|\xfe ".to_vec()), "bytes, whatever they are");
         assert!(parted(b"put \"a b").is_err());
+    }
+
+    #[test]
+    fn a_line_that_does_not_end_is_passed_over_and_the_next_one_is_read() {
+        let most = LINE_MAX as usize;
+        let mut input = vec![b'a'; 3 * most];
+        input.extend_from_slice(b"\nget k\n");
+        input.extend(vec![b'b'; most - 1]);
+        input.extend_from_slice(b"\nlast");
+        let mut input = &input[..];
+        let mut next = || read_line(&mut input).unwrap();
+        assert_eq!((next(), next()), (Some(Input::TooLong), Some(Input::Line(b"get k\n".to_vec()))));
+        assert!(matches!(next(), Some(Input::Line(line)) if line.len() == most), "as long as a line may be");
+        assert_eq!((next(), next()), (Some(Input::Line(b"last".to_vec())), None));
+        assert_eq!(
+            read_line(&mut &vec![b'a'; 2 * most][..]).unwrap(),
+            Some(Input::TooLong),
+            "and where the input ends"
+        );
+    }
+
+    #[test]
+    fn not_all_of_what_was_typed_is_said_back() {
+        let told = shortened(&"ä".repeat(1000));
+        assert_eq!(told, format!("{} ...", "ä".repeat(ECHO_MAX)));
+        assert_eq!(shortened("short"), "short");
     }
 
     #[test]
