@@ -166,7 +166,7 @@ impl Drop for LocalCluster {
 }
 
 /// Where a replica's data file lies.
-fn data_file(folder: &Path, replica: u8) -> PathBuf {
+pub fn data_file(folder: &Path, replica: u8) -> PathBuf {
     folder.join(format!("replica-{replica}.chronon"))
 }
 

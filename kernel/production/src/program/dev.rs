@@ -12,7 +12,7 @@ use chronon::{
 };
 use chronon_production::{
     config::{self, LogConfig, LogFormat},
-    local::{LocalCluster, LocalError},
+    local::{LocalCluster, LocalError, data_file},
     sinks::Sinks,
 };
 
@@ -77,7 +77,10 @@ fn run<A: Application>(application: &A, arguments: &Arguments, sinks: &Sinks) ->
     let lasting = arguments.folder.is_some();
     let temporary = || std::env::temp_dir().join(format!("chronon-dev-{}", std::process::id()));
     let folder = arguments.folder.clone().unwrap_or_else(temporary);
-    remark(&format!("making the data files in {}", folder.display()));
+    let missing = (0..arguments.replicas).filter(|replica| !data_file(&folder, *replica).exists()).count();
+    if missing == usize::from(arguments.replicas) {
+        remark(&format!("making the data files in {}", folder.display()));
+    }
     let status = LocalCluster::start(application, &folder, arguments.replicas, LAYOUT, |options| {
         options.sinks = sinks.clone();
     })

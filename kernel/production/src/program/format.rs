@@ -106,6 +106,11 @@ pub(crate) struct Arguments {
 
 pub(crate) fn main(arguments: &Arguments) -> Result<Status, Trouble> {
     let layout = checked(arguments)?;
+    if arguments.application.is_none() {
+        return Err(Trouble::usage(
+            "--application: a name is missing: give kv, bank, branch, jobs, or that of your own",
+        ));
+    }
     can_run(arguments.application.as_str(), &layout)
         .map_err(|misfit| Trouble::usage(format!("{}: {misfit}", arguments.data.display())))?;
     let incarnation = incarnation()?;

@@ -156,7 +156,9 @@ impl Sink for FileSink {
 
     fn prepare(&self) -> io::Result<()> {
         match self.with(|_| Ok(())) {
-            Err(Trouble::Before(error) | Trouble::After(error)) => Err(error),
+            Err(Trouble::Before(error) | Trouble::After(error)) => {
+                Err(io::Error::new(error.kind(), format!("{}: {error}", self.path.display())))
+            }
             Ok(()) => Ok(()),
         }
     }

@@ -18,7 +18,17 @@ fn a_folder_with_a_cluster_of_another_size_is_left_alone_and_its_size_is_told() 
         assert_eq!(refused.status, 2, "{refused:?}");
         refused.assert_says(&["holds a cluster with 3 for", &format!("and not {replicas}"), "--replicas 3"]);
         assert_eq!(folder.names(), ["replica-0.chronon"], "nothing is made beside it");
+        assert!(!refused.err.contains("making"), "{refused:?}");
     }
+}
+
+#[test]
+fn a_sink_s_file_that_cannot_be_made_is_named() {
+    let folder = Folder::new("dev-sink");
+    let flags = ["dev", "--replicas", "1", "--sink", "0=file:/nonexistent/x", "--folder"];
+    let refused = chronon(&[&flags[..], &[folder.path().to_str().unwrap()]].concat());
+    assert_eq!(refused.status, 3, "{refused:?}");
+    refused.assert_says(&["making the data files", "the sink for channel 0 cannot be used: /nonexistent/x: "]);
 }
 
 #[test]

@@ -84,6 +84,7 @@ fn numbers_that_make_no_file_are_refused_with_those_that_would() {
         (&["--grid-size", "0"], "--grid-size 0: choose"),
         (&["--clients-max", "0"], "1..=65536"),
         (&["--clients-max", "4294967295"], "1..=65536"),
+        (&["--application", ""], "--application: a name is missing"),
     ] {
         let refused = format(&folder.file(), flags);
         assert_eq!(refused.status, 2, "{flags:?}: {refused:?}");

@@ -140,7 +140,9 @@ fn lines_of_others_stay_and_a_file_that_somebody_cut_is_an_error_once() {
 #[test]
 fn a_file_that_cannot_be_made_is_told_before_it_is_needed_and_fetches_are_not_for_files() {
     let sink = FileSink::new("/nowhere/at/all");
-    assert_eq!(sink.prepare().unwrap_err().kind(), io::ErrorKind::NotFound);
+    let error = sink.prepare().unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    assert!(error.to_string().starts_with("/nowhere/at/all: "), "{error}");
     assert!(matches!(sink.run(&order(5, 1)), EffectResult::Failed { .. }));
     let fetch = EffectOrder { destination: Destination::Fetch, ..order(5, 1) };
     assert_eq!(sink.run(&fetch), EffectResult::Refused { code: code::BAD_ADDRESS });
