@@ -18,7 +18,7 @@ use chronon::{
 use crate::{
     metrics::Metrics,
     runner::Watch,
-    sinks::Tally,
+    sinks::{Tally, Troubles},
     status::Effects,
     tcp::TcpCounts,
     telling::{Line, Telling, Weight},
@@ -102,7 +102,7 @@ impl Meter {
         }
         metrics.network(&self.network, &network);
         self.network = network;
-        let effects = Effects::of(replica.executor().outbox(), sinks);
+        let effects = Effects::of(replica.executor().outbox(), sinks, &Troubles::default());
         metrics.effects.set(effects.pending);
         metrics.held(effects.parked, effects.dead);
         metrics.sinks(&self.sinks, sinks);

@@ -250,7 +250,8 @@ impl<A: Application> Server<A> {
     fn answer_operators(&mut self) {
         while let Some(operator) = self.runner.network().asked() {
             let counts = self.runner.network().counts();
-            let effects = Effects::of(self.runner.process().executor().outbox(), self.runner.workers().tally());
+            let (outbox, workers) = (self.runner.process().executor().outbox(), self.runner.workers());
+            let effects = Effects::of(outbox, workers.tally(), workers.troubles());
             let now = SystemClock.monotonic();
             let queues = self.runner.network().queues();
             let network = self.runner.network();

@@ -51,6 +51,7 @@ mod http;
 mod log;
 mod queue;
 mod tally;
+mod troubles;
 mod workers;
 
 use std::{collections::BTreeMap, fmt, io, sync::Arc};
@@ -62,6 +63,7 @@ pub use self::{
     http::{HttpOptions, HttpSink},
     log::LogSink,
     tally::{Counts, Group, Lane, Tally},
+    troubles::Troubles,
     workers::Workers,
 };
 
@@ -79,6 +81,13 @@ pub trait Sink: fmt::Debug + Send + Sync + 'static {
     fn ask(&self, order: &EffectOrder) -> EffectResult {
         let _ = order;
         EffectResult::Refused { code: code::CANNOT_TELL }
+    }
+
+    /// What a code of its own means, for the log and for operators, in a few words. Nothing unless said otherwise: then the number is
+    /// shown.
+    fn words(&self, code: u32) -> Option<String> {
+        let _ = code;
+        None
     }
 
     /// Called once, before the replica serves.

@@ -25,7 +25,7 @@ use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    sinks::{Counts, Tally},
+    sinks::{Counts, Tally, Troubles},
     tcp::{HELLO_SIZE, Refused, TcpCounts, operator_hello},
 };
 
@@ -180,11 +180,14 @@ pub struct ChannelCounts {
     pub failed: u64,
     pub refused: u64,
     pub unknown: u64,
+    /// In words, if the last attempt came to an error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
 }
 
 impl Effects {
-    /// What an outbox holds, and what became of orders.
-    pub fn of(outbox: &Outbox, sinks: &Tally) -> Self {
+    /// What an outbox holds, what became of orders, and where they come to errors.
+    pub fn of(outbox: &Outbox, sinks: &Tally, troubles: &Troubles) -> Self {
         let held = outbox.held(None);
         let (parked, dead) = held.fold((0, 0), |(parked, dead), (_, entry)| match entry.standing.stage {
             Stage::Parked => (parked + 1, dead),
@@ -192,7 +195,8 @@ impl Effects {
         });
         let channels = sinks.iter().map(|(group, counts)| {
             let Counts { in_flight, done, failed, refused, unknown } = counts;
-            ChannelCounts { channel: group.to_string(), in_flight, done, failed, refused, unknown }
+            let last_error = troubles.last(group).map(str::to_owned);
+            ChannelCounts { channel: group.to_string(), in_flight, done, failed, refused, unknown, last_error }
         });
         Self { pending: outbox.len() as u64, parked, dead, channels: channels.collect() }
     }
@@ -414,7 +418,12 @@ mod tests {
         for destination in channels.chain([Destination::Fetch, Destination::Log(Severity::Info)]) {
             tally.ordered(destination.into());
         }
-        let effects = Effects::of(replica.executor().outbox(), &tally);
+        let effects = Effects::of(replica.executor().outbox(), &tally, &Troubles::default());
+        // The longest that is kept, of what takes most room.
+        let last_error = Some("\"".repeat(80));
+        let channels =
+            effects.channels.into_iter().map(|it| ChannelCounts { last_error: last_error.clone(), ..it }).collect();
+        let effects = Effects { channels, ..effects };
         let limits = Limits { frame_size_max: 1, queue_bytes_max: 2 };
         let tcp = TcpConfig::new(ClusterId(7), Speaker::Replica(ReplicaId(0)), Vec::from([([0; 4], 0).into()]), limits);
         let queues = TcpNetwork::new(tcp, None).unwrap().queues();

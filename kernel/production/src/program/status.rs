@@ -12,8 +12,8 @@ use super::{
 
 /// Say how each replica of a cluster is
 ///
-/// Asks all of them at once. The exit status is 0 if a majority is in one view, and 1 if not: then nothing commits. Below the table is who
-/// takes no part, and who does not speak with whom, and why.
+/// Asks all of them at once. The exit status is 0 if a majority is in one view, and 1 if not: then nothing commits. It is 2 if too few
+/// addresses are given to tell. Below the table is who takes no part, who does not speak with whom, and which effects are not done, and why.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// The replicas' addresses
@@ -35,14 +35,60 @@ pub(crate) fn main(arguments: &Arguments) -> Result<Status, Trouble> {
     let patience = Duration::from_millis(arguments.patience_ms.max(1));
     let answers = ask_all(&arguments.addresses, patience);
     let primary = primary(&answers);
+    let serves = if primary.is_none() && is_unknown(&answers) { None } else { Some(primary.is_some()) };
+    let notes = notes(&arguments.addresses, &answers);
     if arguments.json {
         let replicas = arguments.addresses.iter().zip(&answers);
         let replicas: Vec<Value> = replicas.map(|(address, answer)| as_json(address, answer, primary)).collect();
-        say_json(&json!({ "serves": primary.is_some(), "replicas": replicas }))?;
+        say_json(&json!({ "serves": serves, "notes": notes, "replicas": replicas }))?;
     } else {
         say(&table(&arguments.addresses, &answers, primary))?;
     }
-    Ok(if primary.is_some() { Status::Done } else { Status::Found })
+    Ok(match serves {
+        Some(true) => Status::Done,
+        Some(false) => Status::Found,
+        None => Status::Usage,
+    })
+}
+
+/// Whether replicas that were not asked could be what a majority lacks.
+fn is_unknown(answers: &[Answer]) -> bool {
+    let said = || answers.iter().flatten();
+    let Some(replicas) = said().map(|status| usize::from(status.replicas)).max() else { return false };
+    let numbers = |replicas: &mut dyn Iterator<Item = &status::Status>| {
+        replicas.map(|it| it.replica).collect::<BTreeSet<u8>>().len()
+    };
+    let silent = answers.iter().filter(|answer| answer.is_err()).count();
+    let unasked = replicas.saturating_sub(numbers(&mut said()) + silent);
+    let steady = numbers(&mut said().filter(|status| matches!(status.state, State::Primary | State::Backup)));
+    unasked > 0 && steady + unasked > replicas / 2
+}
+
+/// What is wrong with the addresses themselves: a client that is given them makes of it what is said here, too.
+fn notes(addresses: &[SocketAddr], answers: &[Answer]) -> Vec<String> {
+    let mut notes = Vec::new();
+    let said = || {
+        addresses.iter().zip(answers).enumerate().filter_map(|(at, (it, answer))| Some((at, it, answer.as_ref().ok()?)))
+    };
+    if let Some(replicas) = said().map(|(_, _, status)| status.replicas).find(|it| usize::from(*it) != addresses.len())
+    {
+        let given = match addresses.len() {
+            1 => "1 address".to_owned(),
+            more => format!("{more} addresses"),
+        };
+        notes.push(format!("{given} for {}: give one for each, in their order", counted(replicas.into(), "replica")));
+    }
+    for (place, address, status) in said() {
+        if addresses[..place].contains(address) {
+            notes.push(format!("{address} is given twice: each replica has an address of its own"));
+        } else if usize::from(status.replica) != place && usize::from(status.replicas) == addresses.len() {
+            notes.push(format!(
+                "{address} is replica {}: give the addresses in the replicas' order, from 0",
+                status.replica
+            ));
+        }
+    }
+    notes
 }
 
 /// Asks all at once: those that do not answer are waited for together.
@@ -119,6 +165,8 @@ fn table(addresses: &[SocketAddr], answers: &[Answer], primary: Option<&status::
         status.refusals.iter().for_each(|refusal| text.push_str(&silence(address, status, refusal)));
     }
     text.push_str(&held(answers));
+    answers.iter().flatten().for_each(|status| text.push_str(&undone(status)));
+    notes(addresses, answers).iter().for_each(|note| text.push_str(&format!("{note}\n")));
     text + &verdict(answers, primary)
 }
 
@@ -132,6 +180,9 @@ fn silence(address: &SocketAddr, status: &status::Status, refusal: &status::Refu
 
 fn verdict(answers: &[Answer], primary: Option<&status::Status>) -> String {
     let Some(primary) = primary else {
+        if is_unknown(answers) {
+            return "whether a majority is in one view cannot be told from these replicas".to_owned();
+        }
         return "no majority of these replicas is in one view with its primary: nothing commits".to_owned();
     };
     let follows = |answer: &&Answer| answer.as_ref().is_ok_and(|status| astray(status, primary).is_none());
@@ -142,6 +193,15 @@ fn verdict(answers: &[Answer], primary: Option<&status::Status>) -> String {
         _ => format!(", but {without} of {} take no part", counted(answers.len() as u64, "replica")),
     };
     format!("a majority is in one view: the cluster serves{but}")
+}
+
+/// A line for each channel whose effects are not done, by the primary: who was one before has heard of nothing since.
+fn undone(status: &status::Status) -> String {
+    if status.state != State::Primary || status.effects.pending == 0 {
+        return String::new();
+    }
+    let failing = status.effects.channels.iter().filter_map(|it| Some((&it.channel, it.last_error.as_ref()?)));
+    failing.map(|(channel, error)| format!("the effects of channel {channel} are not done: {error}\n")).collect()
 }
 
 /// A line if effects wait for an operator, by who has executed most.
@@ -179,128 +239,4 @@ fn row(address: &SocketAddr, status: &status::Status) -> [String; 10] {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn status(replica: u8, state: status::State, view: u64) -> Answer {
-        Ok(status::Status {
-            version: String::new(),
-            process: 1,
-            cpu_us: 1,
-            cluster: 7,
-            replica,
-            replicas: 3,
-            state,
-            view,
-            log_view: view,
-            primary: (view % 3) as u8,
-            op: 12_345,
-            commit: 12_344,
-            applied: 12_344,
-            lag: 0,
-            checkpoint: 12_000,
-            is_writing_checkpoint: false,
-            is_syncing: false,
-            is_grid_full: false,
-            journal_slots: 64,
-            message_size_max: 4096,
-            grid_blocks: 64,
-            block_size: 4096,
-            clients_max: 64,
-            application: "kv".to_owned(),
-            clock_offset_ns: Some((-12_000, 30_000)),
-            disk: "io_uring".to_owned(),
-            sessions: 2,
-            effects: status::Effects { pending: 3, parked: 0, dead: 0, channels: Vec::new() },
-            queues: Vec::new(),
-            network: status::Network {
-                connections: 0,
-                greeted: 0,
-                ended: 0,
-                refused: 0,
-                turned_away: 0,
-                frames_received: 0,
-                frames_sent: 0,
-                frames_dropped: 0,
-            },
-            speaks_with: Some((0..3).filter(|other| *other != replica).collect()),
-            refusals: Vec::new(),
-        })
-    }
-
-    fn away() -> Answer {
-        let address = "127.0.0.1:1".parse().expect("an address");
-        Err(AskError::Unreachable(address, std::io::ErrorKind::ConnectionRefused.into()))
-    }
-
-    #[test]
-    fn a_cluster_serves_if_a_majority_follows_one_primary() {
-        use status::State::{Backup, Primary, ViewChange};
-        let serves = |answers: &[Answer]| primary(answers).is_some();
-        assert!(serves(&[status(0, Primary, 3), status(1, Backup, 3), away()]));
-        assert!(!serves(&[status(0, Primary, 3), away(), away()]));
-        assert!(!serves(&[status(0, Primary, 3), status(1, Backup, 4), status(2, ViewChange, 3)]));
-        assert!(!serves(&[status(0, Backup, 3), status(1, Backup, 3), status(2, Backup, 3)]));
-        assert!(!serves(&[status(0, Primary, 3), status(1, status::State::Rejoining, 3), away()]), "it has no word");
-        assert!(!serves(&[away(), away()]));
-        assert!(!serves(&[status(0, Primary, 3), status(0, Primary, 3)]), "one that was asked twice is one");
-        let deaf = status(1, Backup, 3).map(|status| status::Status { speaks_with: Some(vec![2]), ..status });
-        assert!(!serves(&[status(0, Primary, 3), deaf]), "it does not hear of what is committed");
-        let older = status(1, Backup, 3).map(|status| status::Status { speaks_with: None, ..status });
-        assert!(serves(&[status(0, Primary, 3), older]));
-    }
-
-    #[test]
-    fn the_table_has_a_row_for_who_answered_and_a_line_for_who_did_not() {
-        let addresses: Vec<SocketAddr> =
-            ["127.0.0.1:1", "127.0.0.1:2"].map(|text| text.parse().expect("an address")).into();
-        let text = table(&addresses, &[status(0, status::State::Primary, 3), away()], None);
-        let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines.len(), 4, "{text}");
-        assert!(
-            lines[1].starts_with("0 at 127.0.0.1:1  primary  3     12,345  12,344  0    12,000      -12 to 30 us"),
-            "{text}"
-        );
-        assert!(lines[2].starts_with("no replica answers at 127.0.0.1:1: "), "{text}");
-        let mut answers = [status(0, status::State::Primary, 3)];
-        answers.iter_mut().flatten().for_each(|status| status.effects.dead = 2);
-        let text = table(&addresses, &answers, None);
-        assert!(text.contains("2 dead letters and 0 parked effects wait for an operator"), "{text}");
-    }
-
-    #[test]
-    fn who_never_joined_is_not_hidden_behind_a_majority() {
-        use status::State::{Backup, Primary};
-        let addresses: Vec<SocketAddr> = [1, 2, 3].map(|port| SocketAddr::from(([127, 0, 0, 1], port))).into();
-        let told = |stranger: Answer| {
-            let answers = [status(0, Primary, 3), status(1, Backup, 3), stranger];
-            let text = table(&addresses, &answers, primary(&answers));
-            text.lines().skip(4).map(str::to_owned).collect::<Vec<_>>()
-        };
-        let serves = "a majority is in one view: the cluster serves";
-        assert_eq!(told(status(2, Backup, 3)), [serves]);
-        let but = format!("{serves}, but 1 of 3 replicas takes no part");
-        assert_eq!(
-            told(status(2, Backup, 0)),
-            ["replica 2 at 127.0.0.1:3 takes no part: it is in view 0, and the primary in 3", &but]
-        );
-        let refusal = status::Refusal {
-            replica: Some(0),
-            address: addresses.first().copied(),
-            why: "it is of cluster 7, and this is of cluster 8: mend that".to_owned(),
-            times: 9,
-            ago_ms: 1,
-        };
-        let stranger =
-            status(2, Backup, 3).map(|status| status::Status { cluster: 8, refusals: vec![refusal], ..status });
-        assert_eq!(
-            told(stranger),
-            [
-                "replica 2 at 127.0.0.1:3 takes no part: it is of cluster 8, and the primary of 7",
-                "replica 2 at 127.0.0.1:3 does not speak with replica 0 at 127.0.0.1:1: it is of cluster 7, and this is of cluster 8: mend that",
-                &but
-            ]
-        );
-        assert!(told(away()).last() == Some(&but), "nor who does not answer");
-    }
-}
+mod tests;

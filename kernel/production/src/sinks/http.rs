@@ -141,6 +141,10 @@ impl HttpSink {
 }
 
 impl Sink for HttpSink {
+    fn words(&self, code: u32) -> Option<String> {
+        Some(format!("HTTP status {code}"))
+    }
+
     fn run(&self, order: &EffectOrder) -> EffectResult {
         if order.destination == Destination::Fetch { self.fetch(order) } else { self.emit(order) }
     }

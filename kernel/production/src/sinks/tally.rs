@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use chronon::effect::{Channel, Destination, EffectResult};
+use chronon::effect::{Channel, Destination, EffectResult, Severity};
 
 /// Orders that share threads, and keep order among each other if they are of one channel.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -24,6 +24,17 @@ impl fmt::Display for Lane {
             Self::Channel(channel) => channel.0.fmt(f),
             Self::Fetches => f.write_str("fetch"),
             Self::Lines => f.write_str("log"),
+        }
+    }
+}
+
+impl Lane {
+    /// Somewhere that is done in this lane.
+    pub(super) const fn destination(self) -> Destination {
+        match self {
+            Self::Channel(channel) => Destination::Emit(channel),
+            Self::Fetches => Destination::Fetch,
+            Self::Lines => Destination::Log(Severity::Info),
         }
     }
 }
@@ -114,12 +125,16 @@ impl Tally {
         } += 1;
     }
 
-    /// Those of a lane, always the same ones: groups are never fewer, so that a channel that once found no room never does.
-    fn counts(&mut self, lane: Lane) -> &mut Counts {
+    /// Which group a lane is in, always the same one: groups are never fewer, so that a channel that once found no room never does.
+    pub(super) fn group(&self, lane: Lane) -> Group {
         let own = Group::Lane(lane);
         let is_apart =
             !matches!(lane, Lane::Channel(_)) || self.groups.len() < GROUPS_MAX || self.groups.contains_key(&own);
-        self.groups.entry(if is_apart { own } else { Group::Others }).or_default()
+        if is_apart { own } else { Group::Others }
+    }
+
+    fn counts(&mut self, lane: Lane) -> &mut Counts {
+        self.groups.entry(self.group(lane)).or_default()
     }
 }
 

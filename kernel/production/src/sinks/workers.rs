@@ -23,6 +23,7 @@ use super::{
     Sink, Sinks, code,
     queue::{Put, Queue, Waiting},
     tally::{Lane, Tally},
+    troubles::Troubles,
 };
 use crate::wake::Wake;
 use chronon::{
@@ -64,6 +65,7 @@ pub struct Workers {
     came: Receiver<Came>,
     reporter: Reporter,
     tally: Tally,
+    troubles: Troubles,
 }
 
 impl Workers {
@@ -75,7 +77,7 @@ impl Workers {
         let (sender, came) = channel();
         let reporter = Reporter { came: sender, wake: Wake::new()? };
         let (queues, refused) = (BTreeMap::new(), VecDeque::new());
-        Ok(Self { sinks, queues, refused, came, reporter, tally: Tally::default() })
+        Ok(Self { sinks, queues, refused, came, reporter, tally: Tally::default(), troubles: Troubles::default() })
     }
 
     /// Becomes readable when an order came to something.
@@ -91,6 +93,24 @@ impl Workers {
     /// What became of orders so far.
     pub const fn tally(&self) -> &Tally {
         &self.tally
+    }
+
+    /// Where orders come to errors at present.
+    pub const fn troubles(&self) -> &Troubles {
+        &self.troubles
+    }
+
+    fn note(&mut self, lane: Lane, result: &EffectResult) {
+        let group = self.tally.group(lane);
+        let code = match *result {
+            EffectResult::Done { .. } => return self.troubles.worked(group),
+            // An answer to a question.
+            EffectResult::NotDone => return,
+            EffectResult::Failed { code } | EffectResult::Refused { code } | EffectResult::Unknown { code } => code,
+        };
+        let own = || self.sinks.of(lane.destination()).and_then(|sink| sink.words(code));
+        let words = code::words(code).map(str::to_owned).or_else(own);
+        self.troubles.failed(group, &words.unwrap_or_else(|| format!("code {code}")));
     }
 
     /// An order came to this without being begun.
@@ -153,6 +173,7 @@ impl EffectSink for Workers {
     fn poll(&mut self) -> Option<EffectReport> {
         let Came { lane, report } = self.refused.pop_front().or_else(|| self.came.try_recv().ok())?;
         self.tally.came_to(lane, &report.result);
+        self.note(lane, &report.result);
         Some(report)
     }
 }
