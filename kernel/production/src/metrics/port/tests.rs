@@ -75,6 +75,23 @@ fn whoever_is_silent_or_sends_byte_by_byte_is_closed_and_others_are_answered() {
     assert_scraped(&port);
 }
 
+/// Each of whom would be attended to for an hour.
+#[test]
+fn whoever_is_silent_delays_nobody_as_long_as_there_is_room() {
+    let hour = Duration::from_secs(3600);
+    let port = Port::open_with(somewhere(), || "view 5\n".to_owned(), hour, TcpListener::accept).unwrap();
+    let mut silent: Vec<TcpStream> = (1..CONNECTIONS_MAX).map(|_| connect(&port)).collect();
+    assert_scraped(&port);
+    // With one more there is no room, until one of them goes.
+    silent.push(connect(&port));
+    let mut late = connect(&port);
+    late.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").unwrap();
+    drop(silent.pop());
+    let mut said = String::new();
+    late.read_to_string(&mut said).unwrap();
+    assert!(said.ends_with("view 5\n"), "{said}");
+}
+
 #[test]
 fn a_request_that_does_not_end_is_refused() {
     let port = open();
@@ -108,7 +125,7 @@ fn an_accept_that_fails_is_tried_again() {
         }
         listener.accept()
     };
-    let port = Port::open_with(somewhere(), || "view 5\n".to_owned(), accept).unwrap();
+    let port = Port::open_with(somewhere(), || "view 5\n".to_owned(), EXCHANGE_MAX, accept).unwrap();
     assert_scraped(&port);
 }
 
