@@ -171,6 +171,12 @@ impl SimDisk {
         self.medium.damaged_count()
     }
 
+    /// Whether any sector of the `length` bytes at `offset` holds something other than what was written last, or cannot be read.
+    pub fn is_damaged(&self, offset: u64, length: u64) -> bool {
+        self.check_range(offset, length, "looked at");
+        self.medium.is_damaged(offset / SECTOR, (offset + length).div_ceil(SECTOR))
+    }
+
     /// The sectors of `first..end` that hold anything but zeros for certain: those worth damaging.
     pub fn written_sectors(&self, first: u64, end: u64) -> impl Iterator<Item = u64> {
         let mut next = first;

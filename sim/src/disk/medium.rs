@@ -180,6 +180,11 @@ impl Medium {
         if self.damage.is_empty() { None } else { self.damage.get(&sector).map(|(damage, _)| *damage) }
     }
 
+    /// Whether any of the sectors `first..end` is damaged.
+    pub(super) fn is_damaged(&self, first: u64, end: u64) -> bool {
+        self.damage.range(first..end).next().is_some()
+    }
+
     pub(super) fn damaged_count(&self) -> u64 {
         self.damage.len() as u64
     }

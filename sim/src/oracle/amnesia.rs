@@ -102,6 +102,18 @@ impl Amnesia {
         later.iter().all(|member| member.op >= op || member.incarnation == 0)
     }
 
+    /// Whether the log gave this incarnation's place to another: to a later one, or to any if it never had it and does not
+    /// recover, which takes it for a member from the beginning.
+    pub(super) fn is_superseded(&self, replica: ReplicaId, incarnation: u128, is_recovering: bool) -> bool {
+        let members = &self.replicas[replica.0 as usize].members;
+        let later = match members.iter().rposition(|member| member.incarnation == incarnation) {
+            Some(own) => &members[own + 1..],
+            None if is_recovering => &[],
+            None => &members[..],
+        };
+        later.iter().any(|member| member.incarnation != 0)
+    }
+
     /// A replica says something of itself.
     pub(super) fn greets(&mut self, replica: ReplicaId, speech: Speech<'_>) {
         let place = &mut self.replicas[replica.0 as usize];

@@ -30,6 +30,7 @@ use super::{
     bounds,
     checkpoints::Checkpoints,
     durability::{Durability, Holding},
+    halts::Halts,
     model::Model,
     monotonic::Monotonic,
     prepares::{Prepare, Prepares},
@@ -65,6 +66,7 @@ pub struct ClusterOracle<W: Workload = KvWorkload> {
     checkpoints: Checkpoints,
     quorum: Quorum,
     amnesia: Amnesia,
+    halts: Halts,
     monotonic: Monotonic,
     timestamps: Timestamps,
     callers: Vec<Caller>,
@@ -113,6 +115,7 @@ impl<W: Workload> ClusterOracle<W> {
             checkpoints: Checkpoints::new(count, config.layout),
             quorum: Quorum::new(count, Header::root(config.cluster).checksum),
             amnesia: Amnesia::new(count),
+            halts: Halts::new(config),
             monotonic: Monotonic::new(count),
             timestamps: Timestamps::new(count),
             callers: Vec::new(),
@@ -176,6 +179,7 @@ impl<W: Workload> ClusterOracle<W> {
         if let EventView::Message { .. } = step.event {
             bounds::hold(speaker.replica, &process.queues())?;
         }
+        self.halts.took(speaker.replica, step)?;
         self.relies_on_superblock(speaker)?;
         if let Some(op) = speaker.vsr.restored() {
             self.agreement.restored(&self.model, speaker.replica, op)?;
@@ -193,6 +197,7 @@ impl<W: Workload> ClusterOracle<W> {
             match action {
                 Action::Send { frame, .. } => self.sends(speaker, frame)?,
                 Action::Write { offset, data, .. } => self.writes(speaker, *offset, data)?,
+                Action::Halt { reason } => self.halts.stops(speaker.replica, reason, speaker.disk, &self.amnesia)?,
                 _ => {}
             }
         }
@@ -456,6 +461,7 @@ impl<W: Workload> Oracle for ClusterOracle<W> {
             self.durability.crashed(replica);
             self.checkpoints.crashed(replica);
             self.quorum.crashed(replica);
+            self.halts.crashed(replica);
         } else if let Some(caller) = self.callers.get_mut(node.0 as usize - self.replica_count as usize) {
             self.model.accounts.life_ends(caller.id);
             *caller = Caller::default();

@@ -15,6 +15,7 @@ pub mod cluster;
 pub mod convergence;
 mod durability;
 pub mod effects;
+mod halts;
 mod model;
 mod monotonic;
 mod prepares;
