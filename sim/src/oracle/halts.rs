@@ -6,7 +6,7 @@
 //! | it says | what must be so |
 //! |---|---|
 //! | the disk failed | the disk ended a write or a barrier with an error in that very step |
-//! | never formatted | its disk holds nothing where the superblock lies |
+//! | all copies are zeros | its disk holds nothing where the superblock lies |
 //! | no two copies agree | the superblock's place is damaged, or reads failed as often in this life as one is tried |
 //! | another's file, other limits | the superblock on its disk is another's, or has others |
 //! | superseded | the log has given its place to another: after its disk's incarnation had it, or to one that was formatted as if it were new |
@@ -66,7 +66,7 @@ impl Cause {
     /// How a replica that has it begins to say so, and what must be so then.
     const ALL: [(&'static str, Self, &'static str); 8] = [
         ("the disk failed", Self::DiskFailed, "a write or barrier of its disk that failed in that step"),
-        ("the data file was never formatted", Self::Blank, "a disk that holds no superblock"),
+        ("all copies of the superblock are zeros", Self::Blank, "a disk that holds no superblock"),
         ("no two copies of the superblock agree", Self::Lost, "damage to its superblock, or reads that failed"),
         ("the data file belongs to", Self::Foreign, "another's superblock on its disk"),
         ("the data file was formatted with", Self::Foreign, "a superblock with other limits on its disk"),

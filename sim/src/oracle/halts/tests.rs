@@ -15,7 +15,7 @@ use super::*;
 use crate::oracle::script::{CLUSTER, LAYOUT, R0, R1, disk};
 
 const DISK_FAILED: &str = "the disk failed (Barrier); recover by restarting";
-const BLANK: &str = "the data file was never formatted: format it first";
+const BLANK: &str = "all copies of the superblock are zeros: unless the file was never formatted it is lost";
 const LOST: &str = "no two copies of the superblock agree, so this replica does not know what it promised";
 const FOREIGN: &str = "the data file belongs to replica 1 of 3 in cluster 8, not to replica 1 of 3 in cluster 77";
 const LIMITS: &str = "the data file was formatted with other limits";

@@ -1,3 +1,5 @@
+//! Copies that count, copies that do not, and who may say so: one primary, one log and one majority at a time.
+
 use super::*;
 use crate::oracle::script::{CLUSTER, LAYOUT, R0, R1, R2, chain, frame, prepare, say};
 
