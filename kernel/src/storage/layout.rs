@@ -58,7 +58,7 @@ pub struct Layout {
 pub enum LayoutError {
     /// `slot_count` is zero or not a multiple of [`HEADERS_PER_SECTOR`].
     SlotCount(u32),
-    /// `message_size_max` is zero or not a multiple of the sector.
+    /// `message_size_max` is zero, 2 GiB or more, or not a multiple of the sector.
     MessageSizeMax(u32),
     /// `block_count` is below [`BLOCKS_MIN`].
     BlockCount(u32),
@@ -75,7 +75,7 @@ impl fmt::Display for LayoutError {
                 write!(f, "a journal of {found} slots: choose a positive multiple of {HEADERS_PER_SECTOR}")
             }
             Self::MessageSizeMax(found) => {
-                write!(f, "messages of up to {found} bytes: choose a positive multiple of {SECTOR_SIZE}")
+                write!(f, "messages of up to {found} bytes: choose a positive multiple of {SECTOR_SIZE} below 2 GiB")
             }
             Self::BlockCount(found) => write!(f, "a grid of {found} blocks: choose {BLOCKS_MIN} or more"),
             Self::BlockSize(found) => {
@@ -97,7 +97,9 @@ impl Layout {
         if self.slot_count == 0 || !self.slot_count.is_multiple_of(HEADERS_PER_SECTOR) {
             return Err(LayoutError::SlotCount(self.slot_count));
         }
-        if self.message_size_max == 0 || !self.message_size_max.is_multiple_of(SECTOR_SIZE as u32) {
+        // A frame is shorter than 2 GiB.
+        let too_large = self.message_size_max > i32::MAX as u32;
+        if self.message_size_max == 0 || too_large || !self.message_size_max.is_multiple_of(SECTOR_SIZE as u32) {
             return Err(LayoutError::MessageSizeMax(self.message_size_max));
         }
         if self.block_count < BLOCKS_MIN {
@@ -233,14 +235,16 @@ mod tests {
     fn the_largest_layout_does_not_overflow() {
         let layout = Layout {
             slot_count: (1 << 30) - 32,
-            message_size_max: u32::MAX - 4095,
+            message_size_max: (1 << 31) - 4096,
             block_count: (1 << 30) - 1,
-            block_size: u32::MAX - 4095,
+            block_size: (1 << 31) - 4096,
         };
         assert_eq!(layout.validated(), Ok(layout));
         assert_eq!(layout.size(), layout.block_offset(layout.block_count - 1) + u64::from(layout.block_size));
-        let larger = Layout { slot_count: u32::MAX - 31, ..layout };
+        let larger = Layout { slot_count: u32::MAX - 31, block_count: u32::MAX, ..layout };
         assert_eq!(larger.validated(), Err(LayoutError::Size));
+        let longer = Layout { message_size_max: 1 << 31, ..layout };
+        assert_eq!(longer.validated(), Err(LayoutError::MessageSizeMax(1 << 31)), "longer than a frame may be");
     }
 
     #[test]
