@@ -92,7 +92,8 @@ pub(crate) fn main(arguments: &Arguments) -> Result<Status, Trouble> {
         What::Checkpoint { file, json } => {
             let report = match inspect::checkpoint(&open(file)?) {
                 Ok(report) => report,
-                Err(error) => return lost(file, *json, &error),
+                Err(error) if error.is_loss() => return lost(file, *json, &error),
+                Err(error) => return Err(Trouble::usage(format!("{}: {error}", file.display()))),
             };
             if *json { say_json(&report) } else { say(&text::checkpoint(&report)) }?;
             Ok(status(report.is_damaged))
@@ -136,7 +137,11 @@ fn main_of_journal(journal: &Journal) -> Result<Status, Trouble> {
     let shape = match inspect::shape(&file, given) {
         Ok(shape) => shape,
         Err(error @ (InspectError::NoLayout | InspectError::NoCluster)) => {
-            return lost(&journal.file, journal.json, &error);
+            // A file of another format is whole for all that is known.
+            return match inspect::checkpoint(&file) {
+                Err(why) if !why.is_loss() => Err(Trouble::usage(format!("{}: {why}", journal.file.display()))),
+                _ => lost(&journal.file, journal.json, &error),
+            };
         }
         Err(error) => return Err(Trouble::usage(format!("{}: {error}", journal.file.display()))),
     };

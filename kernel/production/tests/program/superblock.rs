@@ -2,7 +2,10 @@
 
 use std::fs;
 
-use chronon::storage::{Superblock, layout::SUPERBLOCK_COPY_SIZE};
+use chronon::{
+    storage::{Superblock, layout::SUPERBLOCK_COPY_SIZE},
+    types::Checksum,
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -57,6 +60,29 @@ fn each_kind_of_damage_to_a_copy_is_named() {
     let started = crate::support::chronon(&start);
     assert_eq!(started.status, 2, "{started:?}");
     started.assert_says(&["`chronon recover` makes a new one through the other replicas"]);
+}
+
+/// A whole file that another program wrote is not damaged, whatever is asked of it: nobody is to put it aside for that.
+#[test]
+fn a_file_of_another_format_is_named_and_not_called_damaged() {
+    let folder = Folder::new("superblock-format");
+    let file = folder.formatted(3);
+    for copy in 0..4 {
+        let mut bytes = read(&file, copy * COPY as u64, COPY);
+        bytes[72] = 9;
+        let content = 512 + 128 * usize::from(bytes[32]);
+        for (place, from, to) in [(16, 64, content), (0, 16, 64)] {
+            let checksum = Checksum::of(&bytes[from..to]).0.to_le_bytes();
+            bytes[place..place + 16].copy_from_slice(&checksum);
+        }
+        write(&file, copy * COPY as u64, &bytes);
+    }
+    for what in ["journal", "checkpoint"] {
+        let told = crate::support::chronon(&["inspect", what, file.to_str().unwrap()]);
+        assert_eq!(told.status, 2, "{told:?}");
+        told.assert_says(&["the data file has format 9", "use the program that wrote it"]);
+        assert!(!told.out.contains("DAMAGED"), "{told:?}");
+    }
 }
 
 #[test]
