@@ -84,7 +84,7 @@ pub trait Sink: fmt::Debug + Send + Sync + 'static {
     }
 
     /// What a code of its own means, for the log and for operators, in a few words. Nothing unless said otherwise: then the number is
-    /// shown.
+    /// shown, and [`code::FENCED`] as what it is. Asked on the thread that ran the effect.
     fn words(&self, code: u32) -> Option<String> {
         let _ = code;
         None

@@ -29,6 +29,14 @@ pub const NO_ANSWER: u32 = u32::MAX - 9;
 /// What is to be fetched has no address that may be fetched from.
 pub const BAD_ADDRESS: u32 = u32::MAX - 10;
 
+/// An error that the system has no number for: a file that somebody else cut, or that took less than it was given.
+pub const NO_NUMBER: u32 = u32::MAX - 11;
+
+/// Whether a code is one of these, and no service's own.
+pub const fn is_ours(code: u32) -> bool {
+    code >= NO_NUMBER
+}
+
 /// A later attempt in the channel was seen: what is older than that is refused. A service says the same by this status.
 pub const FENCED: u32 = 412;
 
@@ -46,6 +54,7 @@ pub const fn words(code: u32) -> Option<&'static str> {
         UNREACHABLE => "the service could not be reached",
         NO_ANSWER => "no answer after the request was sent",
         BAD_ADDRESS => "its address may not be fetched from",
+        NO_NUMBER => "the file was cut by somebody else, or took less than it was given",
         FENCED => "fenced: its token is older than one that was seen in its channel",
         _ => return None,
     })
@@ -57,10 +66,11 @@ mod tests {
 
     #[test]
     fn every_code_of_ours_has_words_and_no_service_s_has() {
-        for code in u32::MAX - 10..=u32::MAX {
-            assert!(words(code).is_some(), "{code}");
+        for code in u32::MAX - 11..=u32::MAX {
+            assert!(words(code).is_some() && is_ours(code), "{code}");
         }
-        assert_eq!([0, 1, 404, 503, u32::MAX - 11].map(words), [None; 5]);
+        assert_eq!([0, 1, 404, 503, u32::MAX - 12].map(words), [None; 5]);
+        assert!(!is_ours(FENCED) && !is_ours(u32::MAX - 12));
         assert!(
             words(FENCED).unwrap().starts_with("fenced"),
             "what a service refuses by a token is told as what it is"

@@ -39,9 +39,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{Sink, code};
 
-/// The code of an error that the system has no number for.
-const NO_ERRNO: u32 = 1;
-
 /// Appends effects to a file.
 #[derive(Debug)]
 pub struct FileSink {
@@ -158,12 +155,8 @@ impl Sink for FileSink {
     }
 
     fn words(&self, code: u32) -> Option<String> {
-        // What has no number of the system's is a file that somebody cut.
-        let system = || {
-            i32::try_from(code)
-                .map_or("the file fails".to_owned(), |errno| io::Error::from_raw_os_error(errno).to_string())
-        };
-        Some(if code == NO_ERRNO { "the file was cut by somebody else".to_owned() } else { system() })
+        let system = |errno| io::Error::from_raw_os_error(errno).to_string();
+        if code == code::FENCED { None } else { i32::try_from(code).ok().map(system) }
     }
 
     fn prepare(&self) -> io::Result<()> {
@@ -277,7 +270,7 @@ fn said(line: &[u8]) -> Said {
 
 /// Of an error as of a result.
 fn told(done: Result<EffectResult, Trouble>) -> EffectResult {
-    let errno = |error: &io::Error| error.raw_os_error().map_or(NO_ERRNO, i32::unsigned_abs);
+    let errno = |error: &io::Error| error.raw_os_error().map_or(code::NO_NUMBER, i32::unsigned_abs);
     done.unwrap_or_else(|trouble| match trouble {
         Trouble::Before(error) => EffectResult::Failed { code: errno(&error) },
         Trouble::After(error) => EffectResult::Unknown { code: errno(&error) },

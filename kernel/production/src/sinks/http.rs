@@ -142,7 +142,7 @@ impl HttpSink {
 
 impl Sink for HttpSink {
     fn words(&self, code: u32) -> Option<String> {
-        Some(format!("HTTP status {code}"))
+        if code == code::FENCED { None } else { Some(format!("HTTP status {code}")) }
     }
 
     fn run(&self, order: &EffectOrder) -> EffectResult {

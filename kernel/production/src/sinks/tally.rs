@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use chronon::effect::{Channel, Destination, EffectResult, Severity};
+use chronon::effect::{Channel, Destination, EffectResult};
 
 /// Orders that share threads, and keep order among each other if they are of one channel.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -28,16 +28,7 @@ impl fmt::Display for Lane {
     }
 }
 
-impl Lane {
-    /// Somewhere that is done in this lane.
-    pub(super) const fn destination(self) -> Destination {
-        match self {
-            Self::Channel(channel) => Destination::Emit(channel),
-            Self::Fetches => Destination::Fetch,
-            Self::Lines => Destination::Log(Severity::Info),
-        }
-    }
-}
+impl Lane {}
 
 impl From<Destination> for Lane {
     fn from(destination: Destination) -> Self {

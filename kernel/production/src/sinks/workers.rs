@@ -43,10 +43,11 @@ const FETCHES_WAITING_MAX: usize = 1024;
 /// How many lanes have threads at once. A primary has no more effects under way.
 const LANES_MAX: usize = 1024;
 
-/// What a report is about, and where the order went.
+/// What a report is about, where the order went, and in the sink's words what it came to, if those are needed.
 struct Came {
     lane: Lane,
     report: EffectReport,
+    words: Option<String>,
 }
 
 /// How a thread says what an order came to.
@@ -100,23 +101,21 @@ impl Workers {
         &self.troubles
     }
 
-    fn note(&mut self, lane: Lane, result: &EffectResult) {
+    fn note(&mut self, lane: Lane, result: &EffectResult, words: Option<String>) {
         let group = self.tally.group(lane);
-        let code = match *result {
-            EffectResult::Done { .. } => return self.troubles.worked(group),
-            // An answer to a question.
-            EffectResult::NotDone => return,
-            EffectResult::Failed { code } | EffectResult::Refused { code } | EffectResult::Unknown { code } => code,
-        };
-        let own = || self.sinks.of(lane.destination()).and_then(|sink| sink.words(code));
-        let words = code::words(code).map(str::to_owned).or_else(own);
+        if let EffectResult::Done { .. } = result {
+            return self.troubles.worked(group);
+        }
+        // The answer to a question says nothing of how it goes.
+        let Some(code) = code_of(result) else { return };
+        let words = words.or_else(|| code::words(code).map(str::to_owned));
         self.troubles.failed(group, &words.unwrap_or_else(|| format!("code {code}")));
     }
 
     /// An order came to this without being begun.
     fn refuse(&mut self, lane: Lane, order: &EffectOrder, result: EffectResult) {
         let report = EffectReport { id: order.id, token: order.token, result };
-        self.refused.push_back(Came { lane, report });
+        self.refused.push_back(Came { lane, report, words: None });
     }
 
     fn queue(&mut self, lane: Lane) -> Option<Arc<Queue>> {
@@ -171,9 +170,9 @@ impl EffectSink for Workers {
     }
 
     fn poll(&mut self) -> Option<EffectReport> {
-        let Came { lane, report } = self.refused.pop_front().or_else(|| self.came.try_recv().ok())?;
+        let Came { lane, report, words } = self.refused.pop_front().or_else(|| self.came.try_recv().ok())?;
         self.tally.came_to(lane, &report.result);
-        self.note(lane, &report.result);
+        self.note(lane, &report.result, words);
         Some(report)
     }
 }
@@ -206,26 +205,36 @@ impl Worker {
         while let Some(Waiting { mut order, until }) = self.queue.take() {
             let left = until.saturating_duration_since(Instant::now());
             order.timeout_ns = u64::try_from(left.as_nanos()).unwrap_or(u64::MAX);
-            let result = if left.is_zero() {
-                EffectResult::Failed { code: code::NOT_BEGUN }
+            let (result, words) = if left.is_zero() {
+                (EffectResult::Failed { code: code::NOT_BEGUN }, None)
             } else {
                 let panic = Panic { worker: self, order: &order };
                 let result = match order.errand {
                     Errand::Run => self.sink.run(&order),
                     Errand::Ask => self.sink.ask(&order),
                 };
+                let own = code_of(&result).filter(|code| !code::is_ours(*code));
+                let words = own.and_then(|code| self.sink.words(code));
                 std::mem::forget(panic);
-                result
+                (result, words)
             };
-            self.report(&order, result);
+            self.report(&order, result, words);
         }
     }
 
-    fn report(&self, order: &EffectOrder, result: EffectResult) {
+    fn report(&self, order: &EffectOrder, result: EffectResult, words: Option<String>) {
         let report = EffectReport { id: order.id, token: order.token, result };
         // Nobody listens any more when the replica has ended.
-        let _ = self.reporter.came.send(Came { lane: self.lane, report });
+        let _ = self.reporter.came.send(Came { lane: self.lane, report, words });
         self.reporter.wake.wake();
+    }
+}
+
+/// What an order came to that was not done, and was no mere question.
+const fn code_of(result: &EffectResult) -> Option<u32> {
+    match *result {
+        EffectResult::Done { .. } | EffectResult::NotDone => None,
+        EffectResult::Failed { code } | EffectResult::Refused { code } | EffectResult::Unknown { code } => Some(code),
     }
 }
 
@@ -237,9 +246,9 @@ struct Panic<'a> {
 
 impl Drop for Panic<'_> {
     fn drop(&mut self) {
-        self.worker.report(self.order, EffectResult::Unknown { code: code::PANICKED });
+        self.worker.report(self.order, EffectResult::Unknown { code: code::PANICKED }, None);
         for order in self.worker.clone().start() {
-            self.worker.report(&order, EffectResult::Failed { code: code::BUSY });
+            self.worker.report(&order, EffectResult::Failed { code: code::BUSY }, None);
         }
     }
 }

@@ -93,6 +93,32 @@ fn a_channel_that_hangs_delays_no_other_and_takes_no_more_than_its_room() {
     assert_eq!(counts, Counts { in_flight: 0, done: 1, failed: 4, refused: 0, unknown: 0 });
 }
 
+/// Fails, and says by which thread it was asked why.
+#[derive(Debug)]
+struct Failing;
+
+impl Sink for Failing {
+    fn run(&self, order: &EffectOrder) -> EffectResult {
+        EffectResult::Failed { code: order.id.op.0 as u32 }
+    }
+
+    fn words(&self, code: u32) -> Option<String> {
+        assert_ne!(code, 13, "it panics");
+        (code != code::FENCED).then(|| format!("{code} on {:?}", std::thread::current().name()))
+    }
+}
+
+#[test]
+fn a_sink_finds_its_words_on_its_own_thread_and_may_panic_over_them() {
+    let mut workers = Workers::new(Sinks::default().others(Arc::new(Failing))).unwrap();
+    for (code, said) in [(7, "7 on Some(\"effects\")"), (code::FENCED, "fenced: "), (13, "the sink panicked")] {
+        workers.run(order(emit(1), u64::from(code)));
+        let (op, _) = next(&mut workers);
+        let last = workers.troubles().last(Group::Lane(Lane::Channel(Channel(1)))).expect("it failed");
+        assert!(op == u64::from(code) && last.starts_with(said), "{last}");
+    }
+}
+
 #[test]
 fn channels_without_number_are_used_one_after_another_and_only_those_at_work_keep_their_threads() {
     let (hanging, begun, let_it) = gate();
