@@ -197,7 +197,10 @@ impl<W: Workload> ClusterOracle<W> {
             match action {
                 Action::Send { frame, .. } => self.sends(speaker, frame)?,
                 Action::Write { offset, data, .. } => self.writes(speaker, *offset, data)?,
-                Action::Halt { reason } => self.halts.stops(speaker.replica, reason, speaker.disk, &self.amnesia)?,
+                Action::Halt { reason } => {
+                    let used = speaker.vsr.checkpoints().blocks_used();
+                    self.halts.stops(speaker.replica, reason, used, speaker.disk, &self.amnesia)?;
+                }
                 _ => {}
             }
         }

@@ -10,11 +10,12 @@
 //! | no two copies agree | the superblock's place is damaged, or reads failed as often in this life as one is tried |
 //! | another's file, other limits | the superblock on its disk is another's, or has others |
 //! | superseded | the log has given its place to another: after its disk's incarnation had it, or to one that was formatted as if it were new |
+//! | two checkpoints do not fit | three quarters of its grid's blocks hold chunks that it needs |
 //! | damaged, and alone | it is a single replica, whose disk is damaged in that place, or failed to be read so often |
 //!
 //! Any other reason there never is: replicas that differ are found where they differ (see `state` and `checkpoints`), what a checkpoint
-//! holds is what a replica wrote, a grid that is not made for it is never filled, and two programs never write to one file. Of a
-//! panic an oracle hears nothing: that is its host's to judge.
+//! holds is what a replica wrote, and two programs never write to one file. Of a panic an oracle hears nothing: that is its host's to
+//! judge.
 
 use chronon::{
     process::DiskError,
@@ -58,19 +59,21 @@ enum Cause {
     Lost,
     Foreign,
     Superseded,
+    Crowded,
     JournalDamaged,
     CheckpointDamaged,
 }
 
 impl Cause {
     /// How a replica that has it begins to say so, and what must be so then.
-    const ALL: [(&'static str, Self, &'static str); 8] = [
+    const ALL: [(&'static str, Self, &'static str); 9] = [
         ("the disk failed", Self::DiskFailed, "a write or barrier of its disk that failed in that step"),
         ("all copies of the superblock are zeros", Self::Blank, "a disk that holds no superblock"),
         ("no two copies of the superblock agree", Self::Lost, "damage to its superblock, or reads that failed"),
         ("the data file belongs to", Self::Foreign, "another's superblock on its disk"),
         ("the data file was formatted with", Self::Foreign, "a superblock with other limits on its disk"),
         ("this data file was superseded", Self::Superseded, "a later incarnation that the log gave its place"),
+        ("a checkpoint of the others and this replica's own do not fit", Self::Crowded, "a grid that is nearly full"),
         (
             "the journal is damaged",
             Self::JournalDamaged,
@@ -117,6 +120,7 @@ impl Halts {
         &self,
         replica: ReplicaId,
         reason: &str,
+        blocks_used: usize,
         disk: &SimDisk,
         amnesia: &Amnesia,
     ) -> Result<(), Violation> {
@@ -125,14 +129,14 @@ impl Halts {
             let sentence = format!("{replica} stopped by itself, for a reason that there never is: {reason}");
             return Err(broken(PROMISE, "stopped for a reason that there never is", sentence));
         };
-        if self.has(*cause, replica, disk, amnesia) {
+        if self.has(*cause, replica, blocks_used, disk, amnesia) {
             return Ok(());
         }
         let sentence = format!("{replica} stopped by itself without {wanted}: {reason}");
         Err(broken(PROMISE, &format!("stopped without {wanted}"), sentence))
     }
 
-    fn has(&self, cause: Cause, replica: ReplicaId, disk: &SimDisk, amnesia: &Amnesia) -> bool {
+    fn has(&self, cause: Cause, replica: ReplicaId, blocks_used: usize, disk: &SimDisk, amnesia: &Amnesia) -> bool {
         let (life, layout) = (self.lives[replica.0 as usize], &self.config.layout);
         let is_alone = self.config.replica_count == 1;
         let (superblock, grid) = (layout.superblock_offset(0), layout.grid_offset());
@@ -147,6 +151,7 @@ impl Halts {
             }),
             Cause::Superseded => superblock_on(disk, layout)
                 .is_some_and(|found| amnesia.is_superseded(replica, found.incarnation, found.recovery.is_pending)),
+            Cause::Crowded => blocks_used as u64 * 4 >= u64::from(layout.block_count) * 3,
             Cause::JournalDamaged => is_alone && harmed(layout.header_ring_offset(), grid),
             Cause::CheckpointDamaged => is_alone && harmed(grid, layout.size()),
         }

@@ -5,6 +5,8 @@
 //! answer and become must be what this run answered and became (see replies.rs and state.rs). It is the application's own
 //! code: whether that is right only its invariants can tell.
 
+use std::collections::BTreeSet;
+
 use chronon::{
     app::{
         application::ApplyContext,
@@ -25,15 +27,15 @@ pub(super) struct Sequence<W: Workload> {
     plan: W::Plan,
     invariants: Vec<Invariant<W>>,
     executor: Executor<W::Application>,
-    /// The highest op whose state was judged: of other replicas there it is known to be the same.
-    judged: Op,
+    /// The ops at which a state was judged: of other replicas that stand there it is known to be the same.
+    judged: BTreeSet<Op>,
 }
 
 impl<W: Workload> Sequence<W> {
     /// The application in its first state.
     pub(super) fn new(workload: W, plan: W::Plan, cluster: ClusterId) -> Self {
         let (invariants, executor) = (workload.invariants(), Executor::new(workload.application(), cluster));
-        Self { workload, plan, invariants, executor, judged: Op::ROOT }
+        Self { workload, plan, invariants, executor, judged: BTreeSet::new() }
     }
 
     /// The state after all that was run.
@@ -94,11 +96,7 @@ impl<W: Workload> Sequence<W> {
     /// A replica that has just executed something stands at `op`, in the state of whoever stood there before: what the application states of
     /// it is asked of the first.
     pub(super) fn holds_at(&mut self, replica: ReplicaId, op: Op, state: &StateOf<W>) -> Result<(), Violation> {
-        if op <= self.judged {
-            return Ok(());
-        }
-        self.judged = op;
-        self.holds(replica, op, state)
+        if self.judged.insert(op) { self.holds(replica, op, state) } else { Ok(()) }
     }
 
     /// What the application states of its state holds on a replica that stands at `op`.

@@ -35,7 +35,7 @@ fn completes(halts: &mut Halts, result: Result<u32, DiskError>) -> Result<(), St
 
 /// Whether replica 1 may stop for this reason, when nobody was replaced.
 fn may(halts: &Halts, reason: &str, disk: &SimDisk) -> bool {
-    halts.stops(R1, reason, disk, &Amnesia::new(3)).is_ok()
+    halts.stops(R1, reason, 0, disk, &Amnesia::new(3)).is_ok()
 }
 
 /// A disk of replica 1 that is formatted by this configuration.
@@ -51,13 +51,13 @@ fn formatted(config: &Config) -> SimDisk {
 fn with_nothing_amiss_no_reason_is_one() {
     let reasons = [DISK_FAILED, BLANK, LOST, FOREIGN, LIMITS, SUPERSEDED, JOURNAL, CHECKPOINT];
     assert!(reasons.iter().all(|reason| !may(&halts(3), reason, &disk(R1))));
-    let violation = halts(3).stops(R1, DISK_FAILED, &disk(R1), &Amnesia::new(3)).unwrap_err();
+    let violation = halts(3).stops(R1, DISK_FAILED, 0, &disk(R1), &Amnesia::new(3)).unwrap_err();
     assert_eq!(
         violation.sentence,
         "r1 stopped by itself without a write or barrier of its disk that failed in that step: \
          the disk failed (Barrier); recover by restarting"
     );
-    let violation = halts(3).stops(R1, "two superblocks follow", &disk(R1), &Amnesia::new(3)).unwrap_err();
+    let violation = halts(3).stops(R1, "two superblocks follow", 0, &disk(R1), &Amnesia::new(3)).unwrap_err();
     assert_eq!(violation.place, "stopped for a reason that there never is");
 }
 
@@ -95,6 +95,14 @@ fn a_superblock_is_missing_only_where_it_is_or_cannot_be_read() {
     assert!(!may(&halts, LOST, &disk(R1)), "it may be tried once more");
     completes(&mut halts, Err(DiskError::Read)).unwrap();
     assert!(may(&halts, LOST, &disk(R1)) && !may(&halts, JOURNAL, &disk(R1)));
+}
+
+#[test]
+fn two_checkpoints_do_not_fit_a_grid_that_is_nearly_full() {
+    let crowded = "a checkpoint of the others and this replica's own do not fit the 16 blocks";
+    let may = |used| halts(3).stops(R1, crowded, used, &disk(R1), &Amnesia::new(3)).is_ok();
+    let blocks = LAYOUT.block_count as usize;
+    assert!(may(blocks) && may(blocks * 3 / 4) && !may(blocks / 2));
 }
 
 #[test]
@@ -138,7 +146,7 @@ fn superseded(incarnations: &[u128], is_pending: bool) -> bool {
             disk.preload(offset, &bytes);
         }
     }
-    halts(3).stops(R1, SUPERSEDED, &disk, &amnesia).is_ok()
+    halts(3).stops(R1, SUPERSEDED, 0, &disk, &amnesia).is_ok()
 }
 
 #[test]
