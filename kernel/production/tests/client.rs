@@ -30,7 +30,7 @@ use chronon_production::{
     status,
     tcp::{Limits, Speaker, TcpConfig},
 };
-use common::{CLUSTER, Cluster, LAYOUT, PATIENCE, within};
+use common::{CLUSTER, Cluster, LAYOUT, PATIENCE, own_addresses, within};
 
 /// What is known of the cluster where nobody is asked.
 const KNOWN: client::Cluster = client::Cluster { id: CLUSTER, message_size_max: LAYOUT.message_size_max };
@@ -43,12 +43,6 @@ fn patient(sessions: u32) -> Options {
 fn hurried(sessions: u32, queue_max: usize) -> Options {
     let patience = Duration::from_millis(300);
     Options { sessions, queue_max, patience, cluster: Some(KNOWN), ..Options::default() }
-}
-
-/// Ports that nobody listens on.
-fn nobody(count: usize) -> Vec<SocketAddr> {
-    let listeners: Vec<_> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    listeners.iter().map(|listener| listener.local_addr().unwrap()).collect()
 }
 
 fn encoded(request: Request<'_>) -> Vec<u8> {
@@ -195,7 +189,7 @@ fn a_rejection_is_an_answer() {
 #[test]
 fn where_nobody_is_a_request_times_out_and_what_waits_behind_it_was_not_sent() {
     for replicas in [1, 3] {
-        let client = Client::connect(&nobody(replicas), hurried(1, 10)).unwrap();
+        let client = Client::connect(&own_addresses(replicas), hurried(1, 10)).unwrap();
         let (first, second) = (client.submit(b"first"), client.submit(b"second"));
         assert_eq!(first.wait(), Err(RequestError::TimedOut));
         assert_eq!(second.wait(), Err(RequestError::QueueFull));
@@ -220,7 +214,7 @@ fn what_was_given_up_is_executed_once_when_the_cluster_is_back_and_its_session_s
 #[test]
 fn past_its_bound_the_queue_takes_no_more_and_says_so_at_once() {
     let options = Options { patience: PATIENCE, ..hurried(2, 3) };
-    let client = Client::connect(&nobody(1), options).unwrap();
+    let client = Client::connect(&own_addresses(1), options).unwrap();
     let pending: Vec<_> = (0..5).map(|_| client.submit(b"waits")).collect();
     assert_eq!(client.submit(b"one more").wait(), Err(RequestError::QueueFull));
     assert!(pending.iter().all(|pending| !pending.is_settled()));
@@ -257,7 +251,7 @@ fn a_request_that_is_too_large_is_refused_with_the_limit() {
 
 #[test]
 fn a_key_or_a_value_that_is_too_long_is_refused_as_the_store_would_however_long_it_is() {
-    let client = KvClient::connect(&nobody(1), hurried(1, 1)).unwrap();
+    let client = KvClient::connect(&own_addresses(1), hurried(1, 1)).unwrap();
     for length in [KEY_SIZE_MAX + 1, 1 << 16, 1 << 20] {
         let key = vec![b'k'; length];
         assert_eq!(client.get(&key), Err(KvError::Refused(Refusal::KeySize)), "{length}");
@@ -312,7 +306,7 @@ fn what_is_called_with_an_outcome_may_hold_the_client_and_ask_again() {
 
 #[test]
 fn what_panics_when_it_is_called_ends_the_client_and_the_others_are_told() {
-    let client = Client::connect(&nobody(1), Options { patience: PATIENCE, ..hurried(1, 2) }).unwrap();
+    let client = Client::connect(&own_addresses(1), Options { patience: PATIENCE, ..hurried(1, 2) }).unwrap();
     let waiting = client.submit(b"waits");
     client.submit_then(vec![0; client.payload_size_max() + 1], |_| panic!("as this test wants it"));
     assert_eq!(waiting.wait(), Err(RequestError::Closed));
@@ -355,7 +349,7 @@ fn a_cluster_that_is_none_is_told_from_one_that_is_named_wrongly() {
     assert!(matches!(refused(&[]), ConnectError::Addresses(0)));
     assert!(matches!(refused(&[addresses[0]; 7]), ConnectError::Addresses(7)));
     assert!(matches!(refused(&addresses[..2]), ConnectError::Count { addresses: 2, replicas: 3 }));
-    assert!(matches!(refused(&nobody(3)), ConnectError::Unknown(_)));
+    assert!(matches!(refused(&own_addresses(3)), ConnectError::Unknown(_)));
     let none = Client::connect(&addresses, patient(0)).unwrap_err();
     assert!(matches!(none, ConnectError::NoSessions));
     addresses.swap(0, 2);
@@ -470,7 +464,7 @@ fn queries_and_requests_in_flight_share_the_sessions_and_each_hears_its_own_answ
 
 #[test]
 fn where_nobody_is_a_query_ends_in_time_and_gives_its_place_to_the_next() {
-    let client = Client::connect(&nobody(3), hurried(1, 10)).unwrap();
+    let client = Client::connect(&own_addresses(3), hurried(1, 10)).unwrap();
     for ask in [Client::query, Client::query_stale] {
         let error = ask(&client, b"anything".to_vec()).unwrap_err();
         assert_eq!((&error, error.next_step()), (&RequestError::Unanswered, NextStep::Retry));
@@ -537,7 +531,7 @@ mod asynchronous {
     #[test]
     fn what_cannot_be_answered_is_told_as_it_is_to_threads() {
         run(async {
-            let client = Client::connect(&nobody(1), hurried(1, 0)).await.unwrap();
+            let client = Client::connect(&own_addresses(1), hurried(1, 0)).await.unwrap();
             let limit = client.payload_size_max();
             assert_eq!(client.request(vec![0; limit + 1]).await, Err(RequestError::TooLarge { limit }));
             let first = tokio::spawn({
@@ -547,10 +541,10 @@ mod asynchronous {
             tokio::task::yield_now().await;
             assert_eq!(client.request(b"no room").await, Err(RequestError::QueueFull));
             assert_eq!(first.await.unwrap(), Err(RequestError::TimedOut));
-            let client = Client::connect(&nobody(1), hurried(1, 0)).await.unwrap();
+            let client = Client::connect(&own_addresses(1), hurried(1, 0)).await.unwrap();
             assert_eq!(client.query(b"who").await, Err(RequestError::Unanswered));
             assert_eq!(client.query_stale(b"who").await, Err(RequestError::Unanswered));
-            let error = Client::connect(&nobody(1), patient(1)).await.unwrap_err();
+            let error = Client::connect(&own_addresses(1), patient(1)).await.unwrap_err();
             assert!(matches!(error, ConnectError::Unknown(_)));
         });
     }

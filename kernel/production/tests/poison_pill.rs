@@ -3,8 +3,11 @@
 //!
 //! The program is test and server in one, for a server of one's own is a program of one's own: without `serve` it is the test.
 
+#[path = "common/addresses.rs"]
+mod addresses;
+
 use std::{
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::SocketAddr,
     path::PathBuf,
     process::{Child, Command, ExitCode, Stdio},
     time::Duration,
@@ -23,6 +26,8 @@ use chronon_production::{
     DataFile, client,
     serve::{Options, Server},
 };
+
+use addresses::own_addresses;
 
 const NAME: &str = "a_poison_pill_stops_every_process_and_a_mended_application_goes_on";
 const LAYOUT: Layout = Layout { slot_count: 64, message_size_max: 64 * 1024, block_count: 256, block_size: 16 * 1024 };
@@ -85,15 +90,12 @@ impl Cluster {
     fn format(folder: &PathBuf) -> Self {
         let _ = std::fs::remove_dir_all(folder);
         std::fs::create_dir_all(folder).unwrap();
-        // Each is free now, and nobody else is given it meanwhile.
-        let listeners = [(); 3].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
-        let addresses = listeners.iter().map(|listener| listener.local_addr().unwrap()).collect();
         let files: Vec<PathBuf> = (0..3).map(|replica| folder.join(format!("replica-{replica}"))).collect();
         for (replica, file) in (0..).map(ReplicaId).zip(&files) {
             let blocks = Config::new(ClusterId(0xB111), replica, 3, LAYOUT).format(1);
             DataFile::create(file, LAYOUT.size(), &blocks).unwrap();
         }
-        Self { files, addresses, processes: Vec::new() }
+        Self { files, addresses: own_addresses(3), processes: Vec::new() }
     }
 
     fn start(&mut self, version: &str) {
@@ -125,7 +127,7 @@ impl Drop for Cluster {
 }
 
 fn the_test() {
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("poison-pill");
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("poison-pill-{}", std::process::id()));
     let mut cluster = Cluster::format(&folder);
     cluster.start("first");
     let options = client::Options { patience: PATIENCE, sessions: 1, ..client::Options::default() };

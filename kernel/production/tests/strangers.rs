@@ -1,9 +1,12 @@
 //! Replicas that are set up so that they cannot speak with each other: each says whom it refuses, why and what to do, once in its log and
 //! at any time to an operator.
 
+#[path = "common/addresses.rs"]
+mod addresses;
+
 use std::{
     fs::File,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::PathBuf,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -18,6 +21,8 @@ use chronon_production::{
     DataFile,
     status::{self, Status},
 };
+
+use addresses::own_addresses;
 
 const LAYOUT: Layout = Layout { slot_count: 64, message_size_max: 64 * 1024, block_count: 256, block_size: 16 * 1024 };
 /// No test waits so long for anything unless it fails.
@@ -36,10 +41,7 @@ impl Processes {
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("strangers-{name}"));
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(&folder).unwrap();
-        let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-        let addresses: Vec<_> = listeners.iter().map(|listener| listener.local_addr().unwrap()).collect();
-        drop(listeners);
-        let mut processes = Self { folder, addresses, children: Vec::new() };
+        let mut processes = Self { folder, addresses: own_addresses(replicas.len()), children: Vec::new() };
         for (replica, (cluster, order)) in replicas.iter().enumerate() {
             let path = processes.folder.join(format!("replica-{replica}"));
             let usual = Config::new(ClusterId(*cluster), ReplicaId(replica as u8), 3, LAYOUT);

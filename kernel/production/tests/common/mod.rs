@@ -2,6 +2,8 @@
 //!
 //! A replica is stopped without being told, as a process is that is killed, but for what its disk still writes.
 
+mod addresses;
+
 use std::{
     net::{SocketAddr, TcpListener},
     path::PathBuf,
@@ -24,6 +26,8 @@ use chronon_production::{
     serve::{CLIENTS_MAX, Options, Server},
     status::{self, State, Status},
 };
+
+pub(crate) use addresses::own_addresses;
 
 pub(crate) const CLUSTER: ClusterId = ClusterId(0xC1);
 
@@ -60,10 +64,9 @@ impl<A: Application> Cluster<A> {
         application: A,
         change: impl Fn(&mut Config, &mut Options),
     ) -> Self {
-        let listeners: Vec<_> = (0..replicas).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let addresses: Vec<_> = listeners.iter().map(|listener| listener.local_addr().unwrap()).collect();
+        let addresses = own_addresses(usize::from(replicas));
         let mut cluster = Self { application, replicas: Vec::new(), addresses };
-        for (replica, listener) in (0..replicas).zip(listeners) {
+        for replica in 0..replicas {
             let file = format!("{name}-{replica}-{}", std::process::id());
             let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(file);
             let _ = std::fs::remove_file(&path);
@@ -73,7 +76,7 @@ impl<A: Application> Cluster<A> {
             change(&mut config, &mut options);
             DataFile::create(&options.data, LAYOUT.size(), &config.format(1)).unwrap();
             cluster.replicas.push(Replica { options, running: None });
-            cluster.serve(usize::from(replica), listener);
+            cluster.start_again(usize::from(replica));
         }
         cluster
     }
@@ -101,7 +104,7 @@ impl<A: Application> Cluster<A> {
         thread.join().unwrap();
     }
 
-    /// Starts a replica that was stopped, on the port that it had.
+    /// Starts a replica that does not run, on its own port.
     pub(crate) fn start_again(&mut self, replica: usize) {
         let address = self.addresses[replica];
         let listener = within("its port is free", || TcpListener::bind(address).ok());

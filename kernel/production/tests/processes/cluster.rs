@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::SocketAddr,
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -20,7 +20,7 @@ use chronon_production::{
 };
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{load::Load, log, wire::Wires};
+use crate::{addresses::own_addresses, load::Load, log, wire::Wires};
 
 pub(crate) const CLUSTER: ClusterId = ClusterId(0xFA17);
 pub(crate) const LAYOUT: Layout =
@@ -106,10 +106,7 @@ impl Cluster {
         let folder = folder(name);
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(&folder).unwrap();
-        // Each is free now, and will be when it is listened on: nobody else is given it meanwhile.
-        let listeners: Vec<_> = (0..replicas).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()).collect();
-        let addresses: Vec<SocketAddr> = listeners.iter().map(|listener| listener.local_addr().unwrap()).collect();
-        drop(listeners);
+        let addresses = own_addresses(usize::from(replicas));
         let wires = wired.then(|| Wires::between(&addresses));
         let known = match &wires {
             Some(wires) => (0..replicas).map(|replica| wires.known_by(replica, &addresses)).collect(),

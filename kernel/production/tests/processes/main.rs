@@ -1,6 +1,8 @@
 //! Real processes on real files and sockets, and what can befall them. After each: every acknowledged write is there, what was
 //! asked again happened once, and the replicas hold the same log, byte for byte.
 
+#[path = "../common/addresses.rs"]
+mod addresses;
 mod cluster;
 mod demonstrations;
 mod effects;

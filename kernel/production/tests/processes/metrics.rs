@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpStream},
     time::Duration,
 };
 
@@ -15,6 +15,7 @@ use chronon_production::{
 
 use crate::{
     SOME,
+    addresses::own_addresses,
     cluster::{CLUSTER, Cluster, LAYOUT, until},
     flip,
     load::Load,
@@ -56,10 +57,8 @@ fn send_nonsense(cluster: &Cluster, replica: u8) {
 
 #[test]
 fn commits_a_repair_a_frame_that_is_none_and_every_queue_are_in_the_metrics() {
-    let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    let ports = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
-    drop(listeners);
-    let flags = ports.map(|port| vec!["--metrics".to_owned(), port.to_string()]);
+    let ports = own_addresses(3);
+    let flags: Vec<_> = ports.iter().map(|port| vec!["--metrics".to_owned(), port.to_string()]).collect();
     let mut cluster = Cluster::start_each_with("metrics", &flags);
     let load = Load::begin(&cluster);
     load.wait_for(SOME);

@@ -1,5 +1,7 @@
 //! The `chronon` program from the outside: what it prints, how it ends, what it leaves.
 
+#[path = "../common/addresses.rs"]
+mod addresses;
 mod dev;
 mod format;
 mod journal;

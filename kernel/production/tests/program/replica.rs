@@ -1,7 +1,7 @@
 //! A single replica that serves: a process of the program.
 
 use std::{
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::Path,
     process::{Child, Command, Stdio},
     time::Instant,
@@ -12,7 +12,10 @@ use chronon_production::{
     status::{self, State, Status},
 };
 
-use crate::support::{PATIENCE, format, spawn};
+use crate::{
+    addresses::own_addresses,
+    support::{PATIENCE, format, spawn},
+};
 
 /// A single replica with a key-value store. Killed when it goes.
 pub(crate) struct Replica {
@@ -24,7 +27,7 @@ impl Replica {
     /// Its data file is made, and its log goes there.
     pub(crate) fn start(file: &Path, log: impl Into<Stdio>) -> Self {
         assert_eq!(format(file, &["--replicas", "1", "--application", "kv"]).status, 0);
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let address = own_addresses(1)[0];
         let mut command = Command::new(env!("CARGO_BIN_EXE_chronon"));
         command.args(["start", "--addresses", &address.to_string(), "--data"]).arg(file);
         let child = spawn(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log));
