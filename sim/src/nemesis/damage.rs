@@ -89,8 +89,9 @@ impl Nemesis<'_> {
     fn damage_in_a_young_view(&mut self, replica: u8, after: Progress, steps: &mut Vec<Step>) {
         let fault = self.kill_primary_briefly();
         steps.push(Step { after, patience_ns: 500 * MS, fault });
-        // Little commits any more before the next view does.
-        let after = Progress::Commits { count: self.random.range(3, 15) };
+        // The first of them commit what is left of the view before.
+        let count = if self.random.chance(500_000) { self.random.range(1, 4) } else { self.random.range(3, 15) };
+        let after = Progress::Commits { count };
         let unreadable = self.random.chance(400_000);
         let fault = Fault::Damage { replica, place: DamagePlace::Both, nth: 0, unreadable };
         steps.push(Step { after, patience_ns: 1_200 * MS, fault });
@@ -111,9 +112,17 @@ impl Nemesis<'_> {
             let fault = Fault::Echo { target: Target::Replica(replica) };
             steps.push(Step { after, patience_ns: 150 * MS, fault });
         }
-        if self.random.chance(600_000) {
-            let (ns, down_ns) = (self.random.range(0, 60 * MS), self.random.range(200 * MS, 900 * MS));
-            steps.push(at_once(ns, Target::Primary, down_ns));
+        match self.random.weighted(&[3, 3, 4]) {
+            0 => {
+                let (ns, down_ns) = (self.random.range(0, 60 * MS), self.random.range(200 * MS, 900 * MS));
+                steps.push(at_once(ns, Target::Primary, down_ns));
+            }
+            1 => {
+                // As soon as it believes to know its head again; the restarted primary ends its view before anybody mends that.
+                let after = Progress::Probe { name: "view_joined".to_owned(), count: 1 };
+                steps.push(Step { after, patience_ns: 60 * MS, fault: self.kill_primary_briefly() });
+            }
+            _ => {}
         }
     }
 

@@ -80,17 +80,23 @@ fn a_lost_question_or_answer_is_repeated() {
     }
 }
 
-/// A chunk's read often takes longer than a question is left without an answer, while others come.
-#[test]
-fn what_comes_slowly_is_not_asked_for_twice() {
-    let disk = |_| DiskSettings { read: LatencyRange::new(MS, 70 * MS), ..DiskSettings::default() };
-    let mut script = Script::new(Setup { layout: LAYOUT, disk, ..Setup::default() });
+/// A backup that was away while all of a large state was written, and hears the others again.
+fn one_that_missed_a_large_state(disk: fn(u8) -> DiskSettings, layout: Layout) -> (Script, u8) {
+    let mut script = Script::new(Setup { layout, disk, ..Setup::default() });
     script.commit(10).converge_all();
     let primary = script.primary();
     let behind = script.after(primary, 1);
     script.isolate(behind);
     let client = script.client(KvConfig { keys: 400, ..puts(400, 1_500) });
     script.until_finished(&[client]).heal();
+    (script, behind)
+}
+
+/// A chunk's read often takes longer than a question is left without an answer, while others come.
+#[test]
+fn what_comes_slowly_is_not_asked_for_twice() {
+    let disk = |_| DiskSettings { read: LatencyRange::new(MS, 70 * MS), ..DiskSettings::default() };
+    let (mut script, _) = one_that_missed_a_large_state(disk, LAYOUT);
     script.converge_all();
     let (fetched, again) = (script.probe("chunk_fetched"), script.probe("chunk_asked_for_again"));
     assert!(script.probe("state_sync_installed") >= 1 && fetched > 20, "{fetched} fetched");
@@ -128,14 +134,7 @@ fn what_comes_slowly_is_not_given_up_for_what_is_newer() {
 #[test]
 fn what_came_of_one_that_was_given_up_serves_the_next() {
     let disk = |_| DiskSettings { read: LatencyRange::new(200 * MS, 200 * MS), ..DiskSettings::default() };
-    let layout = Layout { block_count: 512, ..LAYOUT };
-    let mut script = Script::new(Setup { layout, disk, ..Setup::default() });
-    script.commit(10).converge_all();
-    let primary = script.primary();
-    let behind = script.after(primary, 1);
-    script.isolate(behind);
-    let client = script.client(KvConfig { keys: 400, ..puts(400, 1_500) });
-    script.until_finished(&[client]).heal();
+    let (mut script, behind) = one_that_missed_a_large_state(disk, Layout { block_count: 512, ..LAYOUT });
     script.until("most of it has come", PATIENCE_MS, |script| script.probe("chunk_fetched") > 80).isolate(behind);
     script.commit(100).run_ms(3_000).commit(60).heal();
     script.until("it is given up", PATIENCE_MS, |script| script.probe("state_sync_retargeted") > 0);

@@ -99,6 +99,28 @@ fn an_uncertain_head_is_learned_in_the_same_view_from_its_primary() {
     script.check();
 }
 
+/// What the primary said when its view began comes once more, and tells less than was acknowledged since.
+#[test]
+fn an_uncertain_head_is_not_learned_from_an_older_start_view() {
+    let mut script = Script::replicas(3);
+    script.commit(20).converge_all();
+    script.world.remember_frames(256);
+    let former = script.primary();
+    script.kill(former).recover(former).converge_all();
+    let primary = script.primary();
+    let (uncertain, view, began) = (script.after(primary, 1), script.vsr(primary).view(), script.head(primary));
+    script.commit(1).converge_all();
+    let head = script.head(uncertain);
+    assert_eq!((script.vsr(primary).view(), head.0), (view, began.0 + 2));
+    script.cut_power(uncertain).corrupt_prepare(uncertain, head).corrupt_header(uncertain, head).recover(uncertain);
+    assert!(!script.vsr(uncertain).head_is_certain());
+    let joined = script.probe("view_joined");
+    script.world.echo(NodeId(u32::from(primary)), NodeId(u32::from(uncertain)));
+    script.until("it is in the view again", 1_000, |script| script.probe("view_joined") > joined);
+    assert_eq!((script.vsr(uncertain).view(), script.head(uncertain)), (view, head));
+    script.check();
+}
+
 /// What an earlier view left in the next slot says nothing of what this one put over it, where the entry cannot be read.
 #[test]
 fn a_leftover_under_an_unreadable_entry_leaves_the_head_uncertain() {
