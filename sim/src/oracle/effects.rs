@@ -1,7 +1,8 @@
 //! Promises of effects and timers: run under a committed claim, in order, once where that was promised, and ended once; none is lost.
 //!
 //! Orders are watched as processes give them, calls as services record them ([`Outside`]), ends as the log decides them. How often an
-//! effect may be run is for its own policy to say, as far as the service of its channel promises anything ([`is_done_once`]). What the
+//! effect may be run is for its own policy to say, as far as the service of its channel promises anything ([`is_done_once`]). What an
+//! outcome in the log says is what some replica was told of that very attempt, to the byte, or that nobody answered in time. What the
 //! application waits for, by its own account ([`Workload::waiting`]), must be what the outbox holds. That outboxes and timers are
 //! the same on every replica is the state's promise (see `state.rs`).
 
@@ -9,7 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chronon::{
     app::{
-        effect::{Destination, EffectId, EffectOrder, EffectReport, EffectResult, Errand, Fence, FencingToken},
+        effect::{
+            Destination, EffectId, EffectOrder, EffectReport, EffectResult, Errand, Fence, FencingToken, TIMED_OUT,
+        },
         operator::OperatorRequest,
         system::SystemEntry,
     },
@@ -43,6 +46,7 @@ pub struct EffectsOracle<W: Workload> {
     starts: BTreeSet<(EffectId, FencingToken)>,
     /// What a life of each node has ordered.
     ordered: Vec<BTreeSet<(EffectId, FencingToken, Errand)>>,
+    attempts: BTreeMap<(EffectId, FencingToken), Attempt>,
     /// What was ordered and is to be done once.
     once: BTreeSet<EffectId>,
     /// How many calls were looked at.
@@ -55,6 +59,14 @@ pub struct EffectsOracle<W: Workload> {
     redriven: BTreeSet<EffectId>,
 }
 
+/// An attempt that was ordered, whether or not the order arrived.
+#[derive(Clone)]
+struct Attempt {
+    is_fetch: bool,
+    /// What replicas were told that it came to, each once, as they may say it in the log.
+    heard: Vec<EffectResult>,
+}
+
 impl<W: Workload> EffectsOracle<W> {
     /// The promises of a cluster of so many replicas.
     pub fn new(workload: W, replica_count: u8) -> Self {
@@ -65,6 +77,7 @@ impl<W: Workload> EffectsOracle<W> {
             claims: BTreeSet::new(),
             starts: BTreeSet::new(),
             ordered: vec![BTreeSet::new(); usize::from(replica_count)],
+            attempts: BTreeMap::new(),
             once: BTreeSet::new(),
             calls: 0,
             last: BTreeMap::new(),
@@ -105,7 +118,38 @@ impl<W: Workload> EffectsOracle<W> {
         Ok(())
     }
 
+    /// A replica is told what an attempt came to.
+    fn hears(&mut self, report: &EffectReport) {
+        let Some(attempt) = self.attempts.get_mut(&(report.id, report.token)) else { return };
+        let mut result = report.result.clone();
+        if let (EffectResult::Done { response }, false) = (&mut result, attempt.is_fetch) {
+            // Nobody asked for it, and it takes no room in the log.
+            response.clear();
+        }
+        if !attempt.heard.contains(&result) {
+            attempt.heard.push(result);
+        }
+    }
+
+    /// Whether it may be said in the log that an attempt came to this. No simulated response is too large for the log.
+    fn may_say(&self, report: &EffectReport) -> bool {
+        let Some(Attempt { heard, .. }) = self.attempts.get(&(report.id, report.token)) else { return false };
+        match report.result {
+            EffectResult::Unknown { code: TIMED_OUT } => true,
+            // An answer that nobody asked for.
+            EffectResult::Unknown { code: 0 } if heard.contains(&EffectResult::NotDone) => true,
+            _ => heard.contains(&report.result),
+        }
+    }
+
     fn comes_to(&mut self, world: &WorldView<'_>, op: Op, report: &EffectReport) -> Result<(), Violation> {
+        if !self.may_say(report) {
+            let EffectReport { id, token, result } = report;
+            let heard = self.attempts.get(&(*id, *token)).map_or(&[][..], |attempt| &attempt.heard);
+            let sentence =
+                format!("{op} says that effect {id} came to {result:?} under {token}, of which was heard {heard:?}");
+            return Err(broken(PROMISE, "an outcome that nobody heard", sentence));
+        }
         let (id, EffectResult::Done { .. }) = (report.id, &report.result) else { return Ok(()) };
         self.acknowledged.insert(id);
         let runs = world.service::<Outside>().map_or(1, |outside| outside.runs(id));
@@ -154,6 +198,8 @@ impl<W: Workload> EffectsOracle<W> {
             let sentence = format!("{name} orders effect {id} twice under {token}");
             return Err(broken(PROMISE, "ordered twice under one token", sentence));
         }
+        let is_fetch = order.destination == Destination::Fetch;
+        self.attempts.entry((id, token)).or_insert(Attempt { is_fetch, heard: Vec::new() });
         Ok(())
     }
 
@@ -231,6 +277,9 @@ impl<W: Workload> Oracle for EffectsOracle<W> {
         }
         if let Some(outside) = world.service::<Outside>() {
             self.watch_services(outside)?;
+        }
+        if let EventView::Effect { report } = step.event {
+            self.hears(report);
         }
         let executed = replica.vsr().executed();
         for (header, frame) in executed {
