@@ -1,8 +1,8 @@
 //! A client that only queries.
 //!
 //! It is a [`Driver`] like a workload's caller, apart from it, so that readers neither share a writer's stream nor wait for its
-//! calls. What became of its queries is judged by [`ReadsOracle`](crate::oracle::reads::ReadsOracle), from what is sent; here it is
-//! kept for who wants to look. Deliberately absent: anything that survives the reader's own restart.
+//! calls. What became of its queries is judged by [`ReadsOracle`](crate::oracle::reads::ReadsOracle), from what is sent and from what
+//! is kept here. Deliberately absent: anything that survives the reader's own restart.
 
 use chronon::{
     client::{Driver, Freshness, Next, Outcome},

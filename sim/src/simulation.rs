@@ -244,7 +244,7 @@ impl<W: Workload> Simulation<W> {
             self.world.set_service(Outside::new(self.schedule.seed, services));
             self.world.add_oracle(EffectsOracle::new(self.workload.clone(), self.replicas));
         }
-        self.world.add_oracle(ReadsOracle::new(self.workload.application()));
+        self.world.add_oracle(ReadsOracle::new(&self.workload));
         let links = self.schedule.links.iter().map(|link| link.latency_max_ns);
         let latency_max_ns = links.max().unwrap_or(0).max(self.schedule.network.latency_max_ns);
         let oracle = ClusterOracle::of(self.workload.clone(), plan, &configs[0]);

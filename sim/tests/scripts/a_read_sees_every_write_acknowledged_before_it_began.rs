@@ -1,7 +1,6 @@
 //! Readers and writers at once, through kills, partitions and clocks that go wrong: the oracles see to it that no read misses a write
 //! that was executed before it was asked.
 
-use chronon::app::kv::Kv;
 use chronon::types::NodeId;
 use chronon_sim::{oracle::reads::ReadsOracle, reader::ReaderConfig};
 
@@ -36,7 +35,7 @@ fn reads(replicas: u8, seed: u64) {
     }
     script.until_read(&readers).until_finished(&writers);
     assert!(script.probe("client_redirected") > 0 && script.probe("view_started") > 1);
-    let answers = script.world.oracle::<ReadsOracle<Kv>>().expect("every script is watched").answers();
+    let answers = script.world.oracle::<ReadsOracle>().expect("every script is watched").answers();
     assert!(answers >= 1200, "{answers} answers were judged");
     script.converge_all().check();
 }

@@ -108,7 +108,7 @@ impl Script {
             }
         }
         world.add_oracle(ClusterOracle::new(&config(&setup, ReplicaId(0))));
-        world.add_oracle(ReadsOracle::new(Kv));
+        world.add_oracle(ReadsOracle::new(&KvWorkload));
         world.add_oracle(Minutes::new(setup.replicas));
         Self { world, setup, clients: 0, losses: 0 }
     }
