@@ -11,6 +11,7 @@ use crate::{
         config::PIPELINE_MAX,
         probe::Probe,
         quorum::{ReplicaSet, majority},
+        state::Asking,
         timer::Timer,
         vouching::vouched_in,
     },
@@ -340,14 +341,44 @@ impl Vsr {
     }
 
     /// Whether those that it hears, and that do not want another view, are no majority with it. Who wants another does not hear it, however
-    /// well it is heard.
+    /// well it is heard. Nor does who asks in vain where its log ends; but that one has no voice for another view, and this primary alone may
+    /// be able to tell it. It is left out only where another view can begin without it: those that are certain are a majority, and one of
+    /// them hears this primary, whose voice would reach nobody otherwise.
     fn is_isolated(&self) -> bool {
         let silence = self.config.timeouts.election_ns;
-        let heard = |peer: &ReplicaId| {
+        let quorum = majority(self.config.replica_count) as usize;
+        let (mut certain, mut content, mut asking) = (1, 1, 0);
+        for peer in self.peers() {
             let since = self.now.monotonic.since(self.heard[peer.0 as usize]);
-            since < silence && self.roster.votes(*peer, self.view) && self.proposal_of(*peer).is_none()
-        };
-        1 + self.peers().filter(heard).count() < majority(self.config.replica_count) as usize
+            if since >= silence || !self.roster.votes(peer, self.view) {
+                continue;
+            }
+            let wants_another = self.proposal_of(peer).is_some();
+            if self.asks_in_vain(peer) && !wants_another {
+                asking += 1;
+            } else {
+                certain += 1;
+                content += usize::from(!wants_another);
+            }
+        }
+        let can_do_without = certain >= quorum && content > 1;
+        content < quorum && (content + asking < quorum || can_do_without)
+    }
+
+    /// Whether a peer goes on asking where its log ends, though it was answered for longer than a backup waits for its primary.
+    fn asks_in_vain(&self, peer: ReplicaId) -> bool {
+        let silence = self.config.timeouts.election_ns;
+        self.primary.asking[peer.0 as usize].is_some_and(|Asking { since, last }| {
+            self.now.monotonic.since(last) < silence && self.now.monotonic.since(since) >= silence
+        })
+    }
+
+    /// Notes that a peer asks where its log ends. Who has not done so for a while begins anew.
+    pub(super) fn note_asking(&mut self, peer: ReplicaId) {
+        let (now, lapse) = (self.now.monotonic, self.config.timeouts.election_ns);
+        let asking = &mut self.primary.asking[peer.0 as usize];
+        let since = asking.filter(|asking| now.since(asking.last) < lapse).map_or(now, |asking| asking.since);
+        *asking = Some(Asking { since, last: now });
     }
 
     fn is_blocked(&self) -> bool {

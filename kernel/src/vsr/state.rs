@@ -122,6 +122,15 @@ pub(super) struct Primary {
     pub(super) changing: Changing,
     /// Requests that came before the view's starting log was executed.
     pub(super) early: VecDeque<(NodeId, Frame)>,
+    /// Who asks where its log ends.
+    pub(super) asking: [Option<Asking>; REPLICAS_MAX as usize],
+}
+
+/// Since when one has asked where its log ends, and when it last did.
+#[derive(Clone, Copy)]
+pub(super) struct Asking {
+    pub(super) since: Instant,
+    pub(super) last: Instant,
 }
 
 /// A request at the primary.

@@ -452,6 +452,7 @@ impl Vsr {
             return self.on_later_view(header.view, actions);
         }
         if self.is_primary() {
+            self.note_asking(peer);
             self.send_start_view(Some(peer), header.context, actions);
         }
     }

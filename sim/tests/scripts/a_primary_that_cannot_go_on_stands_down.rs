@@ -1,7 +1,11 @@
 //! A primary that hears no majority, or whose own disk blocks what clients ask, stops its heartbeats, so that the others
 //! choose another.
 
-use chronon::{app::branch::Branch, types::NodeId, wire::header::Command};
+use chronon::{
+    app::branch::Branch,
+    types::{NodeId, Op},
+    wire::header::Command,
+};
 
 use crate::{
     branch::{Cluster, OFTEN, POLITE, SOUND, letters},
@@ -49,6 +53,27 @@ fn a_primary_that_no_majority_hears_stands_down() {
             script.recover(*replica);
         }
         script.converge_all().check();
+    }
+}
+
+/// One of those that do not hear it lacks a voice for another view: it does not know where its log ends, and keeps asking. Without it those
+/// that want another view are one too few, and those that do not are no majority.
+#[test]
+fn a_primary_that_is_asked_in_vain_where_a_log_ends_stands_down() {
+    for (replicas, deaf) in [(4, 1), (5, 2), (6, 2)] {
+        let mut script = Script::replicas(replicas);
+        script.commit(20).converge_all();
+        let primary = script.primary();
+        let uncertain = script.after(primary, replicas - 1);
+        script.cut_power(uncertain).corrupt_prepare(uncertain, Op(22)).corrupt_header(uncertain, Op(22));
+        script.cut_one_way(primary, uncertain).recover(uncertain);
+        assert!(!script.vsr(uncertain).head_is_certain());
+        for which in 1..=deaf {
+            script.cut_one_way(primary, script.after(primary, which));
+        }
+        let client = script.client(puts(20, 256));
+        script.until("another serves", 5_000, |script| script.serving() != Some(primary));
+        script.until_finished(&[client]).heal().converge_all().check();
     }
 }
 

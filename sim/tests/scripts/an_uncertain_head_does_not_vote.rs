@@ -89,6 +89,18 @@ fn an_uncertain_head_helps_to_end_no_view() {
     script.commit(3).check();
 }
 
+/// Nobody hears its primary. That one's voice for another view would be heard by nobody either, and if it left, those that are certain of
+/// their heads could be too few when it is heard again.
+#[test]
+fn an_uncertain_head_is_waited_for_by_a_primary_that_nobody_hears() {
+    let (mut script, primary, uncertain, other) = with_an_unreadable_head();
+    let view = script.vsr(primary).view();
+    script.cut_one_way(primary, uncertain).cut_one_way(primary, other).recover(uncertain).run_ms(2_000);
+    script.kill(other).heal().converge(&[primary, uncertain]);
+    assert_eq!(script.vsr(primary).view(), view);
+    script.commit(3).recover(other).converge_all().check();
+}
+
 #[test]
 fn an_uncertain_head_is_learned_in_the_same_view_from_its_primary() {
     let (mut script, primary, uncertain, _) = with_an_unreadable_head();
