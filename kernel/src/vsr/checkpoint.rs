@@ -29,7 +29,7 @@ use crate::{
     vsr::{
         Status, Vsr,
         config::PIPELINE_MAX,
-        freeing::LetGo,
+        freeing::{LastAsked, LetGo},
         probe::Probe,
         quorum::{REPLICAS_MAX, ReplicaSet},
         runs::Runs,
@@ -76,16 +76,17 @@ pub struct Checkpoints {
     taking: Option<Taking>,
     /// The chunks of the one that is being written, so far.
     pub(super) making: BTreeSet<Checksum>,
-    /// The chunks of those before, down to the one that lastingly is vouched for: nobody can be asked to take a later one in its place.
-    pub(super) kept: Vec<(Op, BTreeSet<Checksum>)>,
+    /// When these were last asked for.
+    pub(super) asked: LastAsked,
+    /// Those before, down to the one that lastingly is vouched for: nobody can be asked to take a later one in its place. Below that, those
+    /// that others fetch. The earliest is the first.
+    pub(super) kept: Vec<Former>,
     /// The chunks of those that were let go.
     pub(super) let_go: LetGo,
     /// What the state machine keeps, as its leaves.
     pub(super) runs: Runs,
     /// How many leaves the last checkpoint had that were made, and not known.
     made: u64,
-    /// The chunks of one that was vouched for, as long as another replica fetches them.
-    pub(super) pinned: Pinned,
     /// Barriers over chunks so far: each has its number.
     pub(super) barriers: u64,
     /// Whether the state is still to be restored from the durable checkpoint.
@@ -113,15 +114,16 @@ pub struct Checkpoints {
     is_dropped: bool,
 }
 
-/// A former checkpoint that others may still fetch (design rule 12), within a bound.
-#[derive(Clone, Default)]
-pub(super) struct Pinned {
-    pub(super) chunks: BTreeSet<Checksum>,
-    /// When a chunk of this one was last asked for, and until when it may be kept.
-    pub(super) asked: Instant,
-    pub(super) until: Instant,
-    /// The last chunk that was asked for and is none of this one's, and when: if it is of a later one, that is to be kept instead.
-    pub(super) other: (Instant, Checksum),
+/// A checkpoint from before the durable one.
+#[derive(Clone)]
+pub(super) struct Former {
+    pub(super) op: Op,
+    /// The chunks that it reaches.
+    pub(super) reached: BTreeSet<Checksum>,
+    /// When they were last asked for.
+    pub(super) asked: LastAsked,
+    /// Until when it may be kept for those who fetch it, once nothing else keeps it.
+    pub(super) until: Option<Instant>,
 }
 
 /// How long a former checkpoint is kept after its last chunk was asked for, and how long at most. Who waits for a slow disk asks all others
@@ -135,6 +137,7 @@ impl Checkpoints {
             grid: Grid::new(layout.block_count),
             durable: Checkpoint { header: Header::root(cluster), root: Checksum(0) },
             reached: BTreeSet::new(),
+            asked: LastAsked::default(),
             next: None,
             taking: None,
             making: BTreeSet::new(),
@@ -142,7 +145,6 @@ impl Checkpoints {
             let_go: LetGo::default(),
             runs: Runs::default(),
             made: u64::from(layout.block_count) / 3,
-            pinned: Pinned::default(),
             barriers: 0,
             is_restoring: false,
             is_surveyed: false,
@@ -255,11 +257,7 @@ impl Vsr {
 
     /// Whether there is a block for another chunk, after what others fetch, and what nothing needs, has gone.
     fn has_room(&mut self) -> bool {
-        if !self.checkpoints.grid.has_room() {
-            let Pinned { asked, other, .. } = &mut self.checkpoints.pinned;
-            (*asked, other.0) = (Instant(0), Instant(0));
-            self.let_go();
-        }
+        while !self.checkpoints.grid.has_room() && self.let_go_idlest() {}
         if !self.checkpoints.grid.has_room() {
             self.let_go_spared();
         }
@@ -317,7 +315,8 @@ impl Vsr {
         actions.probe(Probe::CheckpointDurable.into());
         let op = core::mem::replace(&mut self.checkpoints.durable, checkpoint).header.op;
         let before = core::mem::replace(&mut self.checkpoints.reached, reached);
-        self.checkpoints.kept.push((op, before));
+        let asked = core::mem::take(&mut self.checkpoints.asked);
+        self.checkpoints.kept.push(Former { op, reached: before, asked, until: None });
         self.log.set_floor(checkpoint.header);
         self.held_through = self.held_through.max(checkpoint.header.op);
         self.durable_op = self.durable_op.max(checkpoint.header.op);

@@ -13,7 +13,7 @@ use core::mem;
 
 use super::{
     Status, Vsr,
-    checkpoint::{Checkpoints, PIN_MAX_NS, PIN_NS, Pinned},
+    checkpoint::{Checkpoints, Former, PIN_MAX_NS, PIN_NS, ROOTS_KEPT},
 };
 use crate::{
     process::Actions,
@@ -30,6 +30,15 @@ pub(super) struct LetGo {
     pub(super) searches: u64,
 }
 
+/// When chunks of a checkpoint were last asked for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(super) struct LastAsked {
+    /// One that none of those kept from before reaches: who asks for that fetches this one, or one that came after it.
+    own: Option<Instant>,
+    /// Any of them.
+    any: Option<Instant>,
+}
+
 impl LetGo {
     pub(super) fn push(&mut self, chunks: BTreeSet<Checksum>) {
         if !chunks.is_empty() {
@@ -41,13 +50,33 @@ impl LetGo {
 
 impl Checkpoints {
     fn needs(&self, address: Checksum) -> bool {
-        let Self { reached, next, making, kept, pinned, fetching, .. } = self;
+        let Self { reached, next, making, kept, fetching, .. } = self;
         reached.contains(&address)
             || making.contains(&address)
-            || kept.iter().any(|(_, reached)| reached.contains(&address))
-            || pinned.chunks.contains(&address)
+            || kept.iter().any(|former| former.reached.contains(&address))
             || next.as_ref().is_some_and(|(_, reached)| reached.contains(&address))
             || fetching.wants(address)
+    }
+
+    /// A chunk was asked for: by one that fetches any of the checkpoints which reach it.
+    pub(super) fn note_asked(&mut self, address: Checksum, now: Instant) {
+        let Self { kept, reached, asked, .. } = self;
+        let former = kept.iter_mut().map(|Former { reached, asked, .. }| (&*reached, asked));
+        let reaching = former.chain([(&*reached, asked)]).filter(|(reached, _)| reached.contains(&address));
+        for (index, (_, asked)) in reaching.enumerate() {
+            asked.any = Some(now);
+            if index == 0 {
+                asked.own = Some(now);
+            }
+        }
+    }
+}
+
+impl Former {
+    /// Whether somebody seems to fetch it, and not for too long (design rule 12).
+    fn is_fetched(&self, now: Instant) -> bool {
+        let is_recent = self.asked.any.is_some_and(|asked| now.since(asked) < PIN_NS);
+        is_recent && self.until.is_none_or(|until| now < until)
     }
 }
 
@@ -72,27 +101,35 @@ impl Vsr {
         waits
     }
 
-    /// Lets go what lies below the checkpoint that lastingly is vouched for. One that somebody fetches stays as long as that goes on, or
-    /// until a later one is fetched: nobody goes back.
+    /// Lets go what lies below the checkpoint that lastingly is vouched for. What others fetch stays as long as that goes on, within a bound on
+    /// all that are kept: one of them does in any case, and the one that nobody has asked for longest goes first.
     pub(super) fn let_go(&mut self) {
         let now = self.now.monotonic;
-        let Checkpoints { kept, pinned, lasting, let_go, .. } = &mut self.checkpoints;
-        let above = kept.iter().position(|(op, _)| *op >= *lasting).unwrap_or(kept.len());
-        let Pinned { chunks, asked, until, other } = pinned;
-        let is_recent = |asked: Instant| asked.0 > 0 && now.since(asked) < PIN_NS;
-        if !is_recent(*asked) || now >= *until {
-            let_go.push(mem::take(chunks));
+        let Checkpoints { kept, lasting, let_go, .. } = &mut self.checkpoints;
+        let below = kept.partition_point(|former| former.op < *lasting);
+        for former in &mut kept[..below] {
+            former.until.get_or_insert(now.after(PIN_MAX_NS));
         }
-        let fetched = kept[..above].iter_mut().rev().find(|(_, reached)| reached.contains(&other.1));
-        if let Some((_, reached)) = fetched.filter(|_| is_recent(other.0)) {
-            let_go.push(mem::replace(chunks, mem::take(reached)));
-            (*asked, *until) = (other.0, now.after(PIN_MAX_NS));
-            other.0 = Instant(0);
+        let above = kept.len() - below;
+        for former in kept.extract_if(..below, |former| !former.is_fetched(now)) {
+            let_go.push(former.reached);
         }
-        for (_, before) in kept.drain(..above) {
-            let_go.push(before);
+        let pinned = kept.len() - above;
+        for _ in ROOTS_KEPT.saturating_sub(above).max(1)..pinned {
+            self.let_go_idlest();
         }
         self.free_unreached();
+    }
+
+    /// Lets go the one that nobody has asked for longest, of those that nothing keeps but that they are fetched: first of all a later one,
+    /// of which nothing was asked but what it shares with others. Whether there was one.
+    pub(super) fn let_go_idlest(&mut self) -> bool {
+        let Checkpoints { kept, lasting, let_go, .. } = &mut self.checkpoints;
+        let pinned = kept.iter().enumerate().rev().filter(|(_, former)| former.op < *lasting);
+        let Some((idlest, _)) = pinned.min_by_key(|(_, former)| former.asked) else { return false };
+        let_go.push(kept.remove(idlest).reached);
+        self.free_unreached();
+        true
     }
 
     /// Lets go what a checkpoint that was given up has left for the one that is fetched in its place.

@@ -28,7 +28,13 @@ use crate::{
     },
     types::{Checksum, Instant, NodeId, Op},
     vsr::{
-        Status, Vsr, checkpoint::Checkpoints, commit::StateMachine, probe::Probe, runs::Runs, sessions::Sessions,
+        Status, Vsr,
+        checkpoint::{Checkpoints, Former},
+        commit::StateMachine,
+        freeing::LastAsked,
+        probe::Probe,
+        runs::Runs,
+        sessions::Sessions,
         timer::Timer,
     },
     wire::{header::Header, members::Members},
@@ -396,10 +402,11 @@ impl Vsr {
         match (walk.purpose, walk.stage) {
             (Purpose::Load, Stage::Gathered) => self.finish_loading(machine, actions),
             (Purpose::Survey, Stage::Gathered) => {
-                let known = (walk.target.op, core::mem::take(&mut walk.reached));
+                let (op, reached) = (walk.target.op, core::mem::take(&mut walk.reached));
                 self.checkpoints.fetching.walk = None;
                 let kept = &mut self.checkpoints.kept;
-                kept.insert(kept.partition_point(|(op, _)| *op < known.0), known);
+                let place = kept.partition_point(|former| former.op < op);
+                kept.insert(place, Former { op, reached, asked: LastAsked::default(), until: None });
                 self.finish_survey();
                 self.write_unwritten(actions);
             }
@@ -452,7 +459,7 @@ impl Vsr {
     /// the strays may.
     fn consider_survey(&mut self) {
         let Checkpoints { vouched, kept, fetching, durable, is_surveyed, is_restoring, .. } = &mut self.checkpoints;
-        let is_kept = kept.iter().any(|(op, _)| *op == vouched.op);
+        let is_kept = kept.iter().any(|former| former.op == vouched.op);
         let is_below = vouched.op > fetching.sought && vouched.op < durable.header.op;
         if fetching.walk.is_none() && *is_surveyed && !*is_restoring && is_below && !is_kept {
             fetching.sought = vouched.op;
@@ -475,7 +482,7 @@ impl Vsr {
             return;
         }
         let Checkpoints { grid, reached, kept, writing, .. } = &mut self.checkpoints;
-        let kept = |address| kept.iter().any(|(_, reached)| reached.contains(&address));
+        let kept = |address| kept.iter().any(|former| former.reached.contains(&address));
         // A block that is being written is given to no other chunk: two writes to it could end in any order.
         grid.demote(|address, block| reached.contains(&address) || kept(address) || writing.contains_key(&block));
     }

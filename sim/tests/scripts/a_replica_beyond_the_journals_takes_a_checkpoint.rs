@@ -11,7 +11,10 @@ use chronon_sim::{
     workload::KvConfig,
 };
 
-use crate::script::{MS, PATIENCE_MS, Script, Setup, puts};
+use crate::{
+    chunks,
+    script::{MS, PATIENCE_MS, Script, Setup, puts},
+};
 
 const LAYOUT: Layout = Layout { slot_count: 64, message_size_max: 32 * 1024, block_count: 128, block_size: 4096 };
 
@@ -147,6 +150,46 @@ fn what_came_of_one_that_was_given_up_serves_the_next() {
     assert!(script.vsr(behind).view() > view && script.probe("state_sync_installed") == 1);
     assert!(then < 60, "{then} came after the {fetched} that had come");
     script.restart(primary).converge_all();
+    script.check();
+}
+
+/// Two fetch, one after the other, each what is the latest checkpoint then, and the others go on meanwhile, from one to the next: they keep
+/// what each of the two lacks.
+#[test]
+fn what_two_of_them_fetch_is_kept_for_both() {
+    let layout = Layout { block_count: 512, ..LAYOUT };
+    let mut script = Script::new(Setup { replicas: 5, layout, ..Setup::default() });
+    script.commit(10).converge_all();
+    let primary = script.primary();
+    let [first, second, third, fourth] = [1, 2, 3, 4].map(|which| script.after(primary, which));
+    script.isolate(first).isolate(second);
+    let large = |calls| KvConfig { keys: 400, ..puts(calls, 1_500) };
+    let client = script.client(large(400));
+    script.until_finished(&[client]).client(KvConfig { think_ns_max: 20 * MS, ..large(u64::MAX) });
+    let have = |script: &Script, op: Op| {
+        [primary, third, fourth].iter().all(|replica| script.vsr(*replica).checkpoints().vouched().op >= op)
+    };
+    let fetched = [first, second].map(|behind| {
+        for other in [primary, third, fourth] {
+            script.world.heal(NodeId(behind.into()), NodeId(other.into()));
+        }
+        script.until("it fetches a checkpoint", 5_000, |script| script.vsr(behind).checkpoints().is_syncing());
+        // It asks for a part of the chunks, and for the others when it has written these.
+        script.stall_disk(behind, 1_500);
+        let vouched = script.vsr(behind).checkpoints().vouched();
+        script.until("the others have the next", 1_000, |script| have(script, Op(vouched.op.0 + 24)));
+        vouched
+    });
+    assert!(fetched[0].op < fetched[1].op);
+    assert!([first, second].iter().all(|behind| script.vsr(*behind).checkpoints().is_syncing()));
+    script.until("they have two more", 1_000, |script| have(script, Op(fetched[1].op.0 + 72)));
+    for replica in [primary, third, fourth] {
+        let (vsr, disk) = (script.vsr(replica), script.world.disk(NodeId(replica.into())));
+        let is_kept = fetched.map(|vouched| chunks::is_whole(vsr, disk, vouched.root));
+        assert_eq!(is_kept, [true, true], "r{replica}");
+    }
+    script.until("both have one", PATIENCE_MS, |script| script.probe("state_sync_installed") >= 2);
+    assert_eq!(script.probe("state_sync_retargeted"), 0);
     script.check();
 }
 
