@@ -29,7 +29,7 @@ use crate::{
     vsr::{
         Status, Vsr,
         config::PIPELINE_MAX,
-        freeing::{LastAsked, LetGo},
+        freeing::{Fetcher, LetGo},
         probe::Probe,
         quorum::{REPLICAS_MAX, ReplicaSet},
         runs::Runs,
@@ -76,8 +76,10 @@ pub struct Checkpoints {
     taking: Option<Taking>,
     /// The chunks of the one that is being written, so far.
     pub(super) making: BTreeSet<Checksum>,
-    /// When these were last asked for.
-    pub(super) asked: LastAsked,
+    /// When one of these was last asked for.
+    pub(super) asked: Option<Instant>,
+    /// Who fetches what.
+    pub(super) fetchers: [Option<Fetcher>; REPLICAS_MAX as usize],
     /// Those before, down to the one that lastingly is vouched for: nobody can be asked to take a later one in its place. Below that, those
     /// that others fetch. The earliest is the first.
     pub(super) kept: Vec<Former>,
@@ -120,8 +122,8 @@ pub(super) struct Former {
     pub(super) op: Op,
     /// The chunks that it reaches.
     pub(super) reached: BTreeSet<Checksum>,
-    /// When they were last asked for.
-    pub(super) asked: LastAsked,
+    /// When one of them was last asked for.
+    pub(super) asked: Option<Instant>,
     /// Until when it may be kept for those who fetch it, once nothing else keeps it.
     pub(super) until: Option<Instant>,
 }
@@ -137,7 +139,8 @@ impl Checkpoints {
             grid: Grid::new(layout.block_count),
             durable: Checkpoint { header: Header::root(cluster), root: Checksum(0) },
             reached: BTreeSet::new(),
-            asked: LastAsked::default(),
+            asked: None,
+            fetchers: [None; REPLICAS_MAX as usize],
             next: None,
             taking: None,
             making: BTreeSet::new(),
@@ -315,7 +318,7 @@ impl Vsr {
         actions.probe(Probe::CheckpointDurable.into());
         let op = core::mem::replace(&mut self.checkpoints.durable, checkpoint).header.op;
         let before = core::mem::replace(&mut self.checkpoints.reached, reached);
-        let asked = core::mem::take(&mut self.checkpoints.asked);
+        let asked = self.checkpoints.asked.take();
         self.checkpoints.kept.push(Former { op, reached: before, asked, until: None });
         self.log.set_floor(checkpoint.header);
         self.held_through = self.held_through.max(checkpoint.header.op);

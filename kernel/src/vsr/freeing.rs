@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     process::Actions,
-    types::{Checksum, Instant, Op},
+    types::{Checksum, Instant, Op, ReplicaId},
 };
 
 /// What something needed and needs no longer; others may still.
@@ -30,13 +30,13 @@ pub(super) struct LetGo {
     pub(super) searches: u64,
 }
 
-/// When chunks of a checkpoint were last asked for.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub(super) struct LastAsked {
-    /// One that none of those kept from before reaches: who asks for that fetches this one, or one that came after it.
-    own: Option<Instant>,
-    /// Any of them.
-    any: Option<Instant>,
+/// What another replica fetches, by what it asks for.
+#[derive(Clone, Copy)]
+pub(super) struct Fetcher {
+    /// The earliest checkpoint here that reaches all that it has asked for since it first asked for something that an earlier one lacks.
+    op: Op,
+    /// When it last asked.
+    at: Instant,
 }
 
 impl LetGo {
@@ -58,24 +58,39 @@ impl Checkpoints {
             || fetching.wants(address)
     }
 
-    /// A chunk was asked for: by one that fetches any of the checkpoints which reach it.
-    pub(super) fn note_asked(&mut self, address: Checksum, now: Instant) {
-        let Self { kept, reached, asked, .. } = self;
-        let former = kept.iter_mut().map(|Former { reached, asked, .. }| (&*reached, asked));
-        let reaching = former.chain([(&*reached, asked)]).filter(|(reached, _)| reached.contains(&address));
-        for (index, (_, asked)) in reaching.enumerate() {
-            asked.any = Some(now);
-            if index == 0 {
-                asked.own = Some(now);
+    /// A replica asks for a chunk. Later checkpoints share most of theirs with earlier ones: which of them it fetches shows in what it asks
+    /// for that the earlier ones lack.
+    pub(super) fn note_asked(&mut self, peer: ReplicaId, address: Checksum, now: Instant) {
+        let Self { kept, reached, durable, asked, fetchers, .. } = self;
+        let known = &mut fetchers[peer.0 as usize];
+        let former = kept.iter_mut().map(|Former { op, reached, asked, .. }| (*op, &*reached, asked));
+        let (mut earliest, mut goes_on) = (None, None);
+        for (op, reached, asked) in former.chain([(durable.header.op, &*reached, asked)]) {
+            if reached.contains(&address) {
+                *asked = Some(now);
+                earliest = earliest.or(Some(op));
+                goes_on = goes_on.or(known.map(|known| known.op).filter(|known| *known == op));
             }
         }
+        if let Some(op) = goes_on.or(earliest) {
+            *known = Some(Fetcher { op, at: now });
+        }
+    }
+
+    /// Of those that nothing keeps but that they are fetched, the latest that nobody fetches by what was asked for, or the one that nobody has
+    /// fetched from for longest.
+    fn idlest(&self) -> Option<usize> {
+        let fetched =
+            |of: Op| self.fetchers.iter().flatten().filter(|fetcher| fetcher.op == of).map(|fetcher| fetcher.at).max();
+        let pinned = self.kept.iter().enumerate().rev().filter(|(_, former)| former.op < self.lasting);
+        pinned.min_by_key(|(_, former)| fetched(former.op)).map(|(index, _)| index)
     }
 }
 
 impl Former {
     /// Whether somebody seems to fetch it, and not for too long (design rule 12).
     fn is_fetched(&self, now: Instant) -> bool {
-        let is_recent = self.asked.any.is_some_and(|asked| now.since(asked) < PIN_NS);
+        let is_recent = self.asked.is_some_and(|asked| now.since(asked) < PIN_NS);
         is_recent && self.until.is_none_or(|until| now < until)
     }
 }
@@ -102,7 +117,7 @@ impl Vsr {
     }
 
     /// Lets go what lies below the checkpoint that lastingly is vouched for. What others fetch stays as long as that goes on, within a bound on
-    /// all that are kept: one of them does in any case, and the one that nobody has asked for longest goes first.
+    /// all that are kept: one of them does in any case.
     pub(super) fn let_go(&mut self) {
         let now = self.now.monotonic;
         let Checkpoints { kept, lasting, let_go, .. } = &mut self.checkpoints;
@@ -121,12 +136,10 @@ impl Vsr {
         self.free_unreached();
     }
 
-    /// Lets go the one that nobody has asked for longest, of those that nothing keeps but that they are fetched: first of all a later one,
-    /// of which nothing was asked but what it shares with others. Whether there was one.
+    /// Lets go one of those that nothing keeps but that they are fetched. Whether there was one.
     pub(super) fn let_go_idlest(&mut self) -> bool {
-        let Checkpoints { kept, lasting, let_go, .. } = &mut self.checkpoints;
-        let pinned = kept.iter().enumerate().rev().filter(|(_, former)| former.op < *lasting);
-        let Some((idlest, _)) = pinned.min_by_key(|(_, former)| former.asked) else { return false };
+        let Some(idlest) = self.checkpoints.idlest() else { return false };
+        let Checkpoints { kept, let_go, .. } = &mut self.checkpoints;
         let_go.push(kept.remove(idlest).reached);
         self.free_unreached();
         true
@@ -173,5 +186,55 @@ impl Vsr {
         let Checkpoints { writing, .. } = &self.checkpoints;
         grid.retain(|address, block| self.checkpoints.needs(address) || writing.contains_key(&block));
         self.checkpoints.grid = grid;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{storage::layout::Layout, types::ClusterId};
+
+    /// Each of four checkpoints has a chunk of its own, which the later ones have too, and a root.
+    fn four_of_them() -> Checkpoints {
+        let layout = Layout { slot_count: 64, message_size_max: 8192, block_count: 64, block_size: 4096 };
+        let mut checkpoints = Checkpoints::new(ClusterId(1), &layout);
+        let former = |number: u64| {
+            let mut reached: BTreeSet<Checksum> = (1..=number).map(|chunk| Checksum(chunk.into())).collect();
+            reached.insert(root(number));
+            Former { op: Op(8 * number), reached, asked: None, until: None }
+        };
+        (checkpoints.kept, checkpoints.lasting) = ((1..=4).map(former).collect(), Op(40));
+        checkpoints
+    }
+
+    fn root(number: u64) -> Checksum {
+        Checksum(u128::from(number) << 64)
+    }
+
+    fn is_let_go(checkpoints: &mut Checkpoints) -> u64 {
+        let idlest = checkpoints.idlest().expect("there are some");
+        checkpoints.kept.remove(idlest).op.0 / 8
+    }
+
+    #[test]
+    fn what_nobody_fetches_goes_first_whatever_it_shares_with_what_is_fetched() {
+        let mut checkpoints = four_of_them();
+        // One fetches the fourth, and has asked last for what all of them have; another fetches the first.
+        for (peer, chunk) in [(1, root(4)), (2, root(1)), (1, Checksum(3)), (2, Checksum(1)), (1, Checksum(1))] {
+            checkpoints.note_asked(ReplicaId(peer), chunk, Instant(u64::from(peer)));
+        }
+        assert!(checkpoints.kept.iter().all(|former| former.is_fetched(Instant(PIN_NS))));
+        assert_eq!([(); 3].map(|()| is_let_go(&mut checkpoints)), [3, 2, 4], "the first was asked for last");
+        assert!(!checkpoints.kept[0].is_fetched(Instant(2 + PIN_NS)));
+    }
+
+    #[test]
+    fn who_goes_on_to_a_later_one_fetches_that() {
+        let mut checkpoints = four_of_them();
+        for chunk in [root(2), Checksum(2), root(3), Checksum(1)] {
+            checkpoints.note_asked(ReplicaId(0), chunk, Instant(1));
+        }
+        assert_eq!([(); 4].map(|()| is_let_go(&mut checkpoints)), [4, 2, 1, 3]);
+        assert_eq!(checkpoints.idlest(), None);
     }
 }

@@ -31,7 +31,6 @@ use crate::{
         Status, Vsr,
         checkpoint::{Checkpoints, Former},
         commit::StateMachine,
-        freeing::LastAsked,
         probe::Probe,
         runs::Runs,
         sessions::Sessions,
@@ -406,7 +405,7 @@ impl Vsr {
                 self.checkpoints.fetching.walk = None;
                 let kept = &mut self.checkpoints.kept;
                 let place = kept.partition_point(|former| former.op < op);
-                kept.insert(place, Former { op, reached, asked: LastAsked::default(), until: None });
+                kept.insert(place, Former { op, reached, asked: None, until: None });
                 self.finish_survey();
                 self.write_unwritten(actions);
             }

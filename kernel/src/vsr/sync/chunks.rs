@@ -104,7 +104,7 @@ impl Vsr {
         let grid = &self.checkpoints.grid;
         let Some(block) = grid.find(address).or_else(|| grid.find_stray(address)) else { return };
         if !self.checkpoints.writing.contains_key(&block) {
-            self.checkpoints.note_asked(address, self.now.monotonic);
+            self.checkpoints.note_asked(peer, address, self.now.monotonic);
             self.read_block(block, address, Some(peer.node()), actions);
         }
     }
