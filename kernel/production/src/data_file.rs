@@ -238,6 +238,8 @@ mod tests {
     #[test]
     fn a_file_has_its_name_until_it_is_set_aside_or_another_has_it() {
         let folder = std::env::temp_dir().join(format!("chronon-named-{}", std::process::id()));
+        // Of a process that was killed, and had the same number.
+        let _ = fs::remove_dir_all(&folder);
         fs::create_dir(&folder).unwrap();
         let (path, kept) = (folder.join("r0.chronon"), folder.join("r0.chronon.lost"));
         fs::write(&path, b"the first").unwrap();

@@ -1,5 +1,8 @@
 //! Room for connections when more want it than there is: replicas and operators have theirs, whoever else connects.
 
+#[path = "common/addresses.rs"]
+mod addresses;
+
 use std::{
     io::{ErrorKind, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
@@ -19,6 +22,8 @@ use chronon_production::{
     status,
     tcp::{Limits, SocketChoice, Sockets, Speaker, TcpConfig},
 };
+
+use addresses::own_addresses;
 
 const CLUSTER: ClusterId = ClusterId(7);
 const TURN: Duration = Duration::from_millis(1);
@@ -171,9 +176,7 @@ fn a_replica_raises_its_limit_of_open_files_and_serves_while_somebody_uses_them_
     let application = ApplicationName::new("kv").unwrap();
     let blocks = Config { application, ..Config::new(CLUSTER, ReplicaId(0), 1, layout) }.format(1);
     DataFile::create(&path, layout.size(), &blocks).unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
+    let address = own_addresses(1)[0];
     let mut command = Command::new("sh");
     command.args(["-c", r#"ulimit -S -n 60; ulimit -H -n 300; exec "$0" "$@""#, env!("CARGO_BIN_EXE_chronon")]);
     command.args(["start", "--log-format", "text", "--addresses", &address.to_string(), "--data"]).arg(&path);

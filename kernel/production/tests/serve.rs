@@ -1,5 +1,7 @@
 //! A replica that serves, and the data files, addresses and ports that it does not serve with.
 
+#[path = "common/addresses.rs"]
+mod addresses;
 #[path = "../examples/counter/application.rs"]
 mod counter;
 
@@ -30,6 +32,8 @@ use chronon_production::{
     status::{self, State, Status},
     tcp::{Limits, Speaker, TcpConfig},
 };
+
+use addresses::own_addresses;
 
 const CLUSTER: ClusterId = ClusterId(0xC1);
 const LAYOUT: Layout = Layout { slot_count: 64, message_size_max: 64 * 1024, block_count: 256, block_size: 16 * 1024 };
@@ -288,7 +292,7 @@ fn a_port_that_is_taken_is_named() {
 #[test]
 fn the_port_of_the_metrics_closes_with_the_server() {
     let path = data_file("metrics", 0, 1);
-    let metrics = TcpListener::bind(somewhere()).unwrap().local_addr().unwrap();
+    let metrics = own_addresses(1)[0];
     let options = Options { metrics: Some(metrics), ..Options::new(&path, vec![somewhere()]) };
     let server = Server::open(Kv, &options).unwrap();
     assert_eq!(scraped(metrics, "chronon_view"), 0);
@@ -302,10 +306,7 @@ fn the_port_of_the_metrics_closes_with_the_server() {
 fn queries_are_counted_and_their_rounds_are_timed() {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("serve-queries");
     let _ = std::fs::remove_dir_all(&folder);
-    // Free now, and nobody else is given them meanwhile.
-    let listeners = [(); 3].map(|()| TcpListener::bind(somewhere()).unwrap());
-    let ports = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
-    drop(listeners);
+    let ports = own_addresses(3);
     let adjust = |options: &mut Options| {
         let replica = (0..3).find(|replica| options.data.ends_with(format!("replica-{replica}.chronon")));
         options.metrics = replica.map(|replica| ports[replica]);
@@ -405,9 +406,12 @@ fn a_replica_whose_application_panics_over_a_query_says_so() {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("serve-touchy");
     let _ = std::fs::remove_dir_all(&folder);
     let cluster = LocalCluster::start(&Touchy, &folder, 1, LAYOUT, |_| {}).unwrap();
-    let options = client::Options { patience: Duration::from_secs(3), ..client::Options::default() };
-    let client = client::Client::connect(cluster.addresses(), options).unwrap();
-    client.query("who").unwrap();
+    let connect = |patience| {
+        let options = client::Options { patience, ..client::Options::default() };
+        client::Client::connect(cluster.addresses(), options).unwrap()
+    };
+    let [patient, client] = [PATIENCE, Duration::from_secs(3)].map(connect);
+    patient.query("who").unwrap();
     client.query("why").expect_err("nobody is left to answer");
     let (replica, reason) = cluster.wait(PATIENCE).expect("it stops");
     assert_eq!((replica, reason.exit_status()), (0, 4), "{reason}");
@@ -416,7 +420,7 @@ fn a_replica_whose_application_panics_over_a_query_says_so() {
         reason.starts_with("the application panicked over a query: nobody; knows why; nothing was changed"),
         "{reason}"
     );
-    drop((client, cluster));
+    drop((patient, client, cluster));
     std::fs::remove_dir_all(folder).unwrap();
 }
 
@@ -438,9 +442,7 @@ fn a_state_that_outgrows_the_grid_is_told() {
     let _ = std::fs::remove_file(&path);
     let blocks = of_store(0, 1, layout).format(1);
     DataFile::create(&path, layout.size(), &blocks).unwrap();
-    let listeners = [(); 2].map(|()| TcpListener::bind(somewhere()).unwrap());
-    let [address, metrics] = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
-    drop(listeners);
+    let (address, metrics) = (own_addresses(1)[0], own_addresses(1)[0]);
     let mut command = Command::new(env!("CARGO_BIN_EXE_chronon"));
     // The file bears no name.
     command.args(["start", "--application", "kv", "--addresses", &address.to_string()]);

@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn a_lock_is_found_in_the_system_s_own_list() {
         let path = std::env::temp_dir().join(format!("chronon-lock-{}", std::process::id()));
-        let file = File::create_new(&path).unwrap();
+        let file = File::create(&path).unwrap();
         flock(&file, FlockOperation::NonBlockingLockExclusive).unwrap();
         let (process, name) = holder(&file).expect("this process has it");
         fs::remove_file(path).unwrap();

@@ -166,6 +166,8 @@ mod tests {
     #[test]
     fn only_one_that_nobody_has_locked_is_removed() {
         let folder = std::env::temp_dir().join(format!("chronon-partial-{}", std::process::id()));
+        // Of a process that was killed, and had the same number.
+        let _ = fs::remove_dir_all(&folder);
         fs::create_dir(&folder).unwrap();
         let path = folder.join("r0");
         let making = Partial::create(&path).unwrap();

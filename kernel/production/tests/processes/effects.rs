@@ -14,7 +14,10 @@ use chronon::{
     app::bank::{Request, Response},
     types::Checksum,
 };
-use chronon_production::client::{Client, Options};
+use chronon_production::{
+    client::{Client, Options},
+    status::Status,
+};
 
 use crate::{
     cluster::{Cluster, chronon, until},
@@ -91,12 +94,18 @@ fn ask(client: &Client, request: Request) -> Response {
     Response::decode(&answer.result.unwrap()).unwrap()
 }
 
-/// Waits until every effect has ended, everywhere; none of them a dead letter.
+/// Waits until every effect has ended, everywhere; none of them a dead letter. However many there are: each may take its time.
 fn wait_for_effects(cluster: &Cluster) {
-    until("every effect ends", || {
-        let said: Vec<_> = cluster.up().map(|replica| cluster.status(replica)).collect();
-        said.iter().all(|status| status.effects.pending == 0 && status.lag == 0).then_some(())
-    });
+    let pending = |status: &Status| status.effects.pending;
+    let mut left = u64::MAX;
+    while left > 0 {
+        left = until("effects end", || {
+            let said: Vec<_> = cluster.up().map(|replica| cluster.status(replica)).collect();
+            let most = said.iter().map(pending).max().expect("one is up");
+            let is_over = most == 0 && said.iter().all(|status| status.lag == 0);
+            (is_over || (1..left).contains(&most)).then_some(most)
+        });
+    }
 }
 
 /// A number below `below` for a call, as good as at random.
@@ -142,7 +151,6 @@ fn letters_are_sent_once_and_in_order_by_a_service_in_bad_manners_while_primarie
 fn a_channel_whose_service_hangs_delays_no_other_and_no_transfer() {
     let service = Service::start(|_, call| if call.channel == 0 { Manner::Hangs } else { Manner::Well });
     let cluster = start("hanging", &["--sink", &format!("others={}", service.url())]);
-    let view = cluster.status(cluster.primary()).view;
     let transfers = Transfers::begin(&cluster);
     transfers.wait_for(4 * SOME);
     let letters = transfers.end();
@@ -151,10 +159,14 @@ fn a_channel_whose_service_hangs_delays_no_other_and_no_transfer() {
     let others = letters.iter().filter(|letter| !hangs(letter)).count();
     until("the others are sent", || (service.done().len() == others).then_some(()));
     assert!(service.done().iter().all(|call| call.channel != 0));
-    let status = cluster.status(cluster.primary());
-    let hanging = status.effects.channels.iter().find(|counts| counts.channel == "0").unwrap();
-    assert_eq!((hanging.in_flight, hanging.done), (1, 0), "one of it is tried at a time");
-    assert_eq!((status.effects.pending, status.view), ((letters.len() - others) as u64, view), "nobody gave it up");
+    // A primary that is new tries it again, and has done nothing yet.
+    until("one of the hanging ones is tried, and each waits", || {
+        let status = cluster.status(cluster.primary());
+        let hanging = status.effects.channels.iter().find(|counts| counts.channel == "0")?;
+        assert!(hanging.in_flight <= 1 && hanging.done == 0, "one of it is tried at a time");
+        let waits = status.effects.pending == (letters.len() - others) as u64;
+        (hanging.in_flight == 1 && waits).then_some(())
+    });
     service.behave(|_, _| Manner::Well);
     wait_for_effects(&cluster);
     service.judge(&letters);
@@ -195,6 +207,7 @@ fn a_file_has_a_line_for_each_letter_whoever_is_killed_while_it_is_appended() {
 fn an_operator_lists_dead_letters_and_has_them_run_again_or_resolves_or_drops_them() {
     let service = Service::start(|_, _| Manner::Fails(404, false));
     let cluster = start("dead-letters", &["--sink", &format!("others={}", service.url())]);
+    let view = cluster.status(cluster.primary()).view;
     let transfers = Transfers::begin(&cluster);
     transfers.wait_for(SOME);
     let mut letters = transfers.end();
@@ -212,20 +225,28 @@ fn an_operator_lists_dead_letters_and_has_them_run_again_or_resolves_or_drops_th
         let (_, dead) = effects(&["list"]);
         (dead.len() == letters.len()).then_some(dead)
     });
-    let once =
-        |held: &serde_json::Value| (held["stage"] == "dead: refused", held["code"] == 404, held["attempts"] == 1);
-    assert!(dead.iter().all(|held| once(held) == (true, true, true)), "{dead:?}");
-    assert_eq!(service.calls(), letters.len() as u64, "one attempt each");
+    let is_refused =
+        |held: &serde_json::Value| (&held["stage"], &held["code"]) == (&"dead: refused".into(), &404.into());
+    assert!(dead.iter().all(is_refused), "{dead:?}");
     let status = cluster.status(cluster.primary());
+    // Another primary may have tried again what its predecessor had not told of yet.
+    if status.view == view {
+        assert!(dead.iter().all(|held| held["attempts"] == 1), "{dead:?}");
+        assert_eq!(service.calls(), letters.len() as u64, "one attempt each");
+    }
     assert_eq!((status.effects.dead, status.effects.parked), (letters.len() as u64, 0));
 
     let (code, text) = ask(&["list"]);
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!((code, lines.len()), (Some(0), letters.len() + 1), "{text}");
-    let words = "  dead: refused, code 404, was not done, 1 attempt  ";
     for (line, held) in lines.iter().zip(&dead) {
         let [id, channel, preview] = ["id", "channel", "preview"].map(|key| held[key].as_str().unwrap());
-        assert_eq!(*line, format!("{id}  channel {channel}{words}{preview:?}"));
+        let attempts = match held["attempts"].as_u64() {
+            Some(1) => "1 attempt".to_owned(),
+            more => format!("{} attempts", more.expect("a number")),
+        };
+        let words = format!("dead: refused, code 404, was not done, {attempts}");
+        assert_eq!(*line, format!("{id}  channel {channel}  {words}  {preview:?}"));
     }
     assert_eq!(lines[letters.len()], format!("waiting for an operator: {} effects", letters.len()));
 

@@ -78,6 +78,7 @@ fn chunks_and_a_superblock_copy_that_rot_are_mended() {
     let load = Load::begin(&cluster);
     until_beyond(&cluster, 0, 1);
     let rotten = (cluster.primary() + 1) % 3;
+    until("it has a checkpoint", || (cluster.status(rotten).checkpoint > 0).then_some(()));
     cluster.kill(rotten);
     let path = cluster.data_file(rotten);
     let file = fs::File::options().read(true).write(true).open(&path).unwrap();

@@ -45,10 +45,10 @@ fn what_makes_no_sense_is_a_matter_of_usage() {
 
 /// A command of each kind that asks a cluster.
 const ASKING: [&[&str]; 6] = [
-    &["kv", "--patience-ms", "100", "get", "key"],
-    &["repl", "--patience-ms", "100"],
-    &["jobs", "--patience-ms", "100", "count"],
-    &["effects", "list", "--patience-ms", "100"],
+    &["kv", "--patience-ms", "10000", "get", "key"],
+    &["repl", "--patience-ms", "10000"],
+    &["jobs", "--patience-ms", "10000", "count"],
+    &["effects", "list", "--patience-ms", "10000"],
     &["bank"],
     &["bench"],
 ];

@@ -63,7 +63,13 @@ const ERRORS: [Errno; 5] = [Errno::CANCELED, Errno::CONNRESET, Errno::IO, Errno:
 #[test]
 fn what_is_dialled_is_connected_by_either_kind_of_address_or_told_to_be_refused() {
     for host in ["127.0.0.1:0", "[::1]:0"] {
-        let listener = TcpListener::bind(host).unwrap();
+        let listener = match TcpListener::bind(host) {
+            Err(error) if host.starts_with('[') => {
+                eprintln!("NOT TESTED: {host} cannot be listened on here: {error}");
+                continue;
+            }
+            listener => listener.unwrap(),
+        };
         let address = listener.local_addr().unwrap();
         let mut transport = transport();
         assert!(transport.connect(1, address));
