@@ -36,6 +36,7 @@ pub mod asynchronous;
 mod blocking;
 mod driver;
 mod error;
+mod given;
 mod kv;
 mod learn;
 mod operator;

@@ -68,6 +68,8 @@ requests_max = 4096
 queries_max = 4096
 # What may wait to be sent on one connection; four of the largest messages in any case.
 queue_bytes_max = "16MiB"
+# Connections at once, as far as the limit of open files leaves room. Clients leave 64 of them to replicas and operators, or half.
+connections_max = 4096
 
 [timeouts]
 heartbeat_ms = 50

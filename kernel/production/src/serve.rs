@@ -94,6 +94,9 @@ pub struct Options {
     /// How many bytes may wait to be sent on one connection, and to be taken of all clients or of all replicas: see
     /// [`Limits::queue_bytes_max`].
     pub queue_bytes_max: usize,
+    /// How many connections there may be at once, as far as the system's limit of open files leaves room for them: see
+    /// [`TcpConfig::connections_max`].
+    pub connections_max: usize,
     /// Time-outs.
     pub timeouts: Timeouts,
     /// What effects are done by: the same on each replica.
@@ -116,6 +119,7 @@ impl Options {
             requests_max: 4096,
             queries_max: 4096,
             queue_bytes_max: 16 * 1024 * 1024,
+            connections_max: CONNECTIONS_MAX,
             timeouts: Timeouts::default(),
             sinks: Sinks::default(),
         }
@@ -184,7 +188,7 @@ impl<A: Application> Server<A> {
         let limits = limits(options, &superblock);
         let tcp = TcpConfig {
             terms: terms(&superblock),
-            connections_max: descriptors::room_for(CONNECTIONS_MAX),
+            connections_max: descriptors::room_for(options.connections_max),
             ..TcpConfig::new(cluster, speaker, options.addresses.clone(), limits)
         };
         let (disk, no_ring) = Disk::open(file, options.disk, options.durable)?;

@@ -20,6 +20,7 @@
 mod completion;
 mod connection;
 mod dial;
+mod farewell;
 mod hello;
 mod inbox;
 mod peers;
@@ -42,7 +43,6 @@ use chronon::{
     types::{ClusterId, NodeId, ReplicaId},
 };
 
-pub(crate) use self::hello::{HELLO_SIZE, operator_hello};
 #[cfg(test)]
 pub(crate) use self::refusals::tests::fullest as fullest_refusals;
 pub use self::{
@@ -56,9 +56,14 @@ pub use self::{
 use self::{
     connection::{Connection, Incoming},
     dial::Dial,
+    farewell::Farewell,
     inbox::Inbox,
     refusals::{Cause, Refusals},
     room::Room,
+};
+pub(crate) use self::{
+    farewell::Parting,
+    hello::{HELLO_SIZE, operator_hello},
 };
 use crate::uring::Ring;
 
@@ -117,7 +122,7 @@ pub struct TcpCounts {
     /// Of these, ended because of what the other end said: no hello, one of another cluster or of the wrong replica, a frame
     /// that is none, or one that [`TcpNetwork::blame`] was called for.
     pub refused: u64,
-    /// Connections for which there was no room: those that were closed for that, and each time that the system gave none.
+    /// Connections for which there was no room: those that were closed for that, or told so, and each time that the system gave none.
     pub turned_away: u64,
     /// Frames that came.
     pub received: u64,
@@ -138,6 +143,8 @@ pub struct TcpNetwork<T = Readiness> {
     nodes: BTreeMap<NodeId, u64>,
     next_visitor: u32,
     dials: Vec<Dial>,
+    /// How connections ended that this end had dialled.
+    partings: BTreeMap<ReplicaId, Parting>,
     /// Connections that may have something to send.
     eager: BTreeSet<u64>,
     /// Buffers for what is sent.
@@ -203,6 +210,7 @@ impl<T: Transport> TcpNetwork<T> {
             next_number: 0,
             nodes: BTreeMap::new(),
             next_visitor: VISITORS,
+            partings: BTreeMap::new(),
             eager: BTreeSet::new(),
             spare: Vec::new(),
             inbox: Inbox::new(queue_bytes_max),
@@ -293,6 +301,11 @@ impl<T: Transport> TcpNetwork<T> {
         self.nodes.contains_key(&node)
     }
 
+    /// How connections ended since this was last asked, of those that this end had dialled.
+    pub(crate) fn partings(&mut self) -> BTreeMap<ReplicaId, Parting> {
+        std::mem::take(&mut self.partings)
+    }
+
     /// A frame of `node` made no sense: its connection ends. A bit that flips on the way does not come through TCP; whoever
     /// sends what is no frame has lost its place, or never had one.
     pub fn blame(&mut self, node: NodeId) {
@@ -311,6 +324,13 @@ impl<T: Transport> TcpNetwork<T> {
     /// yet, and an operator, has nothing to say that would need room.
     fn listen_to(&mut self, number: u64) {
         while let Some(connection) = self.connections.get_mut(&number) {
+            if connection.is_dismissed {
+                return if connection.ignore() {
+                    self.transport.receive(number, connection.lend());
+                } else {
+                    self.end(number);
+                };
+            }
             let speaks = connection.node.filter(|_| !connection.is_operator);
             if let Some(node) = speaks.filter(|node| !self.inbox.has_room(*node)) {
                 return self.inbox.hold(node, number);
@@ -322,6 +342,10 @@ impl<T: Transport> TcpNetwork<T> {
                     self.inbox.put(node, frame);
                 }
                 (Ok(Some(Incoming::Frame(_))), None) => self.refuse(number, Cause::Frame),
+                (Ok(Some(Incoming::Farewell(farewell))), _) if self.config.speaker == Speaker::Client => {
+                    self.part(number, Some(farewell));
+                }
+                (Ok(Some(Incoming::Farewell(_))), _) => self.refuse(number, Cause::Frame),
                 (Ok(Some(Incoming::Hello(hello))), _) => {
                     if let Err(cause) = self.greet(number, &hello) {
                         self.refuse(number, cause);
@@ -391,6 +415,11 @@ impl<T: Transport> TcpNetwork<T> {
 
     /// Closes a connection. Who was dialled is dialled again.
     fn end(&mut self, number: u64) {
+        self.part(number, None);
+    }
+
+    /// The same, and what the other end said to that.
+    fn part(&mut self, number: u64, farewell: Option<Farewell>) {
         let Some(connection) = self.connections.remove(&number) else { return };
         self.transport.close(number);
         self.counts.ended += 1;
@@ -402,6 +431,7 @@ impl<T: Transport> TcpNetwork<T> {
         }
         if let Some(dial) = self.dials.iter_mut().find(|dial| Some(dial.replica) == connection.dialled) {
             dial.ended(connection.since, connection.node.is_some(), Instant::now());
+            self.partings.entry(dial.replica).or_default().note(connection.node.is_some(), farewell);
             self.due = self.due.min(dial.next);
         }
     }

@@ -24,6 +24,13 @@ pub enum RequestError {
     },
     /// There was no room in the queue, or no session became free in time. The request was not sent and never will be.
     QueueFull,
+    /// A replica takes on no more clients, and there was none in time that did. The request was not executed and never will be.
+    Crowded {
+        /// The replica, or one of them.
+        replica: ReplicaId,
+        /// How many clients it has.
+        clients: u64,
+    },
     /// The client is at its end: the system took its sockets away, or one of the functions it was given to call panicked. The
     /// outcome is unknown if the request had been sent.
     Closed,
@@ -46,7 +53,7 @@ impl RequestError {
     /// What whoever asked may do next.
     pub const fn next_step(&self) -> NextStep {
         match self {
-            Self::QueueFull | Self::Unanswered => NextStep::Retry,
+            Self::QueueFull | Self::Unanswered | Self::Crowded { .. } => NextStep::Retry,
             Self::TimedOut | Self::Evicted => NextStep::ReRegister,
             Self::TooLarge { .. } | Self::Closed => NextStep::GiveUp,
         }
@@ -56,7 +63,7 @@ impl RequestError {
     pub const fn is_outcome_unknown(&self) -> bool {
         match self {
             Self::TimedOut | Self::Evicted | Self::Closed => true,
-            Self::Unanswered | Self::TooLarge { .. } | Self::QueueFull => false,
+            Self::Unanswered | Self::TooLarge { .. } | Self::QueueFull | Self::Crowded { .. } => false,
         }
     }
 }
@@ -81,6 +88,13 @@ impl fmt::Display for RequestError {
             }
             Self::QueueFull => f.write_str(
                 "every session is occupied and too many requests wait: this one was not sent; ask again later",
+            ),
+            Self::Crowded { replica, clients } => write!(
+                f,
+                "replica {} has {clients} clients connected, which is as many as there may be: this was not executed; ask again later, \
+                 and have clients share connections, end those that need none, or raise `limits.connections_max` of the replicas (and \
+                 their `ulimit -n`)",
+                replica.0
             ),
             Self::Closed => f.write_str(
                 "the client is at its end: what was sent may have been executed; connect anew and look whether it was",
@@ -211,6 +225,7 @@ mod tests {
             RequestError::Evicted,
             RequestError::TooLarge { limit: 1 },
             RequestError::QueueFull,
+            RequestError::Crowded { replica: ReplicaId(1), clients: 4032 },
             RequestError::Closed,
         ];
         for error in all {

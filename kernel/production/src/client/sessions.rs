@@ -2,7 +2,7 @@
 //!
 //! A request goes to a free session, the one that was used last, so that no more are registered than are needed; else it waits. An
 //! answer is for the session whose client it names. Nothing looks at all sessions: what there is to do is found by client, by
-//! alarm, or because a replica can be reached again.
+//! alarm, or because a replica can be reached again. But for when a connection ends: what was sent over it may have been in vain.
 //!
 //! Invariants: as long as a request waits, every session is occupied; a request that was given to a session stays with it until
 //! it is settled, whether or not anybody still waits to hear of it; each tag comes out once. A query is given up when nobody waits for it.
@@ -21,7 +21,7 @@ use chronon::{
     env::{Clock, Network},
     frame::Frame,
     process::{Action, Actions},
-    types::{ClientId, ClusterId, Instant, NodeId, View},
+    types::{ClientId, ClusterId, Instant, NodeId, ReplicaId, View},
     vsr::quorum::REPLICAS_MAX,
     wire::{HEADER_SIZE, Header, open},
 };
@@ -29,6 +29,7 @@ use chronon::{
 use super::{
     Answer, ConnectError, Options, RequestError,
     alarms::Alarms,
+    given::Given,
     learn::learn,
     queue::{Queue, Waiting},
 };
@@ -57,6 +58,8 @@ pub struct Sessions<T> {
     alarms: Alarms,
     /// What could not be sent because the replica was not to be reached, by replica and session.
     parked: BTreeMap<(NodeId, u32), Frame>,
+    /// Replicas that took on no more clients when they were last dialled, and how many those have.
+    crowds: BTreeMap<ReplicaId, u64>,
     done: VecDeque<(T, Result<Answer, RequestError>)>,
     actions: Actions,
 }
@@ -78,6 +81,7 @@ struct Asked<T> {
     is_query: bool,
     expiry: Instant,
     length: usize,
+    given: Given,
 }
 
 impl<T> Session<T> {
@@ -139,6 +143,7 @@ impl<T> Sessions<T> {
             waiting: Queue::new(options.queue_max),
             alarms: Alarms::new(options.sessions),
             parked: BTreeMap::new(),
+            crowds: BTreeMap::new(),
             done: VecDeque::new(),
             actions: Actions::new(),
         };
@@ -239,6 +244,7 @@ impl<T> Sessions<T> {
         while let Some((from, frame)) = self.network.receive() {
             self.on_frame(now, from, &frame);
         }
+        self.note_partings();
         self.on_time(now);
         self.send_parked();
         Ok(())
@@ -258,7 +264,13 @@ impl<T> Sessions<T> {
             None => session.client.submit(now, payload, &mut self.actions),
             Some(freshness) => session.client.query(now, freshness, payload, &mut self.actions),
         }
-        session.asked = Some(Asked { tag: Some(tag), is_query: query.is_some(), expiry, length: payload.len() });
+        session.asked = Some(Asked {
+            tag: Some(tag),
+            is_query: query.is_some(),
+            expiry,
+            length: payload.len(),
+            given: Given::default(),
+        });
         self.perform(place, None);
     }
 
@@ -300,24 +312,55 @@ impl<T> Sessions<T> {
         }
     }
 
+    /// Takes notice of connections that ended.
+    fn note_partings(&mut self) {
+        for (replica, parting) in self.network.partings() {
+            for asked in self.sessions.iter_mut().filter_map(|session| session.asked.as_mut()) {
+                asked.given.parted(replica, parting);
+            }
+            match parting.crowd {
+                Some(clients) => self.crowds.insert(replica, clients),
+                None => self.crowds.remove(&replica),
+            };
+        }
+    }
+
+    /// Why nobody answers, if it is that a replica takes on no more clients.
+    fn crowded(&self) -> Option<RequestError> {
+        let mut crowds = self.crowds.iter().filter(|(replica, _)| !self.network.is_connected(replica.node()));
+        crowds.next().map(|(&replica, &clients)| RequestError::Crowded { replica, clients })
+    }
+
+    /// The time of what a session was asked is up.
+    fn on_expiry(&mut self, now: Instant, place: u32) {
+        let crowded = self.crowded();
+        let Session { client, asked, .. } = &mut self.sessions[place as usize];
+        let Some(asked) = asked.as_mut() else { return };
+        if asked.is_query {
+            client.abandon_query(&mut self.actions);
+            self.settle(now, place, Err(crowded.unwrap_or(RequestError::Unanswered)));
+        } else if let Some(crowded) = crowded.filter(|_| asked.given.is_to_nobody() && asked.tag.is_some())
+            && let Ok(nonce) = random()
+        {
+            // Nor will it be given to anybody: it was the session's that is given up.
+            client.begin(nonce);
+            self.settle(now, place, Err(crowded));
+        } else if let Some(tag) = asked.tag.take() {
+            self.done.push_back((tag, Err(RequestError::TimedOut)));
+        }
+    }
+
     /// Looks at what has waited for long enough.
     fn on_time(&mut self, now: Instant) {
         while let Some(waiting) = self.waiting.pop_expired(now) {
-            self.done.push_back((waiting.tag, Err(RequestError::QueueFull)));
+            self.done.push_back((waiting.tag, Err(self.crowded().unwrap_or(RequestError::QueueFull))));
         }
         while let Some(place) = self.alarms.ring(now) {
-            let session = &mut self.sessions[place as usize];
-            if let Some(asked) = session.asked.as_mut().filter(|asked| asked.expiry <= now) {
-                if asked.is_query {
-                    session.client.abandon_query(&mut self.actions);
-                    self.settle(now, place, Err(RequestError::Unanswered));
-                    continue;
-                }
-                if let Some(tag) = asked.tag.take() {
-                    self.done.push_back((tag, Err(RequestError::TimedOut)));
-                }
+            let asked = self.sessions[place as usize].asked.as_ref();
+            if asked.is_some_and(|asked| asked.expiry <= now) {
+                self.on_expiry(now, place);
             }
-            session.client.on_deadline(now, &mut self.actions);
+            self.sessions[place as usize].client.on_deadline(now, &mut self.actions);
             self.perform(place, None);
         }
     }
@@ -343,10 +386,17 @@ impl<T> Sessions<T> {
     fn send(&mut self, place: u32, to: NodeId, frame: Frame) {
         self.unpark(place);
         if self.network.is_connected(to) {
-            self.network.send(to, frame);
+            self.give(place, to, frame);
         } else {
             self.parked.insert((to, place), frame);
             self.sessions[place as usize].parked = Some(to);
+        }
+    }
+
+    fn give(&mut self, place: u32, to: NodeId, frame: Frame) {
+        self.network.send(to, frame);
+        if let Some(asked) = &mut self.sessions[place as usize].asked {
+            asked.given.sent(to);
         }
     }
 
@@ -368,7 +418,7 @@ impl<T> Sessions<T> {
                 && let Some(frame) = self.parked.remove(&(node, place))
             {
                 self.sessions[place as usize].parked = None;
-                self.network.send(node, frame);
+                self.give(place, node, frame);
             }
         }
     }
@@ -392,46 +442,4 @@ fn own(outcome: Outcome<'_>, frame: &Frame, length: usize) -> Result<Answer, Req
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::TcpListener;
-
-    use super::*;
-    use crate::client::Cluster;
-    use chronon::types::ReplicaId;
-
-    #[test]
-    fn what_was_asked_before_there_was_a_connection_leaves_with_it() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let addresses = vec![listener.local_addr().unwrap()];
-        let cluster = Cluster { id: ClusterId(7), message_size_max: 4096 };
-        let limits = Limits { frame_size_max: 4096, queue_bytes_max: 1 << 20 };
-        let config = TcpConfig::new(cluster.id, Speaker::Replica(ReplicaId(0)), addresses.clone(), limits);
-        let mut replica = TcpNetwork::new(config, Some(listener)).unwrap();
-        let options = Options { sessions: 3, cluster: Some(cluster), ..Options::default() };
-        let mut sessions = Sessions::connect(&addresses, &options).unwrap();
-        let expiry = SystemClock.monotonic().after(u64::MAX);
-        (0..3).for_each(|tag| sessions.submit(tag, b"asked", expiry));
-        assert_eq!(sessions.parked.len(), 3);
-        while !sessions.network.is_connected(NodeId(0)) {
-            assert_eq!(sessions.network.counts().sent, 0);
-            sessions.turn(Duration::from_millis(1)).unwrap();
-            replica.wait(Duration::from_millis(1)).unwrap();
-        }
-        assert!(sessions.parked.is_empty() && sessions.sessions.iter().all(|session| session.parked.is_none()));
-        assert_eq!(sessions.network.counts().sent, 3);
-    }
-
-    #[test]
-    fn a_session_begins_with_the_primary_of_the_view_that_another_heard_of() {
-        let addresses: Vec<SocketAddr> = (1..=3).map(|host| SocketAddr::from(([127, 0, 0, host], 1))).collect();
-        let cluster = Cluster { id: ClusterId(7), message_size_max: 4096 };
-        let options = Options { sessions: 2, cluster: Some(cluster), ..Options::default() };
-        let mut sessions = Sessions::connect(&addresses, &options).unwrap();
-        let expiry = SystemClock.monotonic().after(u64::MAX);
-        sessions.submit(0, b"asked", expiry);
-        sessions.view = View(4);
-        sessions.submit(1, b"asked", expiry);
-        let asked: Vec<NodeId> = sessions.parked.keys().map(|(node, _)| *node).collect();
-        assert_eq!(asked, [NodeId(0), NodeId(1)]);
-    }
-}
+mod tests;

@@ -105,6 +105,10 @@ pub(super) const KEYS: &[Key] = &[
         set: |draft, value| set(&mut draft.options.queue_bytes_max, value.size(16 << 10..=1 << 30)? as usize),
     },
     Key {
+        name: "limits.connections_max",
+        set: |draft, value| set(&mut draft.options.connections_max, value.count(8..=65_536)? as usize),
+    },
+    Key {
         name: "timeouts.heartbeat_ms",
         set: |draft, value| set(&mut draft.options.timeouts.heartbeat_ns, value.ms(TIMEOUT_MS_MAX)?),
     },

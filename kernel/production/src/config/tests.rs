@@ -194,7 +194,7 @@ fn every_limit_and_time_out_has_a_range_and_its_ends_are_within() {
         }
         ranges += 1;
     }
-    assert_eq!(ranges, 12);
+    assert_eq!(ranges, 13);
 }
 
 #[test]

@@ -125,6 +125,7 @@ impl From<RequestError> for Trouble {
             | RequestError::Unanswered
             | RequestError::Evicted
             | RequestError::QueueFull
+            | RequestError::Crowded { .. }
             | RequestError::Closed => Self::machine(error),
         }
     }

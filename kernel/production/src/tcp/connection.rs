@@ -12,6 +12,7 @@ use chronon::{
 
 use super::{
     VISITORS,
+    farewell::{FAREWELL_SIZE, Farewell},
     hello::{HELLO_SIZE, Hello, HelloError},
 };
 
@@ -48,6 +49,8 @@ pub(super) enum End {
 pub(super) enum Incoming {
     Hello(Hello),
     Frame(Frame),
+    /// From who was dialled: there is no room.
+    Farewell(Farewell),
 }
 
 /// What came in.
@@ -95,6 +98,8 @@ pub(super) struct Connection {
     pub(super) node: Option<NodeId>,
     /// Whether that is an operator.
     pub(super) is_operator: bool,
+    /// Whether it was told that there is no room for it, so that nothing more is taken of it.
+    pub(super) is_dismissed: bool,
     /// Whether it is still being established.
     pub(super) connecting: bool,
     /// When it came to be; when something was last read from it.
@@ -103,6 +108,8 @@ pub(super) struct Connection {
     limits: Limits,
     /// The hello, until it is being sent.
     greeting: Option<[u8; HELLO_SIZE]>,
+    /// Likewise the last words.
+    farewell: Option<[u8; FAREWELL_SIZE]>,
     /// Whether the other end's hello was read.
     greeted: bool,
     queue: VecDeque<Frame>,
@@ -116,6 +123,8 @@ pub(super) struct Connection {
     /// What came; how much of it is taken. None while the transport has it.
     inbound: Inbound,
     taken: usize,
+    /// How many bytes came in that nobody wanted any more.
+    ignored: usize,
 }
 
 impl Connection {
@@ -126,11 +135,13 @@ impl Connection {
             address: None,
             node: None,
             is_operator: false,
+            is_dismissed: false,
             connecting: false,
             since: now,
             heard: now,
             limits,
             greeting: Some(hello.encode()),
+            farewell: None,
             greeted: false,
             queue: VecDeque::new(),
             queued_bytes: 0,
@@ -139,6 +150,7 @@ impl Connection {
             leaving: false,
             inbound: Inbound::Own(Vec::new()),
             taken: 0,
+            ignored: 0,
         }
     }
 
@@ -158,12 +170,26 @@ impl Connection {
         true
     }
 
+    /// Tells the other end that there is no room for it. It hangs up when it has heard that.
+    pub(super) fn dismiss(&mut self, farewell: Farewell) {
+        (self.is_dismissed, self.farewell) = (true, Some(farewell.encode()));
+    }
+
+    /// Forgets what came in, once that is wanted no more. Whether more may come: hanging up on what was not read would take back the last
+    /// words, and reading for ever would let who does not listen to them keep this end busy.
+    pub(super) fn ignore(&mut self) -> bool {
+        self.ignored += self.inbound.bytes().len() - self.taken;
+        self.taken = self.inbound.bytes().len();
+        self.ignored <= self.limits.queue_bytes_max
+    }
+
     /// Fills an empty buffer with what is to be sent next. Whether there is anything, and nothing before it is still being sent.
     pub(super) fn gather(&mut self, bytes: &mut Vec<u8>) -> bool {
         if self.connecting || self.leaving {
             return false;
         }
         bytes.extend(self.greeting.take().iter().flatten());
+        bytes.extend(self.farewell.take().iter().flatten());
         let greeting_size = bytes.len();
         while bytes.len() < SEND_CHUNK
             && let Some(first) = self.queue.front()
@@ -225,7 +251,7 @@ impl Connection {
         self.heard = now;
     }
 
-    /// The next whole thing that was read: the hello first, then frames.
+    /// The next whole thing that was read: the hello first, then frames, or a farewell.
     pub(super) fn take(&mut self) -> Result<Option<Incoming>, End> {
         let rest = &self.inbound.bytes()[self.taken..];
         if !self.greeted {
@@ -240,6 +266,11 @@ impl Connection {
         }
         let Some(length) = rest.first_chunk::<LENGTH_SIZE>() else { return Ok(None) };
         let length = u32::from_le_bytes(*length);
+        if length == 0 && self.dialled.is_some() {
+            let Some(words) = rest.first_chunk::<FAREWELL_SIZE>() else { return Ok(None) };
+            self.taken += FAREWELL_SIZE;
+            return Farewell::decode(words).map(|farewell| Some(Incoming::Farewell(farewell))).ok_or(End::Length(0));
+        }
         if length == 0 || length > self.limits.frame_size_max {
             return Err(End::Length(length));
         }

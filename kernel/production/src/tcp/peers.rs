@@ -12,6 +12,7 @@ use super::{
     TcpNetwork, VISITORS,
     connection::Connection,
     dial::{Dial, PAUSE},
+    farewell::Farewell,
     hello::{Hello, Speaker},
     refusals::{Cause, Party, Refused},
     transport::{Accepted, Transport},
@@ -38,7 +39,7 @@ impl<T: Transport> TcpNetwork<T> {
                 Accepted::Taken(from) => {
                     self.begin(None, from);
                     if let Some(earliest) = self.room.too_many(self.connections.len()) {
-                        self.turn_away(earliest, Cause::Late);
+                        self.give_way(earliest);
                     }
                 }
                 Accepted::Closed => self.counts.turned_away += 1,
@@ -49,7 +50,7 @@ impl<T: Transport> TcpNetwork<T> {
                     self.tell(Party::Visitor, None, Cause::Descriptors(error));
                     // It is if somebody gives way.
                     if let Some(earliest) = self.room.first() {
-                        self.turn_away(earliest, Cause::Late);
+                        self.give_way(earliest);
                     }
                     let again = Instant::now() + PAUSE;
                     self.accepting = Some(again);
@@ -197,8 +198,8 @@ impl<T: Transport> TcpNetwork<T> {
 
     /// Ends a connection because of what came over it.
     pub(super) fn refuse(&mut self, number: u64, cause: Cause) {
-        if matches!(cause, Cause::Crowd { .. }) {
-            return self.turn_away(number, cause);
+        if let Cause::Crowd { clients } = cause {
+            return self.dismiss(number, clients);
         }
         let Some(connection) = self.connections.get(&number) else { return };
         let party = match (connection.dialled, connection.claimed) {
@@ -212,12 +213,31 @@ impl<T: Transport> TcpNetwork<T> {
         self.end(number);
     }
 
-    /// Ends a connection for which there is no room.
+    /// Ends a connection for which there is no room any more.
+    fn give_way(&mut self, number: u64) {
+        let is_dismissed = self.connections.get(&number).is_some_and(|connection| connection.is_dismissed);
+        if !is_dismissed {
+            self.turn_away(number, Cause::Late);
+        }
+        self.end(number);
+    }
+
+    /// Tells a client that it is one too many. It is to hang up, so that it has heard why; until it does it gives way to whoever comes,
+    /// and is given no more time than who does not say who it is.
+    fn dismiss(&mut self, number: u64, clients: usize) {
+        self.turn_away(number, Cause::Crowd { clients });
+        if let Some(connection) = self.connections.get_mut(&number) {
+            connection.dismiss(Farewell { clients: clients as u64 });
+            self.room.dismissed(number);
+            self.eager.insert(number);
+        }
+    }
+
+    /// There is no room for a connection.
     fn turn_away(&mut self, number: u64, cause: Cause) {
         let address = self.connections.get(&number).and_then(|connection| connection.address);
         self.tell(Party::Visitor, address, cause);
         self.counts.turned_away += 1;
-        self.end(number);
     }
 
     /// Keeps in mind who is not spoken with and why, and logs it if it is to be.

@@ -105,8 +105,8 @@ impl fmt::Display for Cause {
             Self::Frame => f.write_str("it sent what is no frame of the protocol: see which program that is"),
             Self::Crowd { clients } => write!(
                 f,
-                "it is a client, and {clients} are connected, which is as many as there may be: have them share connections, or end \
-                 those that need none"
+                "it is a client, and {clients} are connected, which is as many as there may be: have them share connections, end those \
+                 that need none, or raise `limits.connections_max` (and `ulimit -n`)"
             ),
             Self::Late => f.write_str(
                 "it had not said who it is when there was no room for more connections: see who opens so many",
