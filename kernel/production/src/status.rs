@@ -5,12 +5,9 @@
 //!
 //! Invariant: whatever a replica lists of itself, the answer is a frame that any replica may send, for every list has a bound.
 
-use std::{
-    fmt,
-    io::{self, Read, Write},
-    net::{SocketAddr, TcpStream},
-    time::{Duration, Instant},
-};
+mod asking;
+
+use std::{fmt, net::SocketAddr};
 
 use chronon::{
     app::{
@@ -24,13 +21,12 @@ use chronon::{
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::asking::Questions;
+pub use self::asking::{AskError, ask};
 use crate::{
     sinks::{Counts, Tally, Troubles},
-    tcp::{HELLO_SIZE, Refused, TcpCounts, operator_hello},
+    tcp::{Refused, TcpCounts},
 };
-
-/// The longest answer that is read.
-const ANSWER_SIZE_MAX: u32 = 1 << 20;
 
 /// What a replica says of itself.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -308,76 +304,6 @@ fn cpu_us() -> u64 {
 
 fn narrow(offset_ns: i128) -> i64 {
     i64::try_from(offset_ns).unwrap_or(if offset_ns < 0 { i64::MIN } else { i64::MAX })
-}
-
-/// Why a replica did not say how it is.
-#[derive(Debug)]
-pub enum AskError {
-    /// It cannot be reached, or says nothing.
-    Unreachable(SocketAddr, io::Error),
-    /// Whoever listens there is no replica, or one of another version.
-    Foreign(SocketAddr),
-}
-
-impl fmt::Display for AskError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unreachable(address, error) => write!(f, "no replica answers at {address}: {error}"),
-            Self::Foreign(address) => write!(f, "whoever listens at {address} is no replica of this version"),
-        }
-    }
-}
-
-impl std::error::Error for AskError {}
-
-/// Asks the replica at `address` how it is.
-///
-/// # Errors
-/// If it does not answer within `patience`, or if whoever answers is no replica.
-pub fn ask(address: SocketAddr, patience: Duration) -> Result<Status, AskError> {
-    let answer = exchange(address, patience).map_err(|error| match error.kind() {
-        io::ErrorKind::InvalidData => AskError::Foreign(address),
-        _ => AskError::Unreachable(address, error),
-    })?;
-    serde_json::from_slice(&answer).map_err(|_| AskError::Foreign(address))
-}
-
-fn exchange(address: SocketAddr, patience: Duration) -> io::Result<Vec<u8>> {
-    let began = Instant::now();
-    let left = || match patience.checked_sub(began.elapsed()) {
-        Some(left) if !left.is_zero() => Ok(left),
-        _ => Err(io::Error::from(io::ErrorKind::TimedOut)),
-    };
-    let mut stream = TcpStream::connect_timeout(&address, patience)?;
-    stream.write_all(&operator_hello())?;
-    let mut read = |bytes: &mut [u8]| {
-        let mut filled = 0;
-        while filled < bytes.len() {
-            stream.set_read_timeout(Some(left()?))?;
-            match stream.read(&mut bytes[filled..]) {
-                Ok(0) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
-                Ok(count) => filled += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => left().map(|_| ())?,
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    };
-    let (mut hello, mut length) = ([0; HELLO_SIZE], [0; 4]);
-    read(&mut hello)?;
-    // Whoever speaks another version hangs up, and has said so.
-    if !hello.starts_with(&operator_hello()[..10]) {
-        return Err(io::Error::from(io::ErrorKind::InvalidData));
-    }
-    read(&mut length)?;
-    let length = u32::from_le_bytes(length);
-    if length > ANSWER_SIZE_MAX {
-        return Err(io::Error::from(io::ErrorKind::InvalidData));
-    }
-    let mut answer = vec![0; length as usize];
-    read(&mut answer)?;
-    Ok(answer)
 }
 
 #[cfg(test)]

@@ -64,6 +64,7 @@ use self::{
 pub(crate) use self::{
     farewell::Parting,
     hello::{HELLO_SIZE, operator_hello},
+    transport::socket,
 };
 use crate::uring::Ring;
 

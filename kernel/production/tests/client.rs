@@ -6,7 +6,7 @@ mod common;
 use std::{
     collections::BTreeSet,
     io::Read,
-    net::{SocketAddr, TcpListener},
+    net::{SocketAddr, TcpListener, TcpStream},
     sync::{
         Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -30,6 +30,8 @@ use chronon_production::{
     status,
     tcp::{Limits, Speaker, TcpConfig},
 };
+use rustix::net::{AddressFamily, SocketType};
+
 use common::{CLUSTER, Cluster, LAYOUT, PATIENCE, own_addresses, within};
 
 /// What is known of the cluster where nobody is asked.
@@ -378,6 +380,42 @@ fn a_replica_of_another_cluster_or_one_that_hangs_keeps_nobody_from_a_cluster_th
     let error = Client::connect(&few, patient(1)).unwrap_err();
     let ConnectError::Clusters(both) = error else { panic!("{error}") };
     assert_eq!(both.map(|one| (one.address, one.replicas)), [(few[0], 1), (few[2], 3)], "both are named");
+}
+
+/// However long it would be waited for.
+#[test]
+fn whoever_hangs_is_asked_no_longer_than_it_takes_to_know_the_cluster() {
+    let cluster = Cluster::start("client-hangs", 3, Kv);
+    let [hangs, full] = [1000, 0].map(listener);
+    // Until the system takes no more of them it drops whoever comes.
+    let waiting: Vec<TcpStream> =
+        std::iter::from_fn(|| TcpStream::connect_timeout(&full.local_addr().unwrap(), Duration::from_millis(200)).ok())
+            .collect();
+    for away in [&hangs, &full] {
+        let addresses = [away.local_addr().unwrap(), cluster.addresses()[1], cluster.addresses()[2]];
+        let options = Options { patience: Duration::from_secs(1 << 20), ..Options::default() };
+        let client = Client::connect(&addresses, options).unwrap();
+        drop(client);
+    }
+    drop(waiting);
+    hangs.set_nonblocking(true).unwrap();
+    let mut said = [0; 32];
+    // Who wants to know which cluster that is comes as an operator; and the client dials there as one.
+    let mut asked = within("an operator came", || {
+        let (mut stream, _) = hangs.accept().ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.read_exact(&mut said).ok()?;
+        (said[10] == 2).then_some(stream)
+    });
+    assert_eq!(asked.read(&mut said).expect("it is gone again"), 0);
+}
+
+/// A port at which so many may wait to be accepted.
+fn listener(backlog: i32) -> TcpListener {
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    rustix::net::bind(&socket, &own_addresses(1)[0]).unwrap();
+    rustix::net::listen(&socket, backlog).unwrap();
+    socket.into()
 }
 
 #[test]

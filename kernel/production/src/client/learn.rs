@@ -6,7 +6,6 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
-    sync::mpsc::{Receiver, channel},
     time::{Duration, Instant},
 };
 
@@ -19,7 +18,7 @@ use super::{
     error::{ConnectError, Stranger},
     options::Cluster,
 };
-use crate::status::{self, AskError};
+use crate::status::{self, AskError, Questions};
 
 /// What was learned.
 pub(super) struct Learned {
@@ -29,8 +28,6 @@ pub(super) struct Learned {
     /// How many sessions there may be, of all clients together.
     pub(super) clients_max: u32,
 }
-
-type Answer = Result<Voice, AskError>;
 
 /// What a replica said that matters here.
 #[derive(Clone, Debug)]
@@ -68,14 +65,15 @@ pub(super) fn learn(
     if !(1..=usize::from(REPLICAS_MAX)).contains(&addresses.len()) {
         return Err(ConnectError::Addresses(addresses.len()));
     }
-    let told = ask_all(addresses, patience)?;
+    // What is not answered by the time that it is decided is not waited for, and asked no longer.
+    let mut questions = Questions::ask(addresses);
     let (began, mut limit) = (Instant::now(), patience);
     let mut heard = Heard { addresses, voices: BTreeMap::new(), error: None };
     while !heard.is_decided() {
-        let Ok((place, answer)) = told.recv_timeout(limit.saturating_sub(began.elapsed())) else { break };
+        let Some((place, answer)) = questions.next(limit.saturating_sub(began.elapsed())) else { break };
         match answer {
-            Ok(voice) => {
-                heard.voices.insert(place, voice);
+            Ok(said) => {
+                heard.voices.insert(place, said.into());
                 // A machine that is gone does not cost all of the patience where another answers.
                 limit = limit.min(began.elapsed() + patience / 4);
             }
@@ -83,20 +81,6 @@ pub(super) fn learn(
         }
     }
     heard.learned(applications)
-}
-
-/// Asks each on a thread of its own, which is not waited for: one may hang for as long as there is patience.
-fn ask_all(addresses: &[SocketAddr], patience: Duration) -> Result<Receiver<(usize, Answer)>, ConnectError> {
-    let (tell, told) = channel();
-    for (place, address) in addresses.iter().copied().enumerate() {
-        let tell = tell.clone();
-        let ask = move || {
-            // It may have been decided without this one.
-            let _ = tell.send((place, status::ask(address, patience).map(Voice::from)));
-        };
-        std::thread::Builder::new().name("chronon-learn".to_owned()).spawn(ask)?;
-    }
-    Ok(told)
 }
 
 /// Who has answered so far.

@@ -223,7 +223,7 @@ pub(super) fn accept(listener: &TcpListener, flags: SocketFlags) -> Result<Optio
 }
 
 /// A socket with these flags to dial an address with.
-pub(super) fn socket(address: &SocketAddr, flags: SocketFlags) -> Result<TcpStream, Errno> {
+pub(crate) fn socket(address: &SocketAddr, flags: SocketFlags) -> Result<TcpStream, Errno> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let socket = socket_with(family, SocketType::STREAM, flags | SocketFlags::CLOEXEC, None)?;
     Ok(prepared(TcpStream::from(socket)))
