@@ -125,7 +125,7 @@ fn interest_is_fetched_over_http_and_paid_once_a_period_whoever_is_stopped() {
         let primary = cluster.primary();
         cluster.stop(primary);
         within("they end without it", || (asked() > periods).then_some(()));
-        cluster.start_again(primary);
+        cluster.start_replica(primary);
     }
     let all = (1..=u64::from(PERIODS)).sum::<u64>();
     within("every period is paid for", || (paid(&client)[0] >= all).then_some(()));

@@ -134,7 +134,7 @@ fn a_primary_that_stops_costs_time_and_nothing_else() {
             within("some are answered", || (records.count() > part * writers * each / 4).then_some(()));
             let primary = cluster.primary();
             cluster.stop(primary);
-            cluster.start_again(primary);
+            cluster.start_replica(primary);
         }
     });
 }
@@ -208,7 +208,7 @@ fn what_was_given_up_is_executed_once_when_the_cluster_is_back_and_its_session_s
     cluster.stop(0);
     assert_eq!(client.append(b"log", b"given up;"), Err(KvError::Request(RequestError::TimedOut)));
     assert_eq!(client.append(b"log", b"not sent;"), Err(KvError::Request(RequestError::QueueFull)));
-    cluster.start_again(0);
+    cluster.start_replica(0);
     let after = within("the session is free", || client.get(b"log").ok()).unwrap();
     assert_eq!(after, [&before[..], b"given up;"].concat());
 }

@@ -76,7 +76,7 @@ impl<A: Application> Cluster<A> {
             change(&mut config, &mut options);
             DataFile::create(&options.data, LAYOUT.size(), &config.format(1)).unwrap();
             cluster.replicas.push(Replica { options, running: None });
-            cluster.start_again(usize::from(replica));
+            cluster.start_replica(usize::from(replica));
         }
         cluster
     }
@@ -104,8 +104,8 @@ impl<A: Application> Cluster<A> {
         thread.join().unwrap();
     }
 
-    /// Starts a replica that does not run, on its own port.
-    pub(crate) fn start_again(&mut self, replica: usize) {
+    /// Starts a replica that does not run, for the first time or again, on its own port.
+    pub(crate) fn start_replica(&mut self, replica: usize) {
         let address = self.addresses[replica];
         let listener = within("its port is free", || TcpListener::bind(address).ok());
         self.serve(replica, listener);
@@ -156,7 +156,7 @@ pub(crate) fn within<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T
 const _: () = {
     fn all_of_it<A: Application>(cluster: &mut Cluster<A>) {
         cluster.stop(cluster.primary());
-        cluster.start_again(cluster.addresses().len());
+        cluster.start_replica(cluster.addresses().len());
     }
     let _ = all_of_it::<chronon::app::kv::Kv>;
     let _ = Cluster::<chronon::app::kv::Kv>::start;
