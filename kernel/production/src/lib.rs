@@ -28,6 +28,11 @@ mod timed_disk;
 pub mod uring;
 mod wake;
 
+/// Addresses that nobody else is given: the tests'.
+#[cfg(test)]
+#[path = "../tests/common/addresses.rs"]
+mod addresses;
+
 pub use clock::SystemClock;
 pub use data_file::{DataFile, DataFileError};
 pub use disk::{Disk, DiskChoice, HostDisk};

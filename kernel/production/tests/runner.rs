@@ -1,13 +1,9 @@
 //! What a runner sleeps through and what wakes it, with every kind of disk and sockets.
 
 use std::{
-    io::{Read, Write},
+    io::Write,
     net::{SocketAddr, TcpListener, TcpStream},
     path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
     time::{self, Duration},
 };
 
@@ -153,8 +149,8 @@ impl Process for Flooded {
     }
 }
 
-/// Sends frames of a byte as a client does, as fast as they are taken, until `stop`.
-fn flood(address: SocketAddr, stop: &AtomicBool) {
+/// So many frames of a byte, sent as a client does before anybody takes them: they wait in the system's buffers.
+fn flood(address: SocketAddr, frames: usize) -> TcpStream {
     let mut hello = [0; 32];
     hello[..8].copy_from_slice(b"CHRONON\x01");
     hello[8] = 1;
@@ -162,19 +158,10 @@ fn flood(address: SocketAddr, stop: &AtomicBool) {
     let checksum = Checksum::of(&hello[..24]).0 as u64;
     hello[24..].copy_from_slice(&checksum.to_le_bytes());
     let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_write_timeout(Some(Duration::from_millis(50))).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(&hello).unwrap();
-    let frames = [1, 0, 0, 0, 9].repeat(1000);
-    let mut sent = 0;
-    while !stop.load(Ordering::Relaxed) {
-        match stream.write(&frames[sent..]) {
-            Ok(count) => sent = (sent + count) % frames.len(),
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-            // The other end is gone.
-            Err(_) => return,
-        }
-    }
-    let _ = stream.read(&mut [0; 64]);
+    stream.write_all(&[1, 0, 0, 0, 9].repeat(frames)).expect("there is room for them");
+    stream
 }
 
 #[test]
@@ -182,9 +169,8 @@ fn a_process_hears_what_time_it_is_however_much_there_is_to_receive() {
     for sockets in [SocketChoice::Readiness, SocketChoice::Uring] {
         let process = Flooded { frames: 0, deadlines: 0, next: None };
         let (mut runner, address) = runner(&format!("flooded-{sockets:?}"), process, DiskChoice::Sync, sockets);
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        let flooding = std::thread::spawn(move || flood(address, &stopped));
+        // More than are taken in as many turns as it hears of deadlines, and a few: there is always another.
+        let _stream = flood(address, 9_000);
         let began = time::Instant::now();
         let halted = loop {
             assert!(began.elapsed() < PATIENCE, "it has heard the time {} times", runner.process().deadlines);
@@ -194,8 +180,5 @@ fn a_process_hears_what_time_it_is_however_much_there_is_to_receive() {
         };
         // It had no moment without a frame: a turn takes hundreds of them.
         assert!(runner.process().frames > 200 * (ROUNDS - 1), "{halted}");
-        stop.store(true, Ordering::Relaxed);
-        drop(runner);
-        flooding.join().unwrap();
     }
 }

@@ -38,7 +38,8 @@ struct Processes {
 impl Processes {
     /// One replica of each of these clusters, which knows the addresses in the order that it is given.
     fn start(name: &str, replicas: &[(u64, [usize; 3])]) -> Self {
-        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("strangers-{name}"));
+        let folder = format!("strangers-{name}-{}", std::process::id());
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(folder);
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(&folder).unwrap();
         let mut processes = Self { folder, addresses: own_addresses(replicas.len()), children: Vec::new() };

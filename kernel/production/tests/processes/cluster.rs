@@ -324,7 +324,7 @@ impl Drop for Cluster {
 }
 
 fn folder(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("processes-{name}"))
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("processes-{name}-{}", std::process::id()))
 }
 
 fn make_mount(mount: &Path) -> bool {

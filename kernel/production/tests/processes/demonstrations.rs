@@ -41,7 +41,7 @@ fn a_bank_is_looked_for_in_vain_where_there_is_a_store_and_the_store_is_measured
         status == Some(2) && said.contains("--clients 1000000: the cluster has room for the sessions of"),
         "{said}"
     );
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench-limits");
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("bench-limits-{}", std::process::id()));
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir(&folder).unwrap();
     let bench = ["bench", "--requests", "200", "--clients", "4", "--json", "--limits", "--folder"];

@@ -174,7 +174,8 @@ fn a_channel_whose_service_hangs_delays_no_other_and_no_transfer() {
 
 #[test]
 fn a_file_has_a_line_for_each_letter_whoever_is_killed_while_it_is_appended() {
-    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("letters.jsonl");
+    let file = format!("letters-{}.jsonl", std::process::id());
+    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(file);
     let _ = std::fs::remove_file(&path);
     let mut cluster = start("letters-file", &["--sink", &format!("others=file:{}", path.display())]);
     let transfers = Transfers::begin(&cluster);

@@ -1,6 +1,11 @@
 //! `format`: a data file whole, or a sentence and nothing.
 
-use std::{fs, path::Path, process::Command, time::Instant};
+use std::{
+    fs,
+    path::Path,
+    process::{Child, Command},
+    time::Instant,
+};
 
 use chronon::{
     storage::Layout,
@@ -180,18 +185,32 @@ fn a_folder_that_is_not_there_is_named() {
     refused.assert_says(&["cannot create", "no/r0.chronon: No such file"]);
 }
 
+/// Ends a format in the middle, and says how that went. One that was over by then is made anew: nobody can hold it up there.
+fn in_the_middle<T>(folder: &Folder, end: impl Fn(Child) -> T) -> T {
+    let flags = ["format", "--cluster", "7", "--replica", "0", "--replicas", "1", "--data"];
+    let started = Instant::now();
+    loop {
+        let mut running = begin(Command::new(env!("CARGO_BIN_EXE_chronon")).args(flags).arg(folder.file()));
+        while folder.names().is_empty() && running.try_wait().unwrap().is_none() {
+            assert!(started.elapsed() < PATIENCE, "it begins");
+        }
+        let ended = end(running);
+        if !folder.file().exists() {
+            return ended;
+        }
+        assert!(started.elapsed() < PATIENCE, "it is over each time");
+        fs::remove_file(folder.file()).unwrap();
+    }
+}
+
 #[test]
 fn an_interrupted_format_leaves_nothing() {
     let folder = Folder::new("interrupted");
-    let flags = ["format", "--cluster", "7", "--replica", "0", "--replicas", "1", "--data"];
-    let mut running = begin(Command::new(env!("CARGO_BIN_EXE_chronon")).args(flags).arg(folder.file()));
-    let started = Instant::now();
-    while folder.names().is_empty() {
-        assert!(started.elapsed() < PATIENCE && running.try_wait().unwrap().is_none(), "it begins");
-    }
-    let process = rustix::process::Pid::from_child(&running);
-    rustix::process::kill_process(process, rustix::process::Signal::INT).unwrap();
-    let ran = end(running);
+    let ran = in_the_middle(&folder, |running| {
+        let process = rustix::process::Pid::from_child(&running);
+        rustix::process::kill_process(process, rustix::process::Signal::INT).unwrap();
+        end(running)
+    });
     assert_eq!(ran.status, 130, "{ran:?}");
     ran.assert_says(&["was not made: it was stopped"]);
     assert!(folder.names().is_empty(), "{:?}", folder.names());
@@ -200,14 +219,10 @@ fn an_interrupted_format_leaves_nothing() {
 #[test]
 fn what_a_format_that_was_killed_left_is_removed_by_the_next() {
     let folder = Folder::new("killed");
-    let flags = ["format", "--cluster", "7", "--replica", "0", "--replicas", "1", "--data"];
-    let mut running = begin(Command::new(env!("CARGO_BIN_EXE_chronon")).args(flags).arg(folder.file()));
-    let started = Instant::now();
-    while folder.names().is_empty() {
-        assert!(started.elapsed() < PATIENCE && running.try_wait().unwrap().is_none(), "it begins");
-    }
-    running.kill().unwrap();
-    running.wait().unwrap();
+    in_the_middle(&folder, |mut running| {
+        running.kill().unwrap();
+        running.wait().unwrap();
+    });
     let left = folder.names();
     assert!(left.len() == 1 && left[0].ends_with(".partial"), "{left:?}");
     let others = ["r1.chronon.0123456789abcdef0123456789abcdef.partial", "r0.chronon.partial", "r0.chronon.1.partial"];

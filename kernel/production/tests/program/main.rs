@@ -2,12 +2,17 @@
 
 #[path = "../common/addresses.rs"]
 mod addresses;
+#[path = "../../examples/counter/application.rs"]
+mod counter;
 mod dev;
 mod format;
+mod grid;
 mod journal;
 mod log;
 mod recover;
 mod replica;
+#[path = "../common/scrape.rs"]
+mod scrape;
 mod served;
 mod status;
 mod superblock;

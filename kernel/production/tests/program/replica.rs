@@ -27,9 +27,14 @@ impl Replica {
     /// Its data file is made, and its log goes there.
     pub(crate) fn start(file: &Path, log: impl Into<Stdio>) -> Self {
         assert_eq!(format(file, &["--replicas", "1", "--application", "kv"]).status, 0);
+        Self::serve(file, &[], log)
+    }
+
+    /// From a data file that there is, with these flags.
+    pub(crate) fn serve(file: &Path, flags: &[&str], log: impl Into<Stdio>) -> Self {
         let address = own_addresses(1)[0];
         let mut command = Command::new(env!("CARGO_BIN_EXE_chronon"));
-        command.args(["start", "--addresses", &address.to_string(), "--data"]).arg(file);
+        command.args(["start", "--addresses", &address.to_string(), "--data"]).arg(file).args(flags);
         let child = spawn(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log));
         Self { child, address }
     }

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    net::SocketAddr,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
@@ -10,7 +11,10 @@ use std::{
 };
 
 use chronon::storage::Layout;
-use chronon_production::DataFile;
+use chronon_production::{
+    DataFile,
+    status::{self, Status},
+};
 use serde_json::Value;
 
 /// What the data files of these tests are laid out as: two megabytes.
@@ -100,6 +104,18 @@ pub(crate) fn close<T>(open: T, file: &Path) {
     let started = Instant::now();
     while let Err(error) = DataFile::open(file) {
         assert!(started.elapsed() < PATIENCE, "{error}");
+    }
+}
+
+/// Asks the replica at `address` again until what it says is as it should be.
+pub(crate) fn ask_until(address: SocketAddr, what: &str, reached: impl Fn(&Status) -> bool) -> Status {
+    let began = Instant::now();
+    loop {
+        let said = status::ask(address, PATIENCE);
+        match said {
+            Ok(status) if reached(&status) => return status,
+            _ => assert!(began.elapsed() < PATIENCE, "{what}: {said:?}"),
+        }
     }
 }
 

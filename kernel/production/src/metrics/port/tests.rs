@@ -1,6 +1,7 @@
 //! Whoever scrapes is answered, whatever others do at the port meanwhile.
 
 use super::*;
+use crate::addresses::own_addresses;
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -131,8 +132,9 @@ fn an_accept_that_fails_is_tried_again() {
 
 #[test]
 fn it_closes_with_its_handle() {
-    let port = open();
-    let address = port.address();
+    // Nobody else is given that one when it is free.
+    let address = own_addresses(1)[0];
+    let port = Port::open(address, || "view 5\n".to_owned()).unwrap();
     let silent = connect(&port);
     drop(port);
     TcpListener::bind(address).expect("nobody listens there any more");

@@ -158,7 +158,7 @@ fn an_answer_that_does_not_come_is_unknown_and_a_service_that_is_not_there_did_n
         let (url, _heard) = service(Some(answer));
         assert_eq!(sink(&url, |_| {}).run(&order(EMIT, b"a letter")), unknown, "{answer:?}");
     }
-    // The service of that port is of 1985.
+    // The port of a service that no machine runs, and below those that are handed out: whoever dials it is refused at once.
     let result = sink("http://127.0.0.1:1/", |_| {}).run(&order(EMIT, b"a letter"));
     assert_eq!(result, EffectResult::Failed { code: code::UNREACHABLE });
 }

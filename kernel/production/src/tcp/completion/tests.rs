@@ -7,7 +7,9 @@ use std::{
 };
 
 use super::*;
-use crate::tcp::transport::Accepted;
+use rustix::net::{AddressFamily, SocketType};
+
+use crate::{addresses::own_addresses, tcp::transport::Accepted};
 
 /// No test waits so long for anything unless it fails.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -17,9 +19,8 @@ fn transport() -> Completion {
 }
 
 fn listening() -> (Completion, SocketAddr) {
-    let (mut transport, listener) = (transport(), TcpListener::bind("127.0.0.1:0").unwrap());
-    let address = listener.local_addr().unwrap();
-    transport.listen(listener).unwrap();
+    let (mut transport, address) = (transport(), own_addresses(1)[0]);
+    transport.listen(TcpListener::bind(address).unwrap()).unwrap();
     (transport, address)
 }
 
@@ -79,7 +80,11 @@ fn what_is_dialled_is_connected_by_either_kind_of_address_or_told_to_be_refused(
         other.write_all(b"hello").unwrap();
         transport.receive(1, room());
         assert!(matches!(next(&mut transport), (1, Happened::Received(bytes, Ok(5))) if bytes == b"hello"));
-        drop((listener, other));
+        // A port that is taken, so that nobody comes to listen there, and at which nobody does.
+        let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let deaf = rustix::net::socket(family, SocketType::STREAM, None).unwrap();
+        rustix::net::bind(&deaf, &SocketAddr::new(address.ip(), 0)).unwrap();
+        let address = rustix::net::getsockname(&deaf).unwrap().try_into().unwrap();
         assert!(transport.connect(2, address));
         assert!(matches!(next(&mut transport), (2, Happened::Connected(Err(Errno::CONNREFUSED)))));
     }
