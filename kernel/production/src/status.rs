@@ -7,7 +7,7 @@
 
 mod asking;
 
-use std::{fmt, net::SocketAddr};
+use std::{collections::BTreeSet, fmt, net::SocketAddr};
 
 use chronon::{
     app::{
@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::asking::Questions;
 pub use self::asking::{AskError, ask};
 use crate::{
-    sinks::{Counts, Tally, Troubles},
+    sinks::{Counts, Group, Tally, Troubles},
     tcp::{Refused, TcpCounts},
 };
 
@@ -176,7 +176,7 @@ pub struct ChannelCounts {
     pub failed: u64,
     pub refused: u64,
     pub unknown: u64,
-    /// In words, if the last attempt came to an error.
+    /// In words, if the last attempt came to an error, and there is an effect of the channel that has not ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
 }
@@ -189,9 +189,14 @@ impl Effects {
             Stage::Parked => (parked + 1, dead),
             _ => (parked, dead + 1),
         });
+        // A sink hears nothing of what an operator decides: what it came to last may be of effects that are no more.
+        let is_troubled = sinks.iter().any(|(group, _)| troubles.last(group).is_some());
+        let entries = outbox.iter().filter(|_| is_troubled);
+        let pending: BTreeSet<Group> =
+            entries.map(|(_, entry)| sinks.group(entry.standing.destination.into())).collect();
         let channels = sinks.iter().map(|(group, counts)| {
             let Counts { in_flight, done, failed, refused, unknown } = counts;
-            let last_error = troubles.last(group).map(str::to_owned);
+            let last_error = troubles.last(group).filter(|_| pending.contains(&group)).map(str::to_owned);
             ChannelCounts { channel: group.to_string(), in_flight, done, failed, refused, unknown, last_error }
         });
         Self { pending: outbox.len() as u64, parked, dead, channels: channels.collect() }

@@ -1,8 +1,16 @@
 //! `effects`: what an operator decides of effects that are parked or dead letters.
 
+use std::{
+    ffi::{OsStr, OsString},
+    fs::File,
+    io::Read,
+    os::unix::ffi::OsStrExt,
+    path::Path,
+};
+
 use chronon::{
     app::{operator::Held, outbox::Stage},
-    effect::EffectId,
+    effect::{Destination, EffectId},
 };
 use chronon_production::{
     client::{Operator, OperatorError},
@@ -16,6 +24,9 @@ use super::{
     number::counted,
     output::{Status, Trouble, say, say_json},
 };
+
+/// No response is longer, in bytes: no message is.
+const RESPONSE_SIZE_MAX: u64 = 16 << 20;
 
 /// List effects that were given up or parked, and decide of them
 ///
@@ -52,6 +63,17 @@ struct Ids {
     all: bool,
 }
 
+#[derive(clap::Args)]
+struct Resolved {
+    #[command(flatten)]
+    ids: Ids,
+
+    /// What came back, if what was to be done is a fetch: the text, or what is in a file, as in --response @answer.json. Unless it is
+    /// given, nothing came back
+    #[arg(long, value_name = "TEXT|@FILE", conflicts_with = "all")]
+    response: Option<OsString>,
+}
+
 #[derive(Subcommand)]
 enum Request {
     /// Say which effects wait for an operator, and why
@@ -59,8 +81,8 @@ enum Request {
     /// Try them again from the beginning, behind what their channels hold by now: of a parked one, and of one whose sink cannot tell, this
     /// says that it was not done
     Redrive(Ids),
-    /// Say that they were done: the application is told so
-    Resolve(Ids),
+    /// Say that they were done: the application is told so, and of a fetch what came back
+    Resolve(Resolved),
     /// Give them up for good: the application is told that they failed
     Drop(Ids),
 }
@@ -83,9 +105,47 @@ pub(crate) fn main(arguments: &Arguments) -> Result<Status, Trouble> {
     match &arguments.request {
         Request::List => list(&arguments.cluster),
         Request::Redrive(given) => decide(&of(given), "redriven", Operator::redrive),
-        Request::Resolve(given) => decide(&of(given), "resolved", |operator, id| operator.resolve(id, Vec::new())),
+        Request::Resolve(given) => resolve(&of(&given.ids), given.response.as_deref()),
         Request::Drop(given) => decide(&of(given), "dropped", Operator::discard),
     }
+}
+
+/// What came back is for fetches alone: of anything else nobody would be told of it.
+fn resolve(which: &Which<'_>, response: Option<&OsStr>) -> Result<Status, Trouble> {
+    let response = response.map(bytes_of).transpose()?;
+    let other = |held: &Held| which.ids.contains(&held.id) && held.destination != Destination::Fetch;
+    if response.is_some()
+        && let Some(held) = which.cluster.connect()?.list()?.into_iter().find(other)
+    {
+        let Held { id, destination, .. } = held;
+        let lane = Lane::from(destination);
+        return Err(Trouble::usage(format!(
+            "--response is what came back of a fetch, and {id} is an effect of channel {lane}: resolve that one without it"
+        )));
+    }
+    let response = response.unwrap_or_default();
+    decide(which, "resolved", |operator, id| operator.resolve(id, response.clone()))
+}
+
+/// A text, or what is in the file of the name behind an @.
+fn bytes_of(given: &OsStr) -> Result<Vec<u8>, Trouble> {
+    let Some(name) = given.as_bytes().strip_prefix(b"@") else { return Ok(given.as_bytes().to_vec()) };
+    let path = Path::new(OsStr::from_bytes(name));
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(RESPONSE_SIZE_MAX + 1).read_to_end(&mut bytes));
+    read.map_err(|error| {
+        Trouble::usage(format!(
+            "--response @{}: {error}: name a file; of a text that begins with @, a file that it is in",
+            path.display()
+        ))
+    })?;
+    if bytes.len() as u64 > RESPONSE_SIZE_MAX {
+        return Err(Trouble::usage(format!(
+            "--response @{}: it has more than {RESPONSE_SIZE_MAX} bytes, which no message has",
+            path.display()
+        )));
+    }
+    Ok(bytes)
 }
 
 fn list(cluster: &Cluster) -> Result<Status, Trouble> {

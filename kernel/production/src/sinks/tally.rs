@@ -117,7 +117,7 @@ impl Tally {
     }
 
     /// Which group a lane is in, always the same one: groups are never fewer, so that a channel that once found no room never does.
-    pub(super) fn group(&self, lane: Lane) -> Group {
+    pub(crate) fn group(&self, lane: Lane) -> Group {
         let own = Group::Lane(lane);
         let is_apart =
             !matches!(lane, Lane::Channel(_)) || self.groups.len() < GROUPS_MAX || self.groups.contains_key(&own);

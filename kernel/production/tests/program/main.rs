@@ -5,6 +5,7 @@ mod addresses;
 #[path = "../../examples/counter/application.rs"]
 mod counter;
 mod dev;
+mod effects;
 mod format;
 mod grid;
 mod journal;
