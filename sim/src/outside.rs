@@ -2,8 +2,8 @@
 //! record of every call.
 //!
 //! A channel's number says what manners its service has, so that each kind of policy meets one that it is for: see [`manners`]. What is
-//! fetched, and lines of the log, may be done again and again. Deliberately absent: any judgement; that is the oracle's
-//! ([`EffectsOracle`](crate::oracle::effects::EffectsOracle)), which goes by the effect's policy.
+//! fetched, and lines of the log, may be done again and again. Deliberately absent: any judgement; that is the oracles'
+//! ([`ClusterOracle`](crate::oracle::cluster::ClusterOracle)), which go by the effect's policy.
 
 use std::collections::BTreeMap;
 

@@ -24,7 +24,7 @@ use crate::{
     clock::ClockSettings,
     nemesis,
     operator::Operator,
-    oracle::{cluster::ClusterOracle, effects::EffectsOracle, reads::ReadsOracle},
+    oracle::{cluster::ClusterOracle, reads::ReadsOracle},
     outside::Outside,
     schedule::{Fault, Progress, Schedule},
     trace::{TraceBodies, TraceMode},
@@ -242,7 +242,6 @@ impl<W: Workload> Simulation<W> {
         if self.workload.has_effects() {
             let services = self.schedule.workload.services.unwrap_or_default();
             self.world.set_service(Outside::new(self.schedule.seed, services));
-            self.world.add_oracle(EffectsOracle::new(self.workload.clone(), self.replicas));
         }
         self.world.add_oracle(ReadsOracle::new(&self.workload));
         let links = self.schedule.links.iter().map(|link| link.latency_max_ns);

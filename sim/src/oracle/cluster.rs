@@ -30,6 +30,7 @@ use super::{
     bounds,
     checkpoints::Checkpoints,
     durability::{Durability, Holding},
+    effects::Effects,
     halts::Halts,
     model::Model,
     monotonic::Monotonic,
@@ -69,6 +70,8 @@ pub struct ClusterOracle<W: Workload = KvWorkload> {
     halts: Halts,
     monotonic: Monotonic,
     timestamps: Timestamps,
+    /// Of an application that asks for any.
+    effects: Option<Effects<W>>,
     callers: Vec<Caller>,
     views_started: BTreeSet<View>,
 }
@@ -101,6 +104,7 @@ impl<W: Workload> ClusterOracle<W> {
     /// The promises of the cluster that `config`, any replica's, is of. Its clients follow `plan`.
     pub fn of(workload: W, plan: W::Plan, config: &Config) -> Self {
         let count = config.replica_count;
+        let effects = workload.has_effects().then(|| Effects::new(workload.clone(), config));
         let sequence = Sequence::new(workload, plan, config.cluster);
         Self {
             replica_count: count,
@@ -118,6 +122,7 @@ impl<W: Workload> ClusterOracle<W> {
             halts: Halts::new(config),
             monotonic: Monotonic::new(count),
             timestamps: Timestamps::new(count),
+            effects,
             callers: Vec::new(),
             views_started: BTreeSet::new(),
         }
@@ -180,6 +185,9 @@ impl<W: Workload> ClusterOracle<W> {
             bounds::hold(speaker.replica, &process.queues())?;
         }
         self.halts.took(speaker.replica, step)?;
+        if let Some(effects) = &mut self.effects {
+            effects.takes(world, node, step.event)?;
+        }
         self.relies_on_superblock(speaker)?;
         if let Some(op) = speaker.vsr.restored() {
             self.agreement.restored(&self.model, speaker.replica, op)?;
@@ -197,6 +205,11 @@ impl<W: Workload> ClusterOracle<W> {
             match action {
                 Action::Send { frame, .. } => self.sends(speaker, frame)?,
                 Action::Write { offset, data, .. } => self.writes(speaker, *offset, data)?,
+                Action::RunEffect(order) => {
+                    if let Some(effects) = &mut self.effects {
+                        effects.orders(world, self.sequence.ledger(), (node, step.now.monotonic), order, process)?;
+                    }
+                }
                 Action::Halt { reason } => {
                     let used = speaker.vsr.checkpoints().blocks_used();
                     self.halts.stops(speaker.replica, reason, used, speaker.disk, &self.amnesia)?;
@@ -233,11 +246,17 @@ impl<W: Workload> ClusterOracle<W> {
             self.commits_by_quorum(world, replica, vsr.view(), first, header, frame)?;
             if first {
                 timestamps::follows(&self.model, replica, header)?;
+                if let Some(effects) = &mut self.effects {
+                    effects.executes(world, header, frame)?;
+                }
                 self.replies.run(&mut self.sequence, &mut self.model, replica, header, frame)?;
                 self.model.append(header, replica, vsr.view());
             }
         }
         self.agreement.stands_at(replica, vsr.applied())?;
+        if let Some(effects) = &self.effects {
+            effects.waits(world.name(replica.node()), process)?;
+        }
         let sessions = vsr.sessions();
         match (vsr.executed().last(), self.model.head().0 - before.0) {
             (Some((header, frame)), 1) => state::recorded(&self.model, replica, header, frame, sessions)?,
@@ -484,6 +503,9 @@ impl<W: Workload> Oracle for ClusterOracle<W> {
     }
 
     fn at_end(&mut self, world: &WorldView<'_>) -> Result<(), Violation> {
+        if let Some(effects) = &mut self.effects {
+            effects.watch_services(world)?;
+        }
         for replica in (0..self.replica_count).map(ReplicaId) {
             let Some(process) = world.process::<Replica<W::Application>>(replica.node()) else { continue };
             if process.vsr().applied() == self.model.head() {

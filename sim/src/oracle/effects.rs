@@ -1,33 +1,35 @@
 //! Promises of effects and timers: run under a committed claim, in order, once where that was promised, and ended once; none is lost.
 //!
-//! Orders are watched as processes give them, calls as services record them ([`Outside`]), ends as the log decides them. How often an
+//! Orders are watched as processes give them, calls as services record them ([`Outside`]), ends as the log decides them. What is ordered is
+//! what the application asked for, and an attempt has as long as its policy gives it. How often an
 //! effect may be run is for its own policy to say, as far as the service of its channel promises anything ([`is_done_once`]). What an
 //! outcome in the log says is what some replica was told of that very attempt, to the byte, or that nobody answered in time. What the
-//! application waits for, by its own account ([`Workload::waiting`]), must be what the outbox holds. That outboxes and timers are
-//! the same on every replica is the state's promise (see `state.rs`).
+//! application waits for, by its own account ([`Workload::waiting`]), must be what the outbox holds. What follows from the log alone is the
+//! ledger's (see `ledger.rs`), and that outboxes and timers are the same on every replica is the state's promise (see `state.rs`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chronon::{
     app::{
         effect::{
-            Destination, EffectId, EffectOrder, EffectReport, EffectResult, Errand, Fence, FencingToken, TIMED_OUT,
+            Destination, EffectId, EffectOrder, EffectReport, EffectResult, Errand, Fence, FencingToken,
+            RESPONSE_TOO_LARGE, TIMED_OUT,
         },
         operator::OperatorRequest,
         system::SystemEntry,
     },
     effect::Channel,
     frame::Frame,
-    process::Action,
     replica::Replica,
-    types::{NodeId, Op},
+    types::{Instant, NodeId, Op},
+    vsr::Config,
     wire::{
         batch::{Batch, Kind},
         header::{HEADER_SIZE, Header},
     },
 };
 
-use super::{EventView, Oracle, StepView, Violation, WorldView, promise::broken};
+use super::{EventView, Violation, WorldView, ledger::Ledger, promise::broken};
 use crate::{
     outside::{Came, Outside, ServiceCall, is_done_once, manners},
     workload::Workload,
@@ -37,11 +39,11 @@ const PROMISE: &str = "effects";
 
 /// The promises of effects of a cluster of replicas of a workload's application at nodes 0 and up.
 #[derive(Clone)]
-pub struct EffectsOracle<W: Workload> {
+pub(super) struct Effects<W: Workload> {
     workload: W,
     replica_count: u8,
-    /// The last op whose entries were looked at.
-    executed: Op,
+    /// The longest response that the log has room for, in bytes.
+    response_size_max: usize,
     claims: BTreeSet<Fence>,
     starts: BTreeSet<(EffectId, FencingToken)>,
     /// What a life of each node has ordered.
@@ -63,17 +65,21 @@ pub struct EffectsOracle<W: Workload> {
 #[derive(Clone)]
 struct Attempt {
     is_fetch: bool,
+    /// Who ordered it, and when it may be given up by that replica's clock.
+    by: NodeId,
+    until: Instant,
     /// What replicas were told that it came to, each once, as they may say it in the log.
     heard: Vec<EffectResult>,
 }
 
-impl<W: Workload> EffectsOracle<W> {
-    /// The promises of a cluster of so many replicas.
-    pub fn new(workload: W, replica_count: u8) -> Self {
+impl<W: Workload> Effects<W> {
+    /// The promises of the cluster that `config`, any replica's, is of.
+    pub(super) fn new(workload: W, config: &Config) -> Self {
+        let replica_count = config.replica_count;
         Self {
             workload,
             replica_count,
-            executed: Op::ROOT,
+            response_size_max: (config.payload_size_max() as usize).saturating_sub(SystemEntry::OVERHEAD_MAX),
             claims: BTreeSet::new(),
             starts: BTreeSet::new(),
             ordered: vec![BTreeSet::new(); usize::from(replica_count)],
@@ -87,17 +93,20 @@ impl<W: Workload> EffectsOracle<W> {
         }
     }
 
-    /// How many effects the log says were done.
-    pub fn acknowledged(&self) -> u64 {
-        self.acknowledged.len() as u64
+    /// A replica takes an event.
+    pub(super) fn takes(&mut self, world: &WorldView<'_>, node: NodeId, event: EventView<'_>) -> Result<(), Violation> {
+        if matches!(event, EventView::Start) {
+            self.ordered[node.0 as usize].clear();
+        }
+        self.watch_services(world)?;
+        if let EventView::Effect { report } = event {
+            self.hears(report);
+        }
+        Ok(())
     }
 
     /// Looks at the entries of an op that no replica had executed.
-    fn executes(&mut self, world: &WorldView<'_>, header: &Header, frame: &Frame) -> Result<(), Violation> {
-        if header.op <= self.executed {
-            return Ok(());
-        }
-        self.executed = header.op;
+    pub(super) fn executes(&mut self, world: &WorldView<'_>, header: &Header, frame: &Frame) -> Result<(), Violation> {
         let Ok(batch) = Batch::parse(&frame[HEADER_SIZE..]) else { return Ok(()) };
         for entry in batch.iter().filter(|entry| entry.kind == Kind::Operator) {
             if let Ok(OperatorRequest::Redrive { id }) = OperatorRequest::decode(entry.payload) {
@@ -131,21 +140,35 @@ impl<W: Workload> EffectsOracle<W> {
         }
     }
 
-    /// Whether it may be said in the log that an attempt came to this. No simulated response is too large for the log.
-    fn may_say(&self, report: &EffectReport) -> bool {
-        let Some(Attempt { heard, .. }) = self.attempts.get(&(report.id, report.token)) else { return false };
-        match report.result {
-            EffectResult::Unknown { code: TIMED_OUT } => true,
+    /// Whether it may be said in the log by now that an attempt came to this.
+    fn may_say(&self, world: &WorldView<'_>, report: &EffectReport) -> bool {
+        let Some(attempt) = self.attempts.get(&(report.id, report.token)) else { return false };
+        let heard = &attempt.heard;
+        match &report.result {
+            EffectResult::Unknown { code: TIMED_OUT } => world.monotonic(attempt.by) >= attempt.until,
             // An answer that nobody asked for.
             EffectResult::Unknown { code: 0 } if heard.contains(&EffectResult::NotDone) => true,
-            _ => heard.contains(&report.result),
+            EffectResult::Refused { code: RESPONSE_TOO_LARGE } => heard.iter().any(|heard| match heard {
+                EffectResult::Done { response } => response.len() > self.response_size_max,
+                _ => false,
+            }),
+            result => heard.contains(result),
         }
     }
 
     fn comes_to(&mut self, world: &WorldView<'_>, op: Op, report: &EffectReport) -> Result<(), Violation> {
-        if !self.may_say(report) {
+        if !self.may_say(world, report) {
             let EffectReport { id, token, result } = report;
-            let heard = self.attempts.get(&(*id, *token)).map_or(&[][..], |attempt| &attempt.heard);
+            let attempt = self.attempts.get(&(*id, *token));
+            if let (EffectResult::Unknown { code: TIMED_OUT }, Some(Attempt { by, until, .. })) = (result, attempt) {
+                let (name, now) = (world.name(*by), world.monotonic(*by));
+                let sentence = format!(
+                    "{op} says that effect {id} was given up under {token}, and {name} has {} ns left for that",
+                    until.0 - now.0
+                );
+                return Err(broken(PROMISE, "given up too early", sentence));
+            }
+            let heard = attempt.map_or(&[][..], |attempt| &attempt.heard);
             let sentence =
                 format!("{op} says that effect {id} came to {result:?} under {token}, of which was heard {heard:?}");
             return Err(broken(PROMISE, "an outcome that nobody heard", sentence));
@@ -161,10 +184,11 @@ impl<W: Workload> EffectsOracle<W> {
     }
 
     /// A process has something done.
-    fn orders(
+    pub(super) fn orders(
         &mut self,
         world: &WorldView<'_>,
-        node: NodeId,
+        ledger: &Ledger,
+        (node, now): (NodeId, Instant),
         order: &EffectOrder,
         replica: &Replica<W::Application>,
     ) -> Result<(), Violation> {
@@ -183,14 +207,30 @@ impl<W: Workload> EffectsOracle<W> {
             let sentence = format!("{name} orders effect {id} under {token}, which is another primary's claim");
             return Err(broken(PROMISE, "ordered under another's claim", sentence));
         }
+        let Some(asked) = ledger.asked(id) else {
+            let sentence = format!("{name} orders effect {id} under {token}, which nobody asked for");
+            return Err(broken(PROMISE, "ordered what nobody asked for", sentence));
+        };
         let policy = outbox.get(id).map(|entry| entry.standing.policy);
-        if let (Some(policy), Destination::Emit(channel)) = (policy, order.destination)
-            && is_done_once(channel, &policy)
+        if policy != Some(asked.policy)
+            || order.timeout_ns != asked.policy.attempt_timeout_ns()
+            || order.destination != asked.destination
+            || order.payload[..] != asked.payload[..]
+        {
+            let sentence = format!(
+                "{name} orders effect {id} under {token} as {order:?} by {policy:?}, and {:?} was asked for by {:?} with {:02x?}",
+                asked.destination,
+                asked.policy,
+                &asked.payload[..]
+            );
+            return Err(broken(PROMISE, "ordered otherwise than it was asked for", sentence));
+        }
+        if let Destination::Emit(channel) = order.destination
+            && is_done_once(channel, &asked.policy)
         {
             self.once.insert(id);
         }
-        let guarded = policy.is_some_and(|policy| policy.is_guarded());
-        if guarded && order.errand == Errand::Run && !self.starts.contains(&(id, token)) {
+        if asked.policy.is_guarded() && order.errand == Errand::Run && !self.starts.contains(&(id, token)) {
             let sentence = format!("{name} orders effect {id} under {token}, whose start is not committed");
             return Err(broken(PROMISE, "ordered without a committed start", sentence));
         }
@@ -199,12 +239,14 @@ impl<W: Workload> EffectsOracle<W> {
             return Err(broken(PROMISE, "ordered twice under one token", sentence));
         }
         let is_fetch = order.destination == Destination::Fetch;
-        self.attempts.entry((id, token)).or_insert(Attempt { is_fetch, heard: Vec::new() });
+        let until = now.after(asked.policy.attempt_timeout_ns());
+        self.attempts.entry((id, token)).or_insert(Attempt { is_fetch, by: node, until, heard: Vec::new() });
         Ok(())
     }
 
     /// What services did since this was last looked at.
-    fn watch_services(&mut self, outside: &Outside) -> Result<(), Violation> {
+    pub(super) fn watch_services(&mut self, world: &WorldView<'_>) -> Result<(), Violation> {
+        let Some(outside) = world.service::<Outside>() else { return Ok(()) };
         while let Some(call) = outside.calls().get(self.calls) {
             self.calls += 1;
             self.serves(call, outside.runs(call.id))?;
@@ -241,7 +283,8 @@ impl<W: Workload> EffectsOracle<W> {
     }
 
     /// What the application was told no end of is what the outbox holds, apart from lines of the log.
-    fn waits(&self, name: &str, op: Op, replica: &Replica<W::Application>) -> Result<(), Violation> {
+    pub(super) fn waits(&self, name: &str, replica: &Replica<W::Application>) -> Result<(), Violation> {
+        let op = replica.vsr().applied();
         let Some(waiting) = self.workload.waiting(replica.state()) else { return Ok(()) };
         let told = |id: &EffectId| {
             let entry = replica.executor().outbox().get(*id);
@@ -259,48 +302,6 @@ impl<W: Workload> EffectsOracle<W> {
             return Err(broken(PROMISE, "an effect that nobody waits for", sentence));
         }
         Ok(())
-    }
-}
-
-impl<W: Workload> Oracle for EffectsOracle<W> {
-    fn name(&self) -> &'static str {
-        PROMISE
-    }
-
-    fn after_step(&mut self, world: &WorldView<'_>, node: NodeId, step: &StepView<'_>) -> Result<(), Violation> {
-        if node.0 >= u32::from(self.replica_count) {
-            return Ok(());
-        }
-        let Some(replica) = world.process::<Replica<W::Application>>(node) else { return Ok(()) };
-        if matches!(step.event, EventView::Start) {
-            self.ordered[node.0 as usize].clear();
-        }
-        if let Some(outside) = world.service::<Outside>() {
-            self.watch_services(outside)?;
-        }
-        if let EventView::Effect { report } = step.event {
-            self.hears(report);
-        }
-        let executed = replica.vsr().executed();
-        for (header, frame) in executed {
-            self.executes(world, header, frame)?;
-        }
-        if !executed.is_empty() {
-            self.waits(world.name(node), replica.vsr().applied(), replica)?;
-        }
-        for action in step.actions {
-            if let Action::RunEffect(order) = action {
-                self.orders(world, node, order, replica)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn at_end(&mut self, world: &WorldView<'_>) -> Result<(), Violation> {
-        match world.service::<Outside>() {
-            Some(outside) => self.watch_services(outside),
-            None => Ok(()),
-        }
     }
 }
 

@@ -14,8 +14,9 @@ mod checkpoints;
 pub mod cluster;
 pub mod convergence;
 mod durability;
-pub mod effects;
+mod effects;
 mod halts;
+mod ledger;
 mod model;
 mod monotonic;
 mod prepares;
@@ -30,6 +31,7 @@ mod sessions;
 mod speech;
 mod state;
 mod timestamps;
+mod witness;
 
 use std::any::Any;
 
@@ -37,7 +39,7 @@ use chronon::{
     effect::EffectReport,
     frame::Frame,
     process::{Action, DiskError, Now, Process, Token},
-    types::NodeId,
+    types::{Instant, NodeId},
 };
 
 use crate::{disk::SimDisk, network::NetworkCounts, service::Service, verdict::Verdict, world::NodeSlot};
@@ -285,6 +287,11 @@ impl<'a> WorldView<'a> {
     /// What became of all frames so far.
     pub fn network(&self) -> NetworkCounts {
         self.counts
+    }
+
+    /// The reading of the node's monotonic clock, which goes on while the node is down.
+    pub fn monotonic(&self, node: NodeId) -> Instant {
+        self.slot(node).clock_at(self.now_ns).monotonic
     }
 
     /// What effects are done by, as its own type.

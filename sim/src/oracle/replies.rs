@@ -74,11 +74,11 @@ impl Replies {
             let sentence = format!("{replica} executed {}, whose batch cannot be parsed", header.op);
             return Err(broken(PROMISE, "executed what is no batch", sentence));
         };
-        sequence.begin(&ApplyContext::new(header.op, header.timestamp, header.checksum, 0));
+        sequence.begin(&ApplyContext::new(header.op, header.timestamp, header.checksum, 0))?;
         for (position, entry) in (0..).zip(batch.iter()) {
             if entry.kind == Kind::System {
                 let context = ApplyContext::new(header.op, header.timestamp, header.checksum, position);
-                sequence.run_system(&context, entry.payload);
+                sequence.run_system(&context, entry.payload)?;
                 continue;
             }
             if entry.kind == Kind::Members {

@@ -9,15 +9,24 @@ use std::collections::BTreeSet;
 
 use chronon::{
     app::{
-        application::ApplyContext,
+        application::{Application, ApplyContext},
         executor::{Answer, Executor},
+        operator::OperatorRequest,
+        system::SystemEntry,
     },
     digest::{EntryHasher, SetDigest},
     types::{Checksum, ClientId, ClusterId, Op, ReplicaId},
     wire::batch::{Entry, Kind},
 };
 
-use super::{Violation, model::Model, promise::broken, replies::name};
+use super::{
+    Violation,
+    ledger::{By, Ledger},
+    model::Model,
+    promise::broken,
+    replies::name,
+    witness::Witness,
+};
 use crate::workload::{Invariant, StateOf, Workload};
 
 /// An application, run once in the order of the commits.
@@ -26,7 +35,10 @@ pub(super) struct Sequence<W: Workload> {
     workload: W,
     plan: W::Plan,
     invariants: Vec<Invariant<W>>,
-    executor: Executor<W::Application>,
+    executor: Executor<Witness<W::Application>>,
+    ledger: Ledger,
+    /// How much of what was seen of the application in this op the ledger has judged.
+    entered: usize,
     /// The ops at which a state was judged: of other replicas that stand there it is known to be the same.
     judged: BTreeSet<Op>,
 }
@@ -34,40 +46,50 @@ pub(super) struct Sequence<W: Workload> {
 impl<W: Workload> Sequence<W> {
     /// The application in its first state.
     pub(super) fn new(workload: W, plan: W::Plan, cluster: ClusterId) -> Self {
-        let (invariants, executor) = (workload.invariants(), Executor::new(workload.application(), cluster));
-        Self { workload, plan, invariants, executor, judged: BTreeSet::new() }
+        let (invariants, application) = (workload.invariants(), Witness(workload.application()));
+        let (executor, ledger) = (Executor::new(application, cluster), Ledger::default());
+        Self { workload, plan, invariants, executor, ledger, entered: 0, judged: BTreeSet::new() }
     }
 
     /// The state after all that was run.
     #[cfg(test)]
     pub(super) fn state(&self) -> &StateOf<W> {
-        self.executor.state()
+        &self.executor.state().state
+    }
+
+    /// What the application asked for, and what came of it.
+    pub(super) const fn ledger(&self) -> &Ledger {
+        &self.ledger
     }
 
     /// The digest of the state after all that was run.
     pub(super) fn digest(&self) -> SetDigest {
-        self.digest_of(&self.executor)
+        with_effects(self.workload.digest(&self.executor.state().state), &self.executor)
     }
 
     /// The digest of a replica's state, its effects and timers with it if it ever had any.
     pub(super) fn digest_of(&self, executor: &Executor<W::Application>) -> SetDigest {
-        let mut digest = self.workload.digest(executor.state());
-        if executor.has_effects() {
-            let Checksum(effects) = executor.effects_digest();
-            digest.insert(EntryHasher::new().number(effects as u64).number((effects >> 64) as u64).finish());
-        }
-        digest
+        with_effects(self.workload.digest(executor.state()), executor)
     }
 
     /// An op begins, and with it its time. `context` is that of any event of it.
-    pub(super) fn begin(&mut self, context: &ApplyContext) {
+    pub(super) fn begin(&mut self, context: &ApplyContext) -> Result<(), Violation> {
+        let is_due = self.executor.due().is_some_and(|due| due <= context.timestamp);
         self.executor.begin(context);
+        self.entered = 0;
+        if is_due || !self.executor.state().seen(context.op).is_empty() {
+            self.enter(context, By::Time)
+        } else {
+            Ok(())
+        }
     }
 
     /// Runs an entry that no client asked for.
-    pub(super) fn run_system(&mut self, context: &ApplyContext, payload: &[u8]) {
+    pub(super) fn run_system(&mut self, context: &ApplyContext, payload: &[u8]) -> Result<(), Violation> {
         // Whatever it refuses, every replica refuses: what it says may be stale, and known already.
         let _ = self.executor.apply_system(payload, context);
+        // What cannot be read is for the promises of effects to say.
+        SystemEntry::decode(payload).map_or(Ok(()), |entry| self.enter(context, By::System(&entry)))
     }
 
     /// Runs a client's request, or an operator's. Its answer becomes the account's last.
@@ -79,18 +101,32 @@ impl<W: Workload> Sequence<W> {
         entry: &Entry<'_>,
     ) -> Result<(), Violation> {
         let before = self.digest();
+        let decision = match entry.kind {
+            Kind::Operator => OperatorRequest::decode(entry.payload).ok(),
+            Kind::Request | Kind::System | Kind::Members => None,
+        };
         let answer = match entry.kind {
             Kind::Operator => self.executor.operate(entry.payload, context),
             Kind::Request | Kind::System | Kind::Members => self.executor.apply(entry.payload, context),
         };
         model.accounts.record(client, context.op, context.timestamp, answer);
-        let Ok(Answer::Rejected { code, .. }) = Answer::decode(answer) else { return Ok(()) };
+        let Ok(Answer::Rejected { code, .. }) = Answer::decode(answer) else {
+            return self.enter(context, decision.as_ref().map_or(By::Request, By::Operator));
+        };
         if self.digest() == before {
             return Ok(());
         }
         let sentence =
             format!("{} refuses a request of {} with code {code} and has changed the state", context.op, name(client));
         Err(broken("rejections", "a refused request left a trace", sentence))
+    }
+
+    /// Has the ledger judge what was seen of the application since it last did.
+    fn enter(&mut self, context: &ApplyContext, by: By<'_>) -> Result<(), Violation> {
+        let seen = self.executor.state().seen(context.op);
+        self.ledger.takes(context, by, &seen[self.entered..], self.executor.outbox())?;
+        self.entered = seen.len();
+        Ok(())
     }
 
     /// A replica that has just executed something stands at `op`, in the state of whoever stood there before: what the application states of
@@ -109,6 +145,15 @@ impl<W: Workload> Sequence<W> {
         }
         Ok(())
     }
+}
+
+/// The digest of a state with its effects and timers, if there ever were any.
+fn with_effects<A: Application>(mut digest: SetDigest, executor: &Executor<A>) -> SetDigest {
+    if executor.has_effects() {
+        let Checksum(effects) = executor.effects_digest();
+        digest.insert(EntryHasher::new().number(effects as u64).number((effects >> 64) as u64).finish());
+    }
+    digest
 }
 
 #[cfg(test)]

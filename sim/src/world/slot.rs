@@ -3,7 +3,7 @@
 use chronon::{
     effect::EffectReport,
     node::Node,
-    process::{Completion, Process},
+    process::{Completion, Now, Process},
     types::{Instant, NodeId},
 };
 
@@ -174,6 +174,11 @@ impl NodeSlot {
             queue.push(at_ns, Pending::Wake { node, life: self.life });
         }
         self.armed = deadline;
+    }
+
+    /// What its clocks read at `now_ns`.
+    pub(crate) fn clock_at(&self, now_ns: u64) -> Now {
+        self.clock.now(now_ns)
     }
 
     /// The clock runs at another rate from now on.

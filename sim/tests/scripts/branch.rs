@@ -17,7 +17,7 @@ use chronon::{
 use chronon_sim::{
     disk::DiskSettings,
     operator::{Operator, OperatorPlan},
-    oracle::{cluster::ClusterOracle, effects::EffectsOracle},
+    oracle::cluster::ClusterOracle,
     outside::{Came, Outside, ServiceCall, ServicesPlan},
     workload::{BankPlan, BankWorkload, Caller, Invariant, Turn, Workload},
     world::{NodeSettings, World, WorldSettings},
@@ -120,7 +120,6 @@ impl Cluster {
         let (world, workload) = (&mut cluster.world, &cluster.workload);
         let config = Config::new(CLUSTER, ReplicaId(0), replicas, LAYOUT);
         world.add_oracle(ClusterOracle::of(workload.clone(), plan(0), &config));
-        world.add_oracle(EffectsOracle::new(workload.clone(), replicas));
         cluster
     }
 
