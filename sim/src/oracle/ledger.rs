@@ -20,7 +20,7 @@ use chronon::{
         system::SystemEntry,
     },
     frame::Frame,
-    types::Timestamp,
+    types::{Op, Timestamp},
 };
 
 use super::{
@@ -56,6 +56,8 @@ pub(super) struct Asked {
     outcomes: Vec<Said>,
     /// How many of them were said before an operator last had it run again.
     before: usize,
+    /// The op in which that was: attempts of before have lower numbers.
+    again: Op,
     /// How many attempts are over since then, at the least: what the log says of one that was the latest under the claim in force.
     over: u32,
 }
@@ -148,7 +150,8 @@ impl Asked {
         }
         let is_latest =
             Some(report.token.fence) == fence && self.outcomes.iter().all(|earlier| earlier.token < report.token);
-        if is_latest && !is_held && matches!(what, What::Failed | What::Unknown) {
+        let is_of_now = report.token.attempt >= self.again;
+        if is_latest && is_of_now && !is_held && matches!(what, What::Failed | What::Unknown) {
             self.over += 1;
         }
         self.outcomes.push(said);
@@ -180,7 +183,8 @@ impl Ledger {
             }
             By::Operator(OperatorRequest::Redrive { id }) => {
                 if let Some(asked) = self.effects.get_mut(id) {
-                    (asked.since, asked.over, asked.before) = (context.timestamp, 0, asked.outcomes.len());
+                    (asked.since, asked.again) = (context.timestamp, context.op);
+                    (asked.over, asked.before) = (0, asked.outcomes.len());
                 }
             }
             _ => {}
@@ -213,7 +217,8 @@ impl Ledger {
         match wish {
             Wish::Effect { destination, policy, payload } => {
                 let (ended, outcomes) = (false, Vec::new());
-                let asked = Asked { destination, policy, payload, since, ended, outcomes, before: 0, over: 0 };
+                let asked =
+                    Asked { destination, policy, payload, since, ended, outcomes, before: 0, again: op, over: 0 };
                 self.effects.insert(id, asked);
             }
             Wish::Timer { delay_ns, payload } => {

@@ -122,6 +122,21 @@ fn what_is_given_up_too_late_is_seen() {
 }
 
 #[test]
+fn what_is_heard_late_of_an_attempt_before_an_operator_s_counts_for_nothing() {
+    let once = LETTER.with_attempts(1);
+    let (mut books, id) = Books::of(EMIT, once, once);
+    let token = books.outbox.task(id).unwrap().token;
+    books.time(1_000).unwrap();
+    books.passes(1);
+    books.outbox.redrive(id, books.op, books.now).unwrap();
+    books.takes(By::Operator(&OperatorRequest::Redrive { id }), Vec::new()).unwrap();
+    let report = EffectReport { id, token, result: EffectResult::Failed { code: 503 } };
+    books.takes(By::System(&SystemEntry::Outcome(report)), Vec::new()).unwrap();
+    books.fails(id).unwrap();
+    assert_eq!(books.outbox.get(id).unwrap().standing.stage, Stage::Dead(Cause::Attempts));
+}
+
+#[test]
 fn what_ends_otherwise_than_it_should_is_seen() {
     let (mut books, id) = Books::of(EMIT, LETTER, POLICY.with_attempts(1));
     assert_eq!(place(books.fails(id)), "told another end than the log's");
