@@ -113,6 +113,7 @@ pub fn draw_for<W: Workload>(workload: &W, seed: u64, options: &Options) -> Sche
         downtime_ns: Stream::new(seed, "nemesis.downtime", 0, 0).range(10 * MS, 500 * MS),
         steps,
     };
+    schedule.workload.healed_calls = clients::draw_healed_calls(&mut Stream::new(seed, "nemesis.healed_calls", 0, 0));
     let mut random = Stream::new(seed, "nemesis.readers", 0, 0);
     schedule.workload.readers = clients::draw_readers(workload, &mut random, &schedule.workload.each);
     if workload.has_effects() {

@@ -90,6 +90,9 @@ pub struct WorkloadPlan<P: Plan = KvConfig> {
     pub clients: u8,
     /// What each of them asks.
     pub each: P,
+    /// How many calls of each client must end in the healed cluster before it stands still; without it, all that are left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub healed_calls: Option<u64>,
     /// Clients that only query, beside the others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub readers: Option<ReadersPlan>,
@@ -231,6 +234,10 @@ impl<P: Plan> Schedule<P> {
             (each.think_ns_max() <= HOUR_NS, "workload.each.think_ns_max must be at most an hour"),
             (calls <= CALLS_MAX, CALLS_RULE),
             (queries <= CALLS_MAX, QUERIES_RULE),
+            (
+                self.workload.healed_calls != Some(0),
+                "workload.healed_calls must be positive: leave it out for all calls",
+            ),
             (link.latency_min_ns <= link.latency_max_ns, "network.latency_min_ns must be at most latency_max_ns"),
             (link.latency_max_ns <= HOUR_NS, "network.latency_max_ns must be at most an hour"),
             (link.in_flight_max > 0, "network.in_flight_max must be positive"),

@@ -250,7 +250,12 @@ impl Superblock {
 
     /// The same content as the next sequence, to be changed and written.
     pub fn successor(&self) -> Self {
-        Self { sequence: self.sequence + 1, parent: self.checksum(), ..self.clone() }
+        self.successor_of(self.checksum())
+    }
+
+    /// As [`Superblock::successor`], for who knows this one's [`Superblock::checksum`] already: see [`checksum_in`].
+    pub fn successor_of(&self, parent: Checksum) -> Self {
+        Self { sequence: self.sequence + 1, parent, ..self.clone() }
     }
 
     fn decode_with_checksum(bytes: &[u8], copy: u8) -> Result<(Self, Checksum), SuperblockError> {
@@ -419,6 +424,15 @@ impl Superblock {
         }
         bytes
     }
+}
+
+/// The [`Superblock::checksum`] of what these bytes of a copy were encoded from.
+///
+/// # Panics
+/// If `bytes` is shorter than what all copies begin with.
+pub fn checksum_in(bytes: &[u8]) -> Checksum {
+    let (fields, _) = Fields::ref_from_prefix(bytes).expect("a copy was encoded whole");
+    Checksum(fields.checksum_content.get())
 }
 
 /// Makes the bytes of one copy those of copy `copy`, without hashing the content again.

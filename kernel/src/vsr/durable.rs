@@ -60,7 +60,7 @@ pub struct Durable {
     layout: Layout,
     durable: Superblock,
     writing: Option<Superblock>,
-    /// The bytes of one copy of what is being written.
+    /// The bytes of one copy of what is being written, and then of what is durable.
     encoded: Vec<u8>,
     /// The copies of each phase of the write in flight.
     phases: [&'static [u8]; 2],
@@ -124,7 +124,9 @@ impl Durable {
     fn start(&mut self, actions: &mut Actions) {
         let Some(promise) = self.next.take() else { return };
         let Promise { view, log_view, commit, head, suffix, checkpoint, vouched, members, recovery } = promise;
-        let with_log = Superblock { view, log_view, commit, head, suffix, ..self.durable.successor() };
+        // What is durable was encoded when it was written: its checksum need not be made again.
+        let parent = superblock::checksum_in(&self.encoded);
+        let with_log = Superblock { view, log_view, commit, head, suffix, ..self.durable.successor_of(parent) };
         let writing = Superblock { checkpoint, vouched, members, recovery, ..with_log };
         self.encoded = writing.encode(0);
         self.writing = Some(writing);

@@ -44,6 +44,19 @@ fn readers(count: u8, queries: u64) -> Option<ReadersPlan> {
 }
 
 #[test]
+fn a_healed_cluster_is_asked_once_by_each_client_at_least() {
+    let check = |healed_calls| with(|plan| plan.healed_calls = healed_calls).check();
+    assert_eq!((check(None), check(Some(1)), check(Some(u64::MAX))), (Ok(()), Ok(()), Ok(())));
+    let why = "workload.healed_calls must be positive: leave it out for all calls";
+    assert_eq!(check(Some(0)), Err(ScheduleError::Invalid(why.to_owned())));
+    // A schedule of before there was such a thing is the same run as ever.
+    let all = with(|plan| plan.healed_calls = None);
+    let written = all.to_toml().expect("a drawn schedule can be written");
+    assert!(!written.contains("healed_calls"));
+    assert_eq!(Schedule::from_toml(&written), Ok(all));
+}
+
+#[test]
 fn readers_and_operators_have_bounds_as_clients_have() {
     let check = |change: fn(&mut WorkloadPlan)| with(change).check().map_err(|error| error.to_string());
     let wrong = |rule: &str| Err(format!("a schedule that cannot be run: {rule}"));

@@ -21,6 +21,21 @@ use crate::{
 const STAY_NS: u64 = 2_000_000_000;
 const STAY_SPANS: u32 = 4;
 
+/// How often the answers of the healed cluster are counted.
+const ANSWER_LOOK_NS: u64 = LOOK_NS / 20;
+
+/// A client of the healed cluster.
+#[derive(Default)]
+struct Asking {
+    node: NodeId,
+    /// How many of its calls had ended when it was last looked at.
+    ended: u64,
+    /// When that became so, or when nothing was asked last.
+    since_ns: u64,
+    /// How many calls are to end.
+    until: Option<u64>,
+}
+
 impl<W: Workload> Simulation<W> {
     /// Ends every fault. The core comes back; the others are left behind for good, down or deaf.
     pub(super) fn heal(&mut self) {
@@ -70,37 +85,54 @@ impl<W: Workload> Simulation<W> {
         }
     }
 
-    /// Every request is answered within the bound, until no client has any left.
+    /// Every request is answered within the bound, until each client has made the calls that it is to make in the healed cluster.
     pub(super) fn must_answer(&mut self) {
-        let clients: Vec<NodeId> = self.clients().collect();
-        let mut since_ns = vec![(0, self.world.now_ns()); clients.len()];
+        let began_ns = self.world.now_ns();
+        let mut clients: Vec<Asking> =
+            self.clients().map(|node| Asking { node, since_ns: began_ns, ..Asking::default() }).collect();
+        for client in &mut clients {
+            client.ended = self.calls_ended(client.node).unwrap_or(0);
+            client.until = self.schedule.workload.healed_calls.map(|calls| client.ended.saturating_add(calls));
+        }
         while self.world.verdict().is_none() {
-            let limit_ns = self.world.now_ns() + LOOK_NS;
-            self.advance_healed(limit_ns);
-            let now_ns = self.world.now_ns();
-            let mut busy = false;
-            for (client, (calls, since)) in clients.iter().zip(&mut since_ns) {
-                let process = self.world.process::<ClientProcess<Caller<W>>>(*client);
-                let Some(workload) = process.map(ClientProcess::driver) else { continue };
-                busy |= !workload.is_finished();
-                let ended = workload.history().len() as u64 * 2 - u64::from(workload.is_outstanding());
-                if ended != *calls || !workload.is_outstanding() {
-                    (*calls, *since) = (ended, now_ns);
-                }
-            }
-            if !busy {
+            clients.retain_mut(|client| self.is_asking(client));
+            if clients.is_empty() {
                 return;
             }
-            let late = clients.iter().zip(&since_ns).find(|(_, (_, since))| now_ns - since > ANSWER_BOUND_NS);
-            if let Some((client, _)) = late {
+            let now_ns = self.world.now_ns();
+            if let Some(client) = clients.iter().find(|client| now_ns - client.since_ns > ANSWER_BOUND_NS) {
                 let why = self.full_grid().unwrap_or_default();
                 let sentence = format!(
                     "a request of {} stayed unanswered for 10 s in a healed cluster{why}",
-                    self.world.name(*client)
+                    self.world.name(client.node)
                 );
                 self.world.fail("liveness", Violation::liveness("a request is never answered", sentence));
             }
+            self.advance_healed(now_ns + ANSWER_LOOK_NS);
         }
+    }
+
+    /// Whether the client has calls to make or waits for an answer. One that has made all that it is to make here stands still from
+    /// then on: what it may have asked beyond that is a request like any other, of a client that is gone.
+    fn is_asking(&mut self, client: &mut Asking) -> bool {
+        let now_ns = self.world.now_ns();
+        let Some(process) = self.world.process::<ClientProcess<Caller<W>>>(client.node) else { return false };
+        let (finished, outstanding) = (process.driver().is_finished(), process.driver().is_outstanding());
+        let ended = self.calls_ended(client.node).unwrap_or(0);
+        if ended != client.ended || !outstanding {
+            (client.ended, client.since_ns) = (ended, now_ns);
+        }
+        if client.until.is_some_and(|until| ended >= until) {
+            self.world.pause(client.node);
+            return false;
+        }
+        !finished
+    }
+
+    /// How many of the client's calls have ended; nothing if it is down.
+    fn calls_ended(&self, client: NodeId) -> Option<u64> {
+        let caller = self.world.process::<ClientProcess<Caller<W>>>(client)?.driver();
+        Some(caller.history().len() as u64 - u64::from(caller.is_outstanding()))
     }
 
     /// That a state outgrew its data file, if one did: nothing is executed then, and it is no fault of the protocol.
@@ -278,6 +310,48 @@ mod tests {
         let simulation = Simulation::new(&schedule, TraceMode::Digest, "");
         let operator = simulation.operator.expect("the schedule has one");
         (simulation, operator)
+    }
+
+    /// A healthy cluster whose clients have all their calls to make after the healing, and are to make so many.
+    fn with_healed_calls(healed_calls: Option<u64>) -> Simulation {
+        let scenario = scenario::find("fault-free").expect("there is such a scenario");
+        let mut schedule = draw(7, &Options { replicas: Some(3), ..Options::new(scenario) });
+        schedule.workload.healed_calls = healed_calls;
+        let mut simulation = Simulation::new(&schedule, TraceMode::Digest, "");
+        simulation.run();
+        assert_eq!(simulation.outcome().failure, None);
+        simulation
+    }
+
+    #[test]
+    fn clients_stand_still_when_they_have_made_their_calls_in_the_healed_cluster() {
+        for healed_calls in [None, Some(1), Some(5), Some(1_000_000)] {
+            let simulation = with_healed_calls(healed_calls);
+            let calls = simulation.schedule.workload.each.calls;
+            for client in simulation.clients() {
+                let ended = simulation.calls_ended(client).expect("clients are up at the end");
+                let due = healed_calls.map_or(calls, |healed| healed.min(calls));
+                assert!(ended >= due, "{ended} calls have ended of {due}");
+                assert_eq!(simulation.world.is_paused(client), due < calls, "who has calls left stands still");
+            }
+        }
+    }
+
+    #[test]
+    fn a_client_whose_last_calls_are_not_answered_is_a_loss_of_liveness() {
+        let scenario = scenario::find("fault-free").expect("there is such a scenario");
+        let mut schedule = draw(7, &Options { replicas: Some(3), ..Options::new(scenario) });
+        schedule.workload.healed_calls = Some(2);
+        let mut simulation = Simulation::new(&schedule, TraceMode::Digest, "");
+        let client = simulation.clients().last().expect("there are clients");
+        simulation.heal();
+        for node in simulation.nodes() {
+            simulation.world.cut_one_way(node, client);
+        }
+        simulation.must_answer();
+        let failure = simulation.outcome().failure.expect("it is not answered");
+        assert_eq!((failure.verdict, failure.place.as_str()), (Verdict::Liveness, "a request is never answered"));
+        assert!(failure.violation.contains(simulation.world.name(client)), "{}", failure.violation);
     }
 
     #[test]

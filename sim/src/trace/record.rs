@@ -62,7 +62,7 @@ impl Body<'_> {
 }
 
 /// The length and the checksum of what was read or written. Most of what is read is zeros: a sector is the least that can be,
-/// and what was written seldom fills it. So of what was read, the checksum leaves out the zeros at the end.
+/// and what was written seldom fills it. So the checksum leaves out the zeros at the end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Contents {
     /// In bytes.
