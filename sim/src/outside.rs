@@ -2,19 +2,24 @@
 //! record of every call.
 //!
 //! A channel's number says what manners its service has, so that each kind of policy meets one that it is for: see [`manners`]. What is
-//! fetched, and lines of the log, may be done again and again. Deliberately absent: any judgement; that is the oracles'
+//! fetched, and lines of the log, may be done again and again. Some say more than they were asked, or more than the log has room for; what
+//! they say is drawn from a stream of its own, so that it changes nothing else. Deliberately absent: any judgement; that is the oracles'
 //! ([`ClusterOracle`](crate::oracle::cluster::ClusterOracle)), which go by the effect's policy.
 
 use std::collections::BTreeMap;
 
 use chronon::{
-    app::effect::{OnUnknown, Policy},
+    app::{
+        effect::{OnUnknown, Policy},
+        system::SystemEntry,
+    },
     effect::{Channel, Destination, EffectId, EffectOrder, EffectResult, Errand, FencingToken},
     types::NodeId,
+    vsr::Config,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{rng::Stream, service::Service};
+use crate::{rng::Stream, schedule::MESSAGE_SIZE_MAX, service::Service};
 
 /// How often services fail, in millionths of the orders or answers, and how long things take. Until healing.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
@@ -42,6 +47,12 @@ pub struct ServicesPlan {
     pub outage_ppm: u32,
     /// How long it stays down at most.
     pub outage_ns_max: u64,
+    /// Acknowledgements that come with bytes of the service's own, which nobody asked for.
+    #[serde(default)]
+    pub wordy_ppm: u32,
+    /// Answers that are as long as the log has room for, or longer.
+    #[serde(default)]
+    pub large_ppm: u32,
 }
 
 impl ServicesPlan {
@@ -54,19 +65,24 @@ impl ServicesPlan {
     pub fn draw(random: &mut Stream) -> Self {
         const MS: u64 = 1_000_000;
         let latency_min_ns = random.range(MS / 10, 5 * MS);
-        let mut chance = |one_in: u64, most: u64| if random.below(one_in) == 0 { random.below(most) as u32 } else { 0 };
+        let chance = |random: &mut Stream, one_in: u64, most: u64| {
+            if random.below(one_in) == 0 { random.below(most) as u32 } else { 0 }
+        };
         Self {
-            lost_ppm: chance(2, 150_000),
-            twice_ppm: chance(2, 150_000),
-            late_ppm: chance(2, 150_000),
-            unheard_ppm: chance(2, 150_000),
-            failed_ppm: chance(2, 200_000),
-            refused_ppm: chance(4, 20_000),
-            outage_ppm: chance(2, 50_000),
+            lost_ppm: chance(random, 2, 150_000),
+            twice_ppm: chance(random, 2, 150_000),
+            late_ppm: chance(random, 2, 150_000),
+            unheard_ppm: chance(random, 2, 150_000),
+            failed_ppm: chance(random, 2, 200_000),
+            refused_ppm: chance(random, 4, 20_000),
+            outage_ppm: chance(random, 2, 50_000),
             late_ns_max: random.range(50 * MS, 2_000 * MS),
             outage_ns_max: random.range(50 * MS, 800 * MS),
             latency_min_ns,
             latency_max_ns: latency_min_ns + random.range(MS / 10, 20 * MS),
+            // Last: what was drawn before there were these is drawn still.
+            wordy_ppm: chance(random, 2, 500_000),
+            large_ppm: chance(random, 3, 200_000),
         }
     }
 
@@ -82,6 +98,8 @@ impl ServicesPlan {
             self.failed_ppm,
             self.refused_ppm,
             self.outage_ppm,
+            self.wordy_ppm,
+            self.large_ppm,
         ];
         chances.iter().all(|ppm| *ppm <= MILLION)
             && self.latency_min_ns <= self.latency_max_ns
@@ -128,6 +146,12 @@ pub fn is_done_once(channel: Channel, policy: &Policy) -> bool {
     manners.remembers || by_policy && !is_doubled(channel)
 }
 
+/// The longest response to a fetch that the log of a cluster has room for, in bytes, whichever of its replicas `config` is of: what an
+/// attempt came to is one entry of a prepare, which is one message.
+pub fn response_size_max(config: &Config) -> usize {
+    (config.payload_size_max() as usize).saturating_sub(SystemEntry::OVERHEAD_MAX)
+}
+
 /// What a call came to, as the service knows it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Came {
@@ -165,6 +189,10 @@ pub struct ServiceCall {
 pub struct Outside {
     plan: ServicesPlan,
     stream: Stream,
+    /// Of what they say.
+    words: Stream,
+    /// What a large answer is as long as, or longer than, in bytes.
+    response_size_max: usize,
     down_until_ns: u64,
     highest: BTreeMap<Channel, FencingToken>,
     runs: BTreeMap<EffectId, u32>,
@@ -172,16 +200,24 @@ pub struct Outside {
 }
 
 impl Outside {
-    /// The services of a seed.
+    /// The services of a seed. Their large answers are too large for any log, unless [told](Outside::with_response_size_max) what this
+    /// one takes.
     pub fn new(seed: u64, plan: ServicesPlan) -> Self {
         Self {
             plan,
             stream: Stream::new(seed, "services", 0, 0),
+            words: Stream::new(seed, "services.words", 0, 0),
+            response_size_max: MESSAGE_SIZE_MAX as usize,
             down_until_ns: 0,
             highest: BTreeMap::new(),
             runs: BTreeMap::new(),
             calls: Vec::new(),
         }
+    }
+
+    /// The same for a log that has room for responses of so many bytes: see [`response_size_max`].
+    pub fn with_response_size_max(self, response_size_max: usize) -> Self {
+        Self { response_size_max, ..self }
     }
 
     /// From now on they fail in this way.
@@ -219,9 +255,26 @@ impl Outside {
         }
     }
 
+    /// What is said of something that was done, `response` first.
+    fn done(&mut self, destination: Destination, mut response: Vec<u8>) -> EffectResult {
+        let (large, wordy) = (self.words.chance(self.plan.large_ppm), self.words.chance(self.plan.wordy_ppm));
+        let length = if large {
+            // The longest that the log takes, the shortest that it does not, and one of up to half as long again.
+            let over = self.words.range(1, 1 + self.response_size_max as u64 / 2) as usize;
+            self.response_size_max + *self.words.pick(&[0, 1, over])
+        } else if wordy && destination != Destination::Fetch {
+            self.words.range(1, 64) as usize
+        } else {
+            0
+        };
+        if length > response.len() {
+            response.resize(length, self.words.below(256) as u8);
+        }
+        EffectResult::Done { response }
+    }
+
     /// Does what is ordered, or not.
     fn perform(&mut self, order: &EffectOrder) -> (Came, EffectResult) {
-        let done = |response: &[u8]| EffectResult::Done { response: response.to_vec() };
         let manners = match order.destination {
             Destination::Emit(channel) => {
                 let manners = manners(channel);
@@ -236,20 +289,22 @@ impl Outside {
         };
         let runs = self.runs(order.id);
         if order.errand == Errand::Ask {
-            return (Came::Asked, if runs > 0 { done(&[]) } else { EffectResult::NotDone });
+            let result = if runs > 0 { self.done(order.destination, Vec::new()) } else { EffectResult::NotDone };
+            return (Came::Asked, result);
         }
         if self.stream.chance(self.plan.failed_ppm) {
             return (Came::Failed, EffectResult::Failed { code: 503 });
         }
         if runs > 0 && manners.remembers {
-            return (Came::Remembered, done(&[]));
+            return (Came::Remembered, self.done(order.destination, Vec::new()));
         }
         if self.stream.chance(self.plan.refused_ppm) {
             return (Came::Failed, EffectResult::Refused { code: 400 });
         }
         self.runs.insert(order.id, runs + 1);
         let rate = self.stream.below(10) as u8;
-        (Came::Ran, if order.destination == Destination::Fetch { done(&[rate]) } else { done(&[]) })
+        let response = if order.destination == Destination::Fetch { vec![rate] } else { Vec::new() };
+        (Came::Ran, self.done(order.destination, response))
     }
 }
 
@@ -292,5 +347,84 @@ impl Service for Outside {
             answers.push((self.latency_ns(), result));
         }
         answers
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chronon::{
+        effect::Fence,
+        frame::Frame,
+        types::{ClusterId, Epoch, Op, View},
+    };
+
+    use super::*;
+
+    const ROOM: usize = 1_000;
+
+    /// What services of this plan say of so many orders, and what they came to.
+    fn answers(plan: ServicesPlan, destination: Destination) -> Vec<(Came, Vec<u8>)> {
+        let mut outside = Outside::new(1, plan).with_response_size_max(ROOM);
+        let token = FencingToken { fence: Fence { epoch: Epoch(1), view: View(1) }, attempt: Op(1) };
+        let orders = (1..=300).map(|op| EffectOrder {
+            id: EffectId { cluster: ClusterId(1), op: Op(op), position: 0, index: 0 },
+            token,
+            errand: Errand::Run,
+            destination,
+            payload: Frame::default(),
+            timeout_ns: 1,
+        });
+        let said = orders.map(|order| outside.perform(&order));
+        said.map(|(came, result)| match result {
+            EffectResult::Done { response } => (came, response),
+            _ => (came, Vec::new()),
+        })
+        .collect()
+    }
+
+    const EMIT: Destination = Destination::Emit(Channel(0));
+
+    #[test]
+    fn words_change_nothing_but_what_is_said() {
+        let plan = ServicesPlan { failed_ppm: 300_000, refused_ppm: 100_000, ..ServicesPlan::default() };
+        let wordy = ServicesPlan { wordy_ppm: 500_000, large_ppm: 200_000, ..plan };
+        for destination in [EMIT, Destination::Fetch] {
+            let (few, many) = (answers(plan, destination), answers(wordy, destination));
+            for ((came, response), (also, longer)) in few.iter().zip(&many) {
+                assert_eq!(came, also);
+                assert!(longer.starts_with(response), "a rate comes first");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_large_is_as_long_as_the_log_takes_or_longer() {
+        let plan = ServicesPlan { large_ppm: 1_000_000, ..ServicesPlan::default() };
+        for destination in [EMIT, Destination::Fetch] {
+            let lengths: Vec<usize> = answers(plan, destination).iter().map(|(_, response)| response.len()).collect();
+            assert!(lengths.iter().all(|length| (ROOM..=ROOM + 1 + ROOM / 2).contains(length)));
+            for some in [ROOM, ROOM + 1] {
+                assert!(lengths.iter().filter(|length| **length == some).count() > 60, "{some}");
+            }
+            assert!(lengths.iter().filter(|length| **length > ROOM + 1).count() > 60);
+        }
+    }
+
+    #[test]
+    fn whoever_is_wordy_adds_to_what_nobody_asked_for() {
+        let plan = ServicesPlan { wordy_ppm: 1_000_000, ..ServicesPlan::default() };
+        assert!(answers(plan, EMIT).iter().all(|(_, response)| (1..=64).contains(&response.len())));
+        assert!(answers(plan, Destination::Fetch).iter().all(|(_, response)| response.len() == 1));
+    }
+
+    #[test]
+    fn in_some_seeds_services_are_wordy_or_say_much_and_in_some_neither() {
+        let plans = (0..200).map(|seed| ServicesPlan::draw(&mut Stream::new(seed, "nemesis.services", 0, 0)));
+        let mut counts = [[0_u32; 2]; 2];
+        for plan in plans {
+            assert!(plan.is_sound());
+            counts[usize::from(plan.wordy_ppm > 0)][usize::from(plan.large_ppm > 0)] += 1;
+        }
+        assert!(counts.iter().flatten().all(|count| *count > 20), "{counts:?}");
     }
 }

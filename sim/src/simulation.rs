@@ -25,7 +25,7 @@ use crate::{
     nemesis,
     operator::Operator,
     oracle::{cluster::ClusterOracle, reads::ReadsOracle},
-    outside::Outside,
+    outside::{self, Outside},
     schedule::{Fault, Progress, Schedule},
     trace::{TraceBodies, TraceMode},
     verdict::Failure,
@@ -201,6 +201,7 @@ impl<W: Workload> Simulation<W> {
         let plan = self.schedule.cluster;
         let cluster = ClusterId(self.schedule.seed ^ 0xC1);
         let layout = plan.layout();
+        let application = self.workload.application_for(&self.schedule.workload.each);
         let mut configs = Vec::new();
         for replica in (0..plan.replicas).map(ReplicaId) {
             let mut config = Config::new(cluster, replica, plan.replicas, layout);
@@ -216,7 +217,7 @@ impl<W: Workload> Simulation<W> {
             settings.disk.capacity = layout.size();
             settings.clock.drift_ppb = clock.drift_ppb;
             settings.clock.realtime_ns = settings.clock.realtime_ns.saturating_add_signed(clock.offset_ns);
-            let process = Replica::new(config.clone(), self.workload.application());
+            let process = Replica::new(config.clone(), application.clone());
             let node = self.world.add_node_with(format!("r{}", replica.0), process, settings);
             for (offset, bytes) in config.format(losses::incarnation(self.schedule.seed, replica, 0)) {
                 self.world.disk_mut(node).preload(offset, &bytes);
@@ -241,9 +242,10 @@ impl<W: Workload> Simulation<W> {
         let plan = self.schedule.workload.each.clone();
         if self.workload.has_effects() {
             let services = self.schedule.workload.services.unwrap_or_default();
-            self.world.set_service(Outside::new(self.schedule.seed, services));
+            let outside = Outside::new(self.schedule.seed, services);
+            self.world.set_service(outside.with_response_size_max(outside::response_size_max(&configs[0])));
         }
-        self.world.add_oracle(ReadsOracle::new(&self.workload));
+        self.world.add_oracle(ReadsOracle::of(&self.workload, &plan));
         let links = self.schedule.links.iter().map(|link| link.latency_max_ns);
         let latency_max_ns = links.max().unwrap_or(0).max(self.schedule.network.latency_max_ns);
         let oracle = ClusterOracle::of(self.workload.clone(), plan, &configs[0]);

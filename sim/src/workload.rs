@@ -45,6 +45,13 @@ pub trait Workload: Clone + Send + Sync + 'static {
     /// The application as every replica runs it.
     fn application(&self) -> Self::Application;
 
+    /// The application of a run whose clients follow `plan`. Where what is drawn for a run is more than what its clients do (how patient the
+    /// application is, say), it is made of the plan here; otherwise it is [`Workload::application`]. It states the same limits as that.
+    fn application_for(&self, plan: &Self::Plan) -> Self::Application {
+        let _ = plan;
+        self.application()
+    }
+
     /// Draws what the clients of one run do, each of them making `calls` calls.
     fn plan(&self, random: &mut Stream, calls: u64) -> Self::Plan;
 

@@ -1,11 +1,14 @@
 //! Promises of effects and timers: run under a committed claim, in order, once where that was promised, and ended once; none is lost.
 //!
 //! Orders are watched as processes give them, calls as services record them ([`Outside`]), ends as the log decides them. What is ordered is
-//! what the application asked for, and an attempt has as long as its policy gives it. How often an
-//! effect may be run is for its own policy to say, as far as the service of its channel promises anything ([`is_done_once`]). What an
-//! outcome in the log says is what some replica was told of that very attempt, to the byte, or that nobody answered in time. What the
-//! application waits for, by its own account ([`Workload::waiting`]), must be what the outbox holds. What follows from the log alone is the
-//! ledger's (see `ledger.rs`), and that outboxes and timers are the same on every replica is the state's promise (see `state.rs`).
+//! what the application asked for, and an attempt has as long as its policy gives it. How often an effect may be run is for its own policy
+//! to say, as far as the service of its channel promises anything ([`is_done_once`]). What an outcome in the log says is what some replica
+//! was told of that very attempt, to the byte, or that nobody answered in time. Of a response that is longer than the log has room for it
+//! says that it was refused for that; of what comes with an acknowledgement, nothing.
+//!
+//! What the application waits for, by its own account ([`Workload::waiting`]), must be what the outbox holds. What follows from the log
+//! alone is the ledger's (see `ledger.rs`), and that outboxes and timers are the same on every replica is the state's promise (see
+//! `state.rs`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,9 +32,14 @@ use chronon::{
     },
 };
 
-use super::{EventView, Violation, WorldView, ledger::Ledger, promise::broken};
+use super::{
+    EventView, Violation, WorldView,
+    brief::{Brief, BriefResult},
+    ledger::Ledger,
+    promise::broken,
+};
 use crate::{
-    outside::{Came, Outside, ServiceCall, is_done_once, manners},
+    outside::{Came, Outside, ServiceCall, is_done_once, manners, response_size_max},
     workload::Workload,
 };
 
@@ -79,7 +87,7 @@ impl<W: Workload> Effects<W> {
         Self {
             workload,
             replica_count,
-            response_size_max: (config.payload_size_max() as usize).saturating_sub(SystemEntry::OVERHEAD_MAX),
+            response_size_max: response_size_max(config),
             claims: BTreeSet::new(),
             starts: BTreeSet::new(),
             ordered: vec![BTreeSet::new(); usize::from(replica_count)],
@@ -130,11 +138,14 @@ impl<W: Workload> Effects<W> {
     /// A replica is told what an attempt came to.
     fn hears(&mut self, report: &EffectReport) {
         let Some(attempt) = self.attempts.get_mut(&(report.id, report.token)) else { return };
-        let mut result = report.result.clone();
-        if let (EffectResult::Done { response }, false) = (&mut result, attempt.is_fetch) {
-            // Nobody asked for it, and it takes no room in the log.
-            response.clear();
-        }
+        let result = match &report.result {
+            // Nobody asked for what comes with it, and it takes no room in the log.
+            EffectResult::Done { .. } if !attempt.is_fetch => EffectResult::Done { response: Vec::new() },
+            EffectResult::Done { response } if response.len() > self.response_size_max => {
+                EffectResult::Refused { code: RESPONSE_TOO_LARGE }
+            }
+            result => result.clone(),
+        };
         if !attempt.heard.contains(&result) {
             attempt.heard.push(result);
         }
@@ -148,10 +159,6 @@ impl<W: Workload> Effects<W> {
             EffectResult::Unknown { code: TIMED_OUT } => world.monotonic(attempt.by) >= attempt.until,
             // An answer that nobody asked for.
             EffectResult::Unknown { code: 0 } if heard.contains(&EffectResult::NotDone) => true,
-            EffectResult::Refused { code: RESPONSE_TOO_LARGE } => heard.iter().any(|heard| match heard {
-                EffectResult::Done { response } => response.len() > self.response_size_max,
-                _ => false,
-            }),
             result => heard.contains(result),
         }
     }
@@ -169,8 +176,12 @@ impl<W: Workload> Effects<W> {
                 return Err(broken(PROMISE, "given up too early", sentence));
             }
             let heard = attempt.map_or(&[][..], |attempt| &attempt.heard);
-            let sentence =
-                format!("{op} says that effect {id} came to {result:?} under {token}, of which was heard {heard:?}");
+            let heard: Vec<String> = heard.iter().map(|heard| BriefResult(heard).to_string()).collect();
+            let sentence = format!(
+                "{op} says that effect {id} came to {} under {token}, of which was heard [{}]",
+                BriefResult(result),
+                heard.join(", ")
+            );
             return Err(broken(PROMISE, "an outcome that nobody heard", sentence));
         }
         let (id, EffectResult::Done { .. }) = (report.id, &report.result) else { return Ok(()) };
@@ -218,10 +229,13 @@ impl<W: Workload> Effects<W> {
             || order.payload[..] != asked.payload[..]
         {
             let sentence = format!(
-                "{name} orders effect {id} under {token} as {order:?} by {policy:?}, and {:?} was asked for by {:?} with {:02x?}",
+                "{name} orders effect {id} under {token} as {:?} with {} for {} ns by {policy:?}, and {:?} was asked for with {} by {:?}",
+                order.destination,
+                Brief(&order.payload),
+                order.timeout_ns,
                 asked.destination,
-                asked.policy,
-                &asked.payload[..]
+                Brief(&asked.payload),
+                asked.policy
             );
             return Err(broken(PROMISE, "ordered otherwise than it was asked for", sentence));
         }

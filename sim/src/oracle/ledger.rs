@@ -25,6 +25,7 @@ use chronon::{
 
 use super::{
     Violation,
+    brief::{Brief, BriefResult},
     promise::broken,
     witness::{Seen, Told},
 };
@@ -116,7 +117,13 @@ impl fmt::Display for By<'_> {
         match self {
             Self::Time => f.write_str("its time"),
             Self::Request => f.write_str("a client's request"),
+            Self::System(SystemEntry::Outcome(EffectReport { id, token, result })) => {
+                write!(f, "the outcome of effect {id} under {token}: {}", BriefResult(result))
+            }
             Self::System(entry) => write!(f, "{entry:?}"),
+            Self::Operator(OperatorRequest::Resolve { response, .. }) => {
+                write!(f, "an operator's decision that it was done with {}", Brief(response))
+            }
             Self::Operator(request) => write!(f, "{request:?}"),
         }
     }
@@ -236,24 +243,25 @@ impl Ledger {
                 let sentence = format!("{op} fires timer {id}, which nobody waits for");
                 return Err(broken(PROMISE, "a timer that nobody waits for", sentence));
             };
-            if context.timestamp < due || id.op >= op || asked[..] != payload[..] {
+            if context.timestamp < due || id.op >= op || asked != *payload {
                 let sentence = format!(
-                    "{op} fires timer {id} at {} ns with {payload:02x?}, and it was to fire at {} ns with {:02x?}",
+                    "{op} fires timer {id} at {} ns with {}, and it was to fire at {} ns with {}",
                     context.timestamp.0,
+                    Brief(payload),
                     due.0,
-                    &asked[..]
+                    Brief(&asked)
                 );
                 return Err(broken(PROMISE, "a timer fires as it was not asked to", sentence));
             }
             return Ok(());
         }
         let Some(asked) = self.effects.get(&id).filter(|asked| !asked.ended) else {
-            let sentence = format!("{op} tells the application {told:?} of effect {id}, which it does not wait for");
+            let sentence = format!("{op} tells the application {told} of effect {id}, which it does not wait for");
             return Err(broken(PROMISE, "told of what was not pending", sentence));
         };
         let is_so = match (told, asked.destination) {
             (Told::Acknowledged, Destination::Emit(_)) => by.done(id).is_some(),
-            (Told::Fetched { response }, Destination::Fetch) => by.done(id) == Some(response),
+            (Told::Fetched { response }, Destination::Fetch) => by.done(id) == Some(&response[..]),
             (Told::Failed { cause, code }, Destination::Emit(_) | Destination::Fetch) => {
                 let fails = *cause == Cause::Dropped || asked.policy.on_exhausted() == OnExhausted::Fail;
                 let is_said = *code == 0 || asked.outcomes.iter().any(|said| said.code == *code);
@@ -263,7 +271,7 @@ impl Ledger {
         };
         if !is_so {
             let sentence = format!(
-                "{op} tells the application {told:?} of effect {id}, by {by}, at {} ns; it was asked for at {} ns: {:?} {:?}, and {} \
+                "{op} tells the application {told} of effect {id}, by {by}, at {} ns; it was asked for at {} ns: {:?} {:?}, and {} \
                  of its attempts are over",
                 context.timestamp.0,
                 asked.since.0,

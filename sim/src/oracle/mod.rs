@@ -10,6 +10,7 @@ mod accounts;
 mod agreement;
 mod amnesia;
 mod bounds;
+mod brief;
 mod checkpoints;
 pub mod cluster;
 pub mod convergence;

@@ -55,9 +55,17 @@ struct Asked {
 }
 
 impl<W: Workload> ReadsOracle<W> {
-    /// Nothing was asked yet.
+    /// Nothing was asked yet of the application as [`Workload::application`] gives it.
     pub fn new(workload: &W) -> Self {
-        let application = workload.application();
+        Self::over(workload.application())
+    }
+
+    /// Nothing was asked yet of the application of a run in which clients follow `plan`.
+    pub fn of(workload: &W, plan: &W::Plan) -> Self {
+        Self::over(workload.application_for(plan))
+    }
+
+    const fn over(application: W::Application) -> Self {
         Self { application, executed: Op::ROOT, asked: BTreeMap::new(), answers: 0, taken: BTreeMap::new() }
     }
 

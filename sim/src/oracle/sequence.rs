@@ -46,7 +46,7 @@ pub(super) struct Sequence<W: Workload> {
 impl<W: Workload> Sequence<W> {
     /// The application in its first state.
     pub(super) fn new(workload: W, plan: W::Plan, cluster: ClusterId) -> Self {
-        let (invariants, application) = (workload.invariants(), Witness(workload.application()));
+        let (invariants, application) = (workload.invariants(), Witness(workload.application_for(&plan)));
         let (executor, ledger) = (Executor::new(application, cluster), Ledger::default());
         Self { workload, plan, invariants, executor, ledger, entered: 0, judged: BTreeSet::new() }
     }

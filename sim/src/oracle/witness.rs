@@ -3,13 +3,17 @@
 //! It is run once, in the order of the commits (see sequence.rs), and does what the application does. Deliberately absent: any
 //! judgement of what was seen; that is for the ledger (see ledger.rs).
 
+use std::fmt;
+
 use chronon::app::{
     application::{Application, ApplyContext, Event, Outcome, Rejection, RestoreError, SnapshotWriter},
     effect::{Cause, EffectId},
     outcome::Wish,
     room::Limits,
 };
-use chronon::types::Op;
+use chronon::{frame::Frame, types::Op};
+
+use super::brief::Brief;
 
 /// What was seen of an application.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -24,9 +28,19 @@ pub(super) enum Seen {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Told {
     Acknowledged,
-    Fetched { response: Vec<u8> },
+    Fetched { response: Frame },
     Failed { cause: Cause, code: u32 },
-    Fired { payload: Vec<u8> },
+    Fired { payload: Frame },
+}
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fetched { response } => write!(f, "Fetched with {}", Brief(response)),
+            Self::Fired { payload } => write!(f, "Fired with {}", Brief(payload)),
+            Self::Acknowledged | Self::Failed { .. } => write!(f, "{self:?}"),
+        }
+    }
 }
 
 impl Told {
@@ -34,9 +48,9 @@ impl Told {
         match *event {
             Event::Request { .. } => None,
             Event::Acknowledged { id } => Some((id, Self::Acknowledged)),
-            Event::Fetched { id, response } => Some((id, Self::Fetched { response: response.to_vec() })),
+            Event::Fetched { id, response } => Some((id, Self::Fetched { response: Frame::new(response.to_vec()) })),
             Event::Failed { id, cause, code, .. } => Some((id, Self::Failed { cause, code })),
-            Event::Fired { id, payload } => Some((id, Self::Fired { payload: payload.to_vec() })),
+            Event::Fired { id, payload } => Some((id, Self::Fired { payload: Frame::new(payload.to_vec()) })),
         }
     }
 }

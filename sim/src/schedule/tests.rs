@@ -4,9 +4,9 @@ use chronon::digest::SetDigest;
 
 use super::*;
 use crate::{
-    nemesis::{Options, draw},
+    nemesis::{Options, draw, draw_for},
     scenario::SCENARIOS,
-    workload::{KvWorkload, StateOf, Turn},
+    workload::{BankPlan, BankWorkload, KvWorkload, StateOf, Turn},
 };
 
 /// The key-value store, of which nobody has anything to ask.
@@ -105,4 +105,21 @@ fn nobody_reads_of_an_application_that_answers_no_queries() {
 fn what_toml_lacks_is_an_error_that_says_so() {
     let why = with(|plan| plan.each.calls = u64::MAX).to_toml().expect_err("TOML's integers have a sign").to_string();
     assert!(why.starts_with("TOML lacks a value of this schedule (") && why.contains("u64"), "{why}");
+}
+
+#[test]
+fn a_schedule_of_before_there_were_words_and_little_patience_is_read_as_without() {
+    let new = ["wordy_ppm", "large_ppm", "attempts", "total_ns"];
+    let mut drawn = (0..200).map(|seed| draw_for(&BankWorkload, seed, &Options::new(&SCENARIOS[0])));
+    let has_all = |text: &String| new.iter().all(|name| text.contains(&format!("\n{name} = ")));
+    let text = drawn.by_ref().map(|schedule| schedule.to_toml().unwrap()).find(has_all).expect("some have all of it");
+    let old: Vec<&str> = text.lines().filter(|line| !new.iter().any(|name| line.starts_with(name))).collect();
+    let read: Schedule<BankPlan> = Schedule::from_toml(&old.join("\n")).unwrap();
+    let services = read.workload.services.expect("it has some");
+    assert_eq!((services.wordy_ppm, services.large_ppm), (0, 0));
+    assert_eq!((read.workload.each.attempts, read.workload.each.total_ns), (None, None));
+    let mut whole: Schedule<BankPlan> = Schedule::from_toml(&text).unwrap();
+    (whole.workload.each.attempts, whole.workload.each.total_ns) = (None, None);
+    whole.workload.services = Some(services);
+    assert_eq!(read, whole);
 }

@@ -2,7 +2,8 @@
 //!
 //! Every account is opened with the same deposit, whoever opens it: so what must be there follows from how many there are, and
 //! not from what the bank itself keeps count of. A branch writes a letter about every transfer, by channels of every kind of policy,
-//! and pays interest for some periods by a rate that it fetches; of each it must be told one end. Transfers of too much, from nowhere, or from an account to itself are asked
+//! and pays interest for some periods by a rate that it fetches; of each it must be told one end. In some runs it has little patience with
+//! letters that must arrive, so that they become dead ones. Transfers of too much, from nowhere, or from an account to itself are asked
 //! for too, and must be refused without a trace.
 
 use chronon::{
@@ -17,6 +18,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Invariant, Plan, Turn, Workload};
 use crate::rng::Stream;
+
+const MS: u64 = 1_000_000;
 
 /// The bank under test, a branch of it.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -34,6 +37,12 @@ pub struct BankPlan {
     pub accounts: u64,
     /// What is in each when it is opened.
     pub deposit: u64,
+    /// How often a letter is tried that becomes a dead one in the end; more often than anything fails if this is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<u32>,
+    /// For how long one is tried, in nanoseconds of the log's time; for ever if this is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total_ns: Option<u64>,
 }
 
 impl Plan for BankPlan {
@@ -46,7 +55,12 @@ impl Plan for BankPlan {
     }
 
     fn check(&self) -> Result<(), &'static str> {
-        if self.accounts == 0 { Err("workload.each.accounts must be positive") } else { Ok(()) }
+        let rules = [
+            (self.accounts > 0, "workload.each.accounts must be positive"),
+            (self.attempts != Some(0), "workload.each.attempts must be positive"),
+            (self.total_ns != Some(0), "workload.each.total_ns must be positive"),
+        ];
+        rules.iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, rule)| Err(rule))
     }
 }
 
@@ -55,20 +69,13 @@ impl Workload for BankWorkload {
     type Plan = BankPlan;
     type Memory = ();
 
-    /// By channel as [`outside::manners`](crate::outside::manners) has it: whose service remembers; never run twice; asked about
-    /// first; run again, tried a few times and given up.
+    /// Patient: of its letters those that must arrive are tried again and again.
     fn application(&self) -> Branch {
-        const MS: u64 = 1_000_000;
-        let policy = Policy::EMIT
-            .with_attempts(10_000)
-            .with_attempt_timeout(300 * MS)
-            .with_total_timeout(u64::MAX)
-            .with_backoff(5 * MS, 100 * MS);
-        let again = policy.with_attempts(4).with_total_timeout(1_500 * MS).with_exhausted(OnExhausted::Fail);
-        let never_twice = policy.with_unknown(OnUnknown::NeverTwice);
-        let ask_first = policy.with_unknown(OnUnknown::AskFirst);
-        let letters = (0..).map(Channel).zip([policy, never_twice, ask_first, again]).collect();
-        Branch { letters, rate: again, period_ns: 150 * MS, periods: 24, ..Branch::default() }
+        branch(None, None)
+    }
+
+    fn application_for(&self, plan: &BankPlan) -> Branch {
+        branch(plan.attempts, plan.total_ns)
     }
 
     fn plan(&self, random: &mut Stream, calls: u64) -> BankPlan {
@@ -78,6 +85,9 @@ impl Workload for BankWorkload {
             accounts: random.range(2, 24),
             // Now and then so much that an account could overflow; and no more than a schedule can say in TOML.
             deposit: if random.chance(100_000) { i64::MAX as u64 } else { random.range(1, 1_000) },
+            // Last: what was drawn before there were these is drawn still.
+            attempts: random.chance(350_000).then(|| random.range(1, 5) as u32),
+            total_ns: random.chance(350_000).then(|| random.range(20 * MS, 2_000 * MS)),
         }
     }
 
@@ -131,6 +141,18 @@ impl Workload for BankWorkload {
     }
 }
 
+/// By channel as [`outside::manners`](crate::outside::manners) has it: whose service remembers; never run twice; asked about
+/// first; run again, tried a few times and given up. The first three become dead letters after so many attempts, or so many nanoseconds.
+fn branch(attempts: Option<u32>, total_ns: Option<u64>) -> Branch {
+    let often = Policy::EMIT.with_attempt_timeout(300 * MS).with_backoff(5 * MS, 100 * MS);
+    let policy = often.with_attempts(attempts.unwrap_or(10_000)).with_total_timeout(total_ns.unwrap_or(u64::MAX));
+    let again = often.with_attempts(4).with_total_timeout(1_500 * MS).with_exhausted(OnExhausted::Fail);
+    let never_twice = policy.with_unknown(OnUnknown::NeverTwice);
+    let ask_first = policy.with_unknown(OnUnknown::AskFirst);
+    let letters = (0..).map(Channel).zip([policy, never_twice, ask_first, again]).collect();
+    Branch { letters, rate: again, period_ns: 150 * MS, periods: 24, ..Branch::default() }
+}
+
 fn is_conserved(plan: &BankPlan, state: &branch::State) -> Result<(), String> {
     let bank = state.bank();
     let given = u128::from(bank.accounts()) * u128::from(plan.deposit) + state.paid();
@@ -155,17 +177,33 @@ fn is_told_once(_: &BankPlan, state: &branch::State) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use chronon::app::{
-        application::{Application, ApplyContext, Event, Outcome},
-        bank::Refusal,
+    use std::collections::BTreeSet;
+
+    use chronon::{
+        app::{
+            application::{Application, ApplyContext, Event, Outcome},
+            bank::Refusal,
+            effect::{Cause, EffectResult},
+            outbox::Stage,
+        },
+        replica::Replica,
+        types::{Checksum, NodeId, Op, Timestamp},
     };
-    use chronon::types::{Checksum, Op, Timestamp};
 
     use super::*;
+    use crate::{
+        nemesis::{Options, draw_for},
+        oracle::{EventView, Oracle, StepView, Violation, WorldView},
+        outside::response_size_max,
+        scenario,
+        simulation::Simulation,
+        trace::TraceMode,
+    };
 
     #[test]
     fn every_request_and_refusal_comes_up_and_no_money_is_lost() {
-        let plan = BankPlan { calls: 2_000, think_ns_max: 0, accounts: 6, deposit: 100 };
+        let plan =
+            BankPlan { calls: 2_000, think_ns_max: 0, accounts: 6, deposit: 100, attempts: None, total_ns: None };
         let (mut state, mut random) = (BankWorkload.application().genesis(), Stream::new(1, "workload", 0, 0));
         let (mut applied, mut refused) = ([0_u32; 4], [0_u32; 7]);
         for call in 0..plan.calls {
@@ -186,9 +224,69 @@ mod tests {
         }
     }
 
+    /// Why letters were given up that wait for an operator.
+    #[derive(Clone, Default)]
+    struct Dead {
+        causes: BTreeSet<Cause>,
+        /// Answers that replicas heard and that no entry of the log has room for.
+        too_large: u32,
+    }
+
+    impl Oracle for Dead {
+        fn name(&self) -> &'static str {
+            "dead letters"
+        }
+
+        fn after_step(&mut self, world: &WorldView<'_>, node: NodeId, step: &StepView<'_>) -> Result<(), Violation> {
+            let Some(replica) = world.process::<Replica<Branch>>(node) else { return Ok(()) };
+            for (_, entry) in replica.executor().outbox().held(None) {
+                if let Stage::Dead(cause) = entry.standing.stage {
+                    self.causes.insert(cause);
+                }
+            }
+            if let EventView::Effect { report } = step.event
+                && let EffectResult::Done { response } = &report.result
+            {
+                self.too_large += u32::from(response.len() > response_size_max(replica.vsr().config()));
+            }
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn letters_die_of_too_many_attempts_and_of_too_much_time_and_answers_are_too_large() {
+        let (mut causes, mut too_large) = (BTreeSet::new(), 0);
+        let scenario = scenario::find("crashes").expect("there is such a scenario");
+        for seed in 0..8 {
+            let schedule = draw_for(&BankWorkload, seed, &Options::new(scenario));
+            let mut simulation = Simulation::of(BankWorkload, &schedule, TraceMode::Digest, "");
+            simulation.world_mut().add_oracle(Dead::default());
+            simulation.run();
+            assert_eq!(simulation.outcome().failure, None, "seed {seed}");
+            let dead = simulation.world().oracle::<Dead>().expect("it was added");
+            causes.extend(&dead.causes);
+            too_large += dead.too_large;
+        }
+        assert!(causes.is_superset(&[Cause::Attempts, Cause::Expired].into()), "{causes:?}");
+        assert!(too_large > 0);
+    }
+
+    #[test]
+    fn in_some_runs_letters_are_tried_for_ever_and_in_some_not_often_or_not_for_long() {
+        let plans = (0..200).map(|seed| BankWorkload.plan(&mut Stream::new(seed, "nemesis.workload", 0, 0), 10));
+        let mut counts = [[0_u32; 2]; 2];
+        for plan in plans {
+            assert_eq!(plan.check(), Ok(()));
+            counts[usize::from(plan.attempts.is_some())][usize::from(plan.total_ns.is_some())] += 1;
+            let is_patient = BankWorkload.application_for(&plan) == BankWorkload.application();
+            assert_eq!(is_patient, plan.attempts.is_none() && plan.total_ns.is_none());
+        }
+        assert!(counts.iter().flatten().all(|count| *count > 15), "{counts:?}");
+    }
+
     #[test]
     fn a_deposit_that_is_not_the_plan_s_is_not_conserved() {
-        let plan = BankPlan { calls: 1, think_ns_max: 0, accounts: 6, deposit: 100 };
+        let plan = BankPlan { calls: 1, think_ns_max: 0, accounts: 6, deposit: 100, attempts: None, total_ns: None };
         let (mut state, mut request) = (branch::State::default(), Vec::new());
         let empty = BankWorkload.digest(&state);
         Request::Open { account: 1, deposit: 101 }.encode(&mut request);

@@ -18,7 +18,7 @@ use chronon_sim::{
     disk::DiskSettings,
     operator::{Operator, OperatorPlan},
     oracle::cluster::ClusterOracle,
-    outside::{Came, Outside, ServiceCall, ServicesPlan},
+    outside::{Came, Outside, ServiceCall, ServicesPlan, response_size_max},
     workload::{BankPlan, BankWorkload, Caller, Invariant, Turn, Workload},
     world::{NodeSettings, World, WorldSettings},
 };
@@ -94,6 +94,8 @@ pub(crate) const SOUND: ServicesPlan = ServicesPlan {
     refused_ppm: 0,
     outage_ppm: 0,
     outage_ns_max: 0,
+    wordy_ppm: 0,
+    large_ppm: 0,
 };
 
 /// A cluster of a branch.
@@ -127,8 +129,8 @@ impl Cluster {
     pub(crate) fn unlike(branches: &[Branch], services: ServicesPlan, disk: impl Fn(u8) -> DiskSettings) -> Self {
         let (workload, replicas) = (Over(branches[0].clone()), branches.len() as u8);
         let mut world = World::with_settings(7, WorldSettings::default());
-        world.set_service(Outside::new(7, services));
         let config = |replica| Config::new(CLUSTER, replica, replicas, LAYOUT);
+        world.set_service(Outside::new(7, services).with_response_size_max(response_size_max(&config(ReplicaId(0)))));
         for (replica, branch) in (0..).map(ReplicaId).zip(branches) {
             let process = Replica::new(config(replica), branch.clone());
             let disk = DiskSettings { capacity: LAYOUT.size(), ..disk(replica.0) };
@@ -250,5 +252,5 @@ impl Cluster {
 }
 
 fn plan(calls: u64) -> BankPlan {
-    BankPlan { calls, think_ns_max: 0, accounts: 4, deposit: 1_000 }
+    BankPlan { calls, think_ns_max: 0, accounts: 4, deposit: 1_000, attempts: None, total_ns: None }
 }

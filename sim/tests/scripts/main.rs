@@ -36,6 +36,7 @@ mod a_read_sees_every_write_acknowledged_before_it_began;
 mod a_rejected_request_changes_nothing;
 mod a_replica_beyond_the_journals_takes_a_checkpoint;
 mod a_replica_that_was_cut_off_catches_up;
+mod a_response_that_no_op_has_room_for_is_refused;
 mod a_restarted_primary_goes_to_a_later_view;
 mod a_retry_after_a_fail_over_gets_the_stored_reply;
 mod a_stale_read_names_the_op_it_is_true_at;

@@ -80,7 +80,7 @@ fn seen(id: EffectId, end: &End) -> Seen {
         id,
         match end {
             End::Acknowledged => Told::Acknowledged,
-            End::Fetched { response } => Told::Fetched { response: response.clone() },
+            End::Fetched { response } => Told::Fetched { response: Frame::new(response.clone()) },
             End::Failed { cause, code, .. } => Told::Failed { cause: *cause, code: *code },
         },
     )
@@ -173,11 +173,24 @@ fn a_fetch_is_told_once_what_its_outcome_says() {
 }
 
 #[test]
+fn what_is_long_is_told_in_short() {
+    let done = |byte| EffectResult::Done { response: vec![byte; 40_000] };
+    let (mut books, id) = Books::of(Destination::Fetch, POLICY, POLICY);
+    let token = books.outbox.task(id).unwrap().token;
+    let entry = SystemEntry::Outcome(EffectReport { id, token, result: done(7) });
+    let told = vec![seen(id, &End::Fetched { response: vec![8; 40_000] })];
+    let sentence = books.takes(By::System(&entry), told).expect_err("it is another").sentence;
+    assert!(sentence.contains("Fetched with 40000 bytes 0808080808080808.."), "{sentence}");
+    assert!(sentence.contains("Done with 40000 bytes 0707070707070707.."), "{sentence}");
+    assert!(sentence.len() < 700, "{sentence}");
+}
+
+#[test]
 fn a_timer_fires_once_and_not_before_its_time() {
     let (mut books, _) = Books::of(EMIT, POLICY, POLICY);
     let id = EffectId { cluster: ClusterId(1), op: books.op, position: 0, index: 0 };
     let wish = Wish::Timer { delay_ns: 10, payload: Frame::new(vec![5]) };
-    let fired = || vec![Seen::Told(id, Told::Fired { payload: vec![5] })];
+    let fired = || vec![Seen::Told(id, Told::Fired { payload: Frame::new(vec![5]) })];
     books.takes(By::Request, vec![Seen::Asks(id, wish)]).unwrap();
     let asked = books.ledger.clone();
     books.passes(9);
