@@ -113,7 +113,11 @@ pub fn draw_for<W: Workload>(workload: &W, seed: u64, options: &Options) -> Sche
         downtime_ns: Stream::new(seed, "nemesis.downtime", 0, 0).range(10 * MS, 500 * MS),
         steps,
     };
-    schedule.workload.healed_calls = clients::draw_healed_calls(&mut Stream::new(seed, "nemesis.healed_calls", 0, 0));
+    // A cluster that nothing befalls is healed from the start: what it does then is all that it does.
+    if !schedule.steps.is_empty() {
+        let mut random = Stream::new(seed, "nemesis.healed_calls", 0, 0);
+        schedule.workload.healed_calls = clients::draw_healed_calls(&mut random);
+    }
     let mut random = Stream::new(seed, "nemesis.readers", 0, 0);
     schedule.workload.readers = clients::draw_readers(workload, &mut random, &schedule.workload.each);
     if workload.has_effects() {

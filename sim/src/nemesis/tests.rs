@@ -65,6 +65,23 @@ fn a_state_that_outgrows_its_grid_is_told_as_such() {
 }
 
 #[test]
+fn a_cluster_that_nothing_befalls_does_all_that_was_to_be_done_and_few_others_do() {
+    for scenario in ["swarm", "fault-free", "network"] {
+        let (mut all, mut few) = (0, 0);
+        for schedule in drawn(scenario, 0..400) {
+            match schedule.workload.healed_calls {
+                None => all += u32::from(!schedule.steps.is_empty()),
+                Some(calls) => {
+                    assert!(!schedule.steps.is_empty() && (2..=8).contains(&calls));
+                    few += 1;
+                }
+            }
+        }
+        assert!((scenario == "fault-free" && all + few == 0) || (all > 40 && few > 200), "{scenario}: {all} {few}");
+    }
+}
+
+#[test]
 fn harm_befalls_one_replica_of_three_or_more_and_leaves_nobody_behind() {
     let mut kinds = BTreeSet::new();
     for schedule in drawn("disk", 0..500) {
