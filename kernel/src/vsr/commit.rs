@@ -200,7 +200,10 @@ mod tests {
     use crate::{
         storage::layout::Layout,
         types::{ClientId, ClusterId, CommitIndex, ReplicaId, RequestNumber, Session, View},
-        vsr::Config,
+        vsr::{
+            Config,
+            testing::{Call, Machine},
+        },
         wire::{
             batch::{self, Entry},
             members::Members,
@@ -212,81 +215,6 @@ mod tests {
     const CLIENT: ClientId = ClientId(0xc);
     const OPERATOR: ClientId = ClientId(0xd);
     const KINDS: [Kind; 3] = [Kind::System, Kind::Operator, Kind::Request];
-
-    /// What an op asks of a state machine.
-    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-    enum Call {
-        Begin,
-        Request,
-        Operator,
-        System,
-    }
-
-    /// A machine without a state, which cannot take one kind of call.
-    struct Poisoned(Option<Call>);
-
-    impl Poisoned {
-        fn take(&self, call: Call) -> &'static [u8] {
-            assert!(self.0 != Some(call), "the machine cannot take this");
-            &[]
-        }
-    }
-
-    impl StateMachine for Poisoned {
-        fn execute(&mut self, _: &Header, _: u32, _: &[u8]) -> &[u8] {
-            self.take(Call::Request)
-        }
-
-        fn operate(&mut self, _: &Header, _: u32, _: &[u8]) -> &[u8] {
-            self.take(Call::Operator)
-        }
-
-        fn begin(&mut self, _: &Header) {
-            self.take(Call::Begin);
-        }
-
-        fn execute_system(&mut self, _: &Header, _: u32, _: &[u8]) {
-            self.take(Call::System);
-        }
-
-        fn due(&self) -> Option<Timestamp> {
-            None
-        }
-
-        fn is_nearly_full(&self) -> bool {
-            false
-        }
-
-        fn query(&mut self, _: &[u8]) -> &[u8] {
-            &[]
-        }
-
-        fn freeze(&mut self) {}
-
-        fn snapshot(&mut self, _: &mut SnapshotWriter) {}
-
-        fn thaw(&mut self) {}
-
-        fn keep(&mut self) {}
-
-        fn is_unchanged(&self, _: &[u8], _: &[u8]) -> bool {
-            true
-        }
-
-        fn release(&mut self) -> bool {
-            true
-        }
-
-        fn restore(&mut self, _: &[u8]) -> Result<(), RestoreError> {
-            Err(RestoreError)
-        }
-
-        fn abandon(&mut self) {}
-
-        fn restored(&mut self) -> Result<(), RestoreError> {
-            Err(RestoreError)
-        }
-    }
 
     fn entry(client: ClientId, kind: Kind) -> Entry<'static> {
         Entry { kind, client, session: Session(1), request: RequestNumber(1), payload: b"payload" }
@@ -325,7 +253,8 @@ mod tests {
         let mut actions = Actions::new();
         let header = Header { op: Op(2), ..Header::new(ClusterId(1), Command::Prepare, 0, View(0)) };
         let (header, frame) = seal(header, &entries(kinds), &mut actions);
-        catch_unwind(AssertUnwindSafe(|| vsr.execute(&mut Poisoned(poison), &header, &frame, &mut actions))).is_err()
+        let mut machine = Machine { poison, ..Machine::default() };
+        catch_unwind(AssertUnwindSafe(|| vsr.execute(&mut machine, &header, &frame, &mut actions))).is_err()
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub mod sessions;
 mod state;
 mod sync;
 mod system;
+#[cfg(test)]
+mod testing;
 pub mod timer;
 mod token;
 mod turned_away;

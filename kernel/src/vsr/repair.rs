@@ -282,3 +282,65 @@ impl Vsr {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{vec, vec::Vec};
+
+    use super::*;
+    use crate::{
+        frame::SECTOR_SIZE,
+        process::Action,
+        storage::{journal::RingEntry, layout::Layout},
+        types::{ClusterId, CommitIndex, View},
+        vsr::{Config, Held, token::Kind},
+        wire::seal::seal,
+    };
+
+    const LAYOUT: Layout = Layout { slot_count: 64, message_size_max: 8192, block_count: 64, block_size: 4096 };
+    const CLUSTER: ClusterId = ClusterId(1);
+
+    /// The ops whose prepares are read from the disk by what was asked for since the last time.
+    fn reads(actions: &mut Actions) -> Vec<u64> {
+        let of = |action| match action {
+            Action::Read { token, .. } => Some(Kind::parse(token)),
+            _ => None,
+        };
+        let reads = actions.take().into_iter().filter_map(of);
+        reads.map(|(kind, op)| (kind == Kind::PrepareRead).then_some(op).expect("prepares alone are read")).collect()
+    }
+
+    /// While an op is missing, every step asks for those that follow it.
+    #[test]
+    fn what_is_here_is_read_ahead_once_and_what_is_in_memory_or_missing_is_not() {
+        let mut vsr = Vsr::new(Config::new(CLUSTER, ReplicaId(0), 3, LAYOUT));
+        let mut actions = Actions::new();
+        let mut frames = vec![];
+        for op in (1..=5).map(Op) {
+            let context = vsr.log.head_header().checksum.0;
+            let header = Header { op, context, ..Header::new(CLUSTER, Command::Prepare, 0, View(0)) };
+            let (header, frame) = seal(header, b"a body", &mut actions);
+            vsr.log.append(header);
+            if op != Op(3) {
+                let held = Held::Prepare(header.checksum);
+                vsr.journal.restore(LAYOUT.slot(op), held, RingEntry::Header(header));
+            }
+            if op == Op(2) {
+                vsr.journal.remember(&header, &frame);
+            }
+            let mut bytes = frame.to_vec();
+            bytes.resize(SECTOR_SIZE, 0);
+            frames.push(Frame::new(bytes));
+        }
+        vsr.commit_max = CommitIndex(5);
+        actions.take();
+        vsr.read_ahead(Op(1), &mut actions);
+        assert_eq!(reads(&mut actions), [1, 4, 5]);
+        vsr.read_ahead(Op(1), &mut actions);
+        assert_eq!(reads(&mut actions), [], "they are on their way");
+        vsr.on_prepare_read(Op(4), Ok(&frames[3]), &mut actions);
+        vsr.read_ahead(Op(1), &mut actions);
+        assert_eq!(reads(&mut actions), [], "it is in memory until it is executed");
+        assert!(vsr.repair.ready.contains_key(&Op(4)));
+    }
+}

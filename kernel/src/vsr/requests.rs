@@ -156,7 +156,6 @@ impl Vsr {
         let queue = if is_operators { &mut self.primary.operators } else { &mut self.primary.waiting };
         queue.push_back(Request { header: *header, frame: frame.clone() });
         self.primary.waiting_size += entry_size(frame);
-        self.pump(actions);
     }
 
     /// How many requests there may be for one like this to be accepted.

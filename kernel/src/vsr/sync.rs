@@ -441,9 +441,7 @@ impl Vsr {
         if !self.checkpoints.is_surveyed {
             self.start_survey();
         }
-        if self.checkpoints.is_surveyed {
-            self.write_unwritten(actions);
-        }
+        self.write_unwritten(actions);
         self.free_unreached();
         if self.is_primary() {
             self.answer_restored(executed, actions);

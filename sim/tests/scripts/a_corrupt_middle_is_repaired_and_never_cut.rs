@@ -6,6 +6,7 @@ use chronon::{
     storage::layout::Layout,
     types::{NodeId, Op},
     vsr::{Held, Status},
+    wire::header::Command,
 };
 
 use crate::script::{PATIENCE_MS, Script, Setup, puts};
@@ -50,6 +51,10 @@ fn a_corrupt_header_and_prepare_are_learned_from_the_others() {
     let (mut script, backup) = with_a_backup_down();
     script.corrupt_prepare(backup, DAMAGED).corrupt_header(backup, DAMAGED).recover(backup);
     assert!(!script.vsr(backup).head_is_certain(), "it can not know what it acknowledged above");
+    script.until("it learns the header", PATIENCE_MS, |script| script.probe("header_repaired") > 0);
+    let asked = script.minutes().of(backup, Command::RequestPrepare, script.world.now_ns());
+    let asked: Vec<Op> = asked.map(|said| said.header.op).collect();
+    assert!(asked.contains(&DAMAGED), "and asks for its prepare at once");
     script.converge_all();
     assert_eq!(script.head(backup), Op(42));
     assert!(script.probe("header_repaired") >= 1 && script.probe("prepare_repaired") >= 1);

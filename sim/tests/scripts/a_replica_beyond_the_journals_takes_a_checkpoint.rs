@@ -270,3 +270,32 @@ fn one_of_those_who_have_it_is_enough() {
     script.restart(primary).converge_all();
     script.check();
 }
+
+/// An op is missing that nobody has any more, and those that follow it were read to be executed when it comes.
+#[test]
+fn what_was_read_to_be_executed_is_let_go_with_what_takes_its_place() {
+    // The ops from one checkpoint to the next are more than a replica keeps in memory.
+    let layout = Layout { slot_count: 256, ..LAYOUT };
+    let mut script = Script::new(Setup { layout, ..Setup::default() });
+    script.commit(230).converge_all();
+    let primary = script.primary();
+    let behind = script.after(primary, 1);
+    let others = [primary, script.after(primary, 2)];
+    let read = |script: &Script| {
+        let queues = script.vsr(behind).queues();
+        queues.into_iter().find(|(name, ..)| *name == "prepares read to be executed").expect("is watched").1
+    };
+    let missing = script.vsr(behind).checkpoints().op().next().next();
+    script.cut_power(behind).commit(100).converge(&others);
+    assert!(others.iter().all(|other| script.vsr(*other).checkpoints().op() > missing));
+    for replica in [behind, others[0], others[1]] {
+        script.corrupt_prepare(replica, missing);
+    }
+    script.recover(behind);
+    script.until("it has read what follows", PATIENCE_MS, |script| read(script) > 10);
+    script.until("it has a checkpoint", PATIENCE_MS, |script| script.probe("state_restored") > 1);
+    assert_eq!((script.probe("state_sync_installed"), script.vsr(behind).applied() > missing), (1, true));
+    assert_eq!(read(&script), 0, "it is executed");
+    script.commit(200).converge_all();
+    script.check();
+}

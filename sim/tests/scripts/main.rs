@@ -40,6 +40,7 @@ mod a_response_that_no_op_has_room_for_is_refused;
 mod a_restarted_primary_goes_to_a_later_view;
 mod a_retry_after_a_fail_over_gets_the_stored_reply;
 mod a_stale_read_names_the_op_it_is_true_at;
+mod a_state_that_shrinks_fits_the_grid_again;
 mod a_tick_is_proposed_once;
 mod a_torn_tail_is_told_from_a_hole;
 mod a_view_begins_when_nothing_else_is_written;

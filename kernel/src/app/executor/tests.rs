@@ -1,5 +1,6 @@
 //! Answers can be told apart, and effects and timers become events, each once.
 
+mod release;
 mod ticks;
 
 use std::{format, string::String, vec, vec::Vec};

@@ -76,15 +76,14 @@ enum Stage {
 impl Vsr {
     /// An op was executed: freezes the state if there is a checkpoint at it.
     pub(in crate::vsr) fn freeze<M: StateMachine>(&mut self, header: &Header, machine: &mut M, actions: &mut Actions) {
-        let layout = &self.config.layout;
-        if !is_checkpoint(header.op, layout) || header.op <= self.checkpoints.latest().header.op {
+        let layout = self.config.layout;
+        if !is_checkpoint(header.op, &layout) || header.op <= self.checkpoints.latest().header.op {
             return;
         }
         assert!(!self.checkpoints.is_taking(), "one checkpoint is written at a time");
         actions.probe(Probe::CheckpointBegun.into());
+        self.thaw_dropped(machine);
         machine.freeze();
-        // What was frozen for one that was dropped meanwhile has gone with it.
-        self.checkpoints.is_dropped = false;
         self.checkpoints.taking = Some(Taking {
             header: *header,
             members: self.roster.executed.clone(),
@@ -104,9 +103,7 @@ impl Vsr {
 
     /// Goes on with the checkpoint that is being written, by one slice.
     pub(in crate::vsr) fn take_checkpoint<M: StateMachine>(&mut self, machine: &mut M, actions: &mut Actions) {
-        if core::mem::take(&mut self.checkpoints.is_dropped) {
-            machine.thaw();
-        }
+        self.thaw_dropped(machine);
         if !machine.release() {
             let due = self.after(REST_NS);
             self.timers.ensure(Timer::Checkpoint, due);
@@ -128,11 +125,17 @@ impl Vsr {
         machine.thaw();
     }
 
-    /// The same where the machine is not at hand: it lets its frozen state go in the next step.
+    /// The same where the machine is not at hand: it lets its frozen state go when it is.
     pub(in crate::vsr) fn drop_taking(&mut self) {
         self.checkpoints.is_dropped |= self.checkpoints.taking.take().is_some();
         self.stop_making();
         self.let_go();
+    }
+
+    fn thaw_dropped<M: StateMachine>(&mut self, machine: &mut M) {
+        if core::mem::take(&mut self.checkpoints.is_dropped) {
+            machine.thaw();
+        }
     }
 
     fn stop_making(&mut self) {
@@ -313,5 +316,61 @@ impl Vsr {
         assert!(self.checkpoints.next.is_none(), "checkpoints become durable one after the other");
         self.checkpoints.full = false;
         self.checkpoints.next = Some((Checkpoint { header, root }, core::mem::take(&mut self.checkpoints.making)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        storage::{grid::Grid, layout::Layout},
+        types::{ClusterId, Op, ReplicaId, View},
+        vsr::{Config, testing::Machine},
+        wire::header::Command,
+    };
+
+    /// A replica with a grid of so many blocks.
+    fn replica(blocks: u32) -> Vsr {
+        let layout = Layout { slot_count: 64, message_size_max: 8192, block_count: 8, block_size: 4096 };
+        let mut vsr = Vsr::new(Config::new(ClusterId(1), ReplicaId(0), 3, layout));
+        vsr.checkpoints.is_surveyed = true;
+        vsr.checkpoints.grid = Grid::new(blocks);
+        vsr
+    }
+
+    fn freeze(vsr: &mut Vsr, op: Op, machine: &mut Machine, actions: &mut Actions) {
+        let header = Header::new(ClusterId(1), Command::Prepare, 0, View(0));
+        vsr.freeze(&Header { op, ..header }, machine, actions);
+        assert!(vsr.checkpoints.is_taking() && machine.is_frozen);
+    }
+
+    #[test]
+    fn one_that_does_not_fit_keeps_neither_blocks_nor_the_state() {
+        // Room for a leaf, and none for the table or the root.
+        let mut vsr = replica(1);
+        let (mut machine, mut actions) = (Machine::default(), Actions::new());
+        freeze(&mut vsr, Op(24), &mut machine, &mut actions);
+        while vsr.checkpoints.is_taking() {
+            vsr.take_checkpoint(&mut machine, &mut actions);
+            if let Some(block) = vsr.checkpoints.writing.keys().next().copied() {
+                vsr.on_chunk_written(block);
+            }
+        }
+        assert!(vsr.checkpoints.is_full() && !machine.is_frozen);
+        assert_eq!(vsr.checkpoints.blocks_used(), 0);
+    }
+
+    /// Freed at once, a large state would hold everybody up.
+    #[test]
+    fn the_state_of_one_that_was_dropped_is_let_go_before_that_of_the_next_is_kept() {
+        let mut vsr = replica(8);
+        let (mut machine, mut actions) = (Machine::default(), Actions::new());
+        freeze(&mut vsr, Op(24), &mut machine, &mut actions);
+        vsr.drop_taking();
+        freeze(&mut vsr, Op(48), &mut machine, &mut actions);
+        for _ in 0..10 {
+            vsr.take_checkpoint(&mut machine, &mut actions);
+        }
+        assert!(machine.is_kept, "all of the next one's was written");
     }
 }

@@ -175,27 +175,38 @@ impl Vsr {
         }
     }
 
-    /// Writes what had no block to go to, as far as there are any by now.
+    /// Writes what had no block to go to, as far as there are any by now: before the grid is surveyed, none comes free.
     pub(in crate::vsr) fn write_unwritten(&mut self, actions: &mut Actions) {
         if !self.checkpoints.is_surveyed || self.checkpoints.fetching.unwritten.is_empty() {
             return;
         }
-        let mut unwritten = core::mem::take(&mut self.checkpoints.fetching.unwritten);
-        let Checkpoints { grid, reached, fetching, .. } = &self.checkpoints;
+        let Checkpoints { grid, reached, fetching, .. } = &mut self.checkpoints;
+        let mut unwritten = core::mem::take(&mut fetching.unwritten);
         let is_needed = |address| reached.contains(&address) || fetching.wants(address);
         unwritten.retain(|(address, _)| is_needed(*address) && grid.find(*address).is_none());
+        let mut is_waiting = self.write_all(&mut unwritten, actions) || self.room_may_come(actions);
+        if !is_waiting && self.checkpoints.is_syncing() && self.checkpoints.is_taking() {
+            // One that was begun meanwhile is in the way, as in `arrive`.
+            self.drop_taking();
+            is_waiting = self.write_all(&mut unwritten, actions) || self.room_may_come(actions);
+        }
+        if is_waiting {
+            self.checkpoints.fetching.unwritten = unwritten;
+        } else {
+            self.say_that_it_does_not_fit(actions);
+        }
+    }
+
+    /// Writes these chunks, as far as there are blocks, and leaves the others. Whether there were enough.
+    fn write_all(&mut self, chunks: &mut Vec<(Checksum, Frame)>, actions: &mut Actions) -> bool {
         // Where there is no room for one, there is none for the next.
         let lacks_room = |(address, chunk): &(Checksum, Frame)| {
             let is_there = self.checkpoints.grid.find(*address).is_some();
             !is_there && !self.write_chunk(*address, chunk.clone(), actions)
         };
-        let written = unwritten.iter().position(lacks_room).unwrap_or(unwritten.len());
-        unwritten.drain(..written);
-        if unwritten.is_empty() || self.room_may_come(actions) {
-            self.checkpoints.fetching.unwritten = unwritten;
-        } else {
-            self.say_that_it_does_not_fit(actions);
-        }
+        let written = chunks.iter().position(lacks_room).unwrap_or(chunks.len());
+        chunks.drain(..written);
+        chunks.is_empty()
     }
 
     /// Reads a block, for the walk or for `to`. Whether it is being read.
@@ -292,3 +303,6 @@ impl Vsr {
         self.checkpoints.fetching.walk = Some(walk);
     }
 }
+
+#[cfg(test)]
+mod tests;
