@@ -2,7 +2,7 @@
 //!
 //! First safety under faults: the schedule's steps strike one after the other while clients work. Then liveness: the network and
 //! the disks are healed, a core majority is brought back and the rest is left behind, down or deaf; the core must converge, and
-//! every request must be answered within [`ANSWER_BOUND_NS`].
+//! every request must be answered within [`ANSWER_BOUND_NS`], until each client has made the calls that it is to make there.
 
 mod awaited;
 mod harm;
